@@ -1,0 +1,26 @@
+"""Train ReCoNet, export it, and benchmark video style transfer: speed, stability and fidelity.
+
+The names in ``__all__`` are the stable Python API; each is loaded when it is first used, so that
+``import reconet_bench`` costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reconet_bench.api import StyleModel, load_model, measure, stylize
+    from reconet_bench.errors import ReconetBenchError
+
+__all__ = ["ReconetBenchError", "StyleModel", "load_model", "measure", "stylize"]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in __all__:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    home = "errors" if name == "ReconetBenchError" else "api"
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

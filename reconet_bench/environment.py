@@ -1,0 +1,127 @@
+"""Where a number came from: machine, versions, commit, checksums; and the device to use."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconet_bench.errors import RuntimeUnavailable
+
+if TYPE_CHECKING:
+    # Only for annotations: importing torch takes seconds, and --help needs none of it.
+    import torch
+
+_PACKAGES = ("reconet-bench", "torch", "torchvision", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "nncf", "tensorrt",
+             "ncnn", "pnnx", "numpy", "scikit-image", "opencv-python-headless", "pandas")  # fmt: skip
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """``auto`` is CUDA where there is one, else the CPU; raises RuntimeUnavailable for what is not here."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise RuntimeUnavailable(f"device '{name}' asked for, but torch {torch.__version__} sees no CUDA GPU; use --device cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
+        raise RuntimeUnavailable(f"no device '{name}' here: use auto, cpu or cuda ({torch.cuda.device_count()} found)")
+    return device
+
+
+@cache
+def cpu_name() -> str:
+    """The processor's model name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def usable_cpus() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Installed versions of what the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> dict[str, Any]:
+    """Git commit of the package's checkout and whether it is dirty; empty for an installed package."""
+    folder = Path(__file__).resolve().parent
+    if not (folder.parent / ".git").exists():
+        return {}
+
+    def git(*arguments: str) -> str:
+        try:
+            done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return ""
+        return done.stdout.strip()
+
+    head = git("rev-parse", "HEAD")
+    return {"commit": head, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))} if head else {}
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, as ``sha256:<hex>``."""
+    with Path(path).open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where what was measured here is remembered: ``$RECONET_BENCH_CACHE``, else the platform's place; it need not exist."""
+    if folder := os.environ.get("RECONET_BENCH_CACHE"):
+        return Path(folder)
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "reconet-bench"
+
+
+def command_line() -> str:
+    """The command as a person would type it: the program by name, not by its place on this machine."""
+    program = Path(sys.argv[0])
+    name = "reconet-bench" if program.parts[-2:] == ("reconet_bench", "cli.py") else program.name  # python -m reconet_bench.cli
+    return " ".join([name, *sys.argv[1:]])
+
+
+def describe() -> dict[str, Any]:
+    """Provenance of a run: versions, hardware, threads, commit."""
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "command": command_line(),
+        **commit(),
+        "versions": versions(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu_name(),
+        "cpus": usable_cpus(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+    }

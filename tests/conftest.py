@@ -1,0 +1,166 @@
+"""Shared fixtures: moving pictures with exact flow, a tiny MPI-Sintel, loss networks, real data where it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from reconet_bench.data.base import Clip, Motion
+from reconet_bench.data.files import write_flo, write_image
+from reconet_bench.ops import LUMINANCE_ANIMATION, from_uint8
+from reconet_bench.perceptual import LossNetwork, load_loss_network
+from reconet_bench.training.settings import TrainingSettings
+
+# A pool of compilers, each of which imports PyTorch, would take longer than the few kernels that tests compile.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+SIZE = (40, 56)
+#: Sequences of the tiny Sintel: frame numbers and motion a frame in pixels (right, down).
+TINY_SEQUENCES: dict[str, tuple[tuple[int, ...], tuple[float, float]]] = {
+    "alley_1": ((2, 3), (0.5, -0.25)),
+    "alley_2": ((1, 2, 3, 4, 5, 6, 7, 8), (2.0, 1.0)),
+    "bandage_1": ((1, 2, 3, 4, 5, 6, 7), (-1.0, 0.5)),
+    "cave_2": ((1, 2, 3, 5, 6), (1.0, 0.0)),
+}
+#: Rows and columns that the tiny Sintel calls occluded in every frame.
+OCCLUDED = (slice(10, 14), slice(20, 26))
+
+
+def picture(time: float, shift: tuple[float, float], size: tuple[int, int] = SIZE) -> np.ndarray:
+    """A smooth texture, ``(H, W, 3)`` uint8, that has moved by ``time * shift`` pixels."""
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float64)
+    x, y = x - time * shift[0], y - time * shift[1]
+    channels = [
+        np.sin(0.23 * x + 0.31 * y + k) + np.cos(0.41 * x - 0.17 * y + 2 * k) + np.sin(0.05 * x * (k + 1))
+        for k in range(3)
+    ]
+    return np.round(np.stack(channels, -1) * 40 + 127).astype(np.uint8)
+
+
+class TranslationClip(Clip):
+    """A texture that moves by a constant vector, with its exact flow; traceable wherever it stays in the frame."""
+
+    source = "translation"
+    luminance = LUMINANCE_ANIMATION
+
+    def __init__(
+        self, shift: tuple[float, float] = (2.0, 1.0), length: int = 8, size: tuple[int, int] = SIZE, name: str = "moving"
+    ) -> None:
+        self.name, self.shift, self._length, self._size = name, shift, length, size
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self._size
+
+    def frame(self, index: int) -> Tensor:
+        return from_uint8(picture(index, self.shift, self._size))
+
+    def motion(self, index: int, step: int = 1) -> Motion:
+        flow = constant_flow((step * self.shift[0], step * self.shift[1]), self._size)
+        return Motion(flow, torch.from_numpy(~leaves(flow[0].numpy()))[None, None].float())
+
+
+def constant_flow(shift: tuple[float, float], size: tuple[int, int] = SIZE) -> Tensor:
+    """The same motion everywhere, ``(1, 2, H, W)``."""
+    return torch.tensor(shift).view(1, 2, 1, 1).expand(1, 2, *size).contiguous()
+
+
+def leaves(flow: np.ndarray) -> np.ndarray:
+    """Which pixels a flow ``(2, H, W)`` takes out of the frame."""
+    height, width = flow.shape[1:]
+    y, x = np.mgrid[:height, :width] + flow[::-1]
+    return (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
+
+
+def write_tiny_sintel(root: Path) -> Path:
+    """:data:`TINY_SEQUENCES` in Sintel's layout below ``root``, passes clean and final."""
+    occluded = np.zeros((*SIZE, 3), np.uint8)
+    occluded[OCCLUDED] = 255
+    for name, (numbers, shift) in TINY_SEQUENCES.items():
+        flow = constant_flow(shift)[0].numpy()
+        invalid = np.repeat(leaves(flow)[..., None], 3, 2).astype(np.uint8) * 255
+        for number in numbers:
+            for render_pass in ("clean", "final"):
+                write_image(root / "training" / render_pass / name / f"frame_{number:04d}.png", picture(number, shift))
+            if number == numbers[-1]:
+                continue
+            write_flo(root / "training" / "flow" / name / f"frame_{number:04d}.flo", flow)
+            write_image(root / "training" / "occlusions" / name / f"frame_{number:04d}.png", occluded)
+            write_image(root / "training" / "invalid" / name / f"frame_{number:04d}.png", invalid)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _no_outside_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A developer's own data, weights, caches and earlier choices must not decide what a test sees."""
+    monkeypatch.setenv("RECONET_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.delenv("RECONET_BENCH_RAFT", raising=False)
+    monkeypatch.delenv("RECONET_BENCH_SINTEL", raising=False)
+    monkeypatch.delenv("RECONET_BENCH_DAVIS", raising=False)
+    monkeypatch.delenv("RECONET_BENCH_VGG", raising=False)
+
+
+@pytest.fixture
+def tiny_sintel(tmp_path: Path) -> Path:
+    """A folder that holds ``training`` with :data:`TINY_SEQUENCES`."""
+    return write_tiny_sintel(tmp_path / "MPI-Sintel-tiny")
+
+
+@pytest.fixture(scope="session")
+def stand_in_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A safetensors file of VGG-16's shape with seeded random weights: enough for plumbing, no judge of pictures."""
+    generator = torch.Generator().manual_seed(16)
+    shapes = {0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128), 10: (128, 256), 12: (256, 256),
+              14: (256, 256), 17: (256, 512), 19: (512, 512), 21: (512, 512)}  # fmt: skip
+    state = {}
+    for index, (inputs, outputs) in shapes.items():
+        he = (2 / (9 * inputs)) ** 0.5
+        state[f"{index}.weight"] = torch.randn(outputs, inputs, 3, 3, generator=generator) * he
+        state[f"{index}.bias"] = torch.randn(outputs, generator=generator) * 0.05
+    path = tmp_path_factory.mktemp("weights") / "stand_in_vgg16.safetensors"
+    save_file(state, str(path))
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path: Path, stand_in_weights: Path) -> TrainingSettings:
+    """A short training on the CPU in fp32, a row and a state every step or two."""
+    style = tmp_path / "wave.png"
+    write_image(style, picture(0, (0.0, 0.0), (64, 64))[:, ::-1, ::-1] // 2)
+    return TrainingSettings(
+        "reconet", style, steps=6, style_size=64, vgg=stand_in_weights, device="cpu", precision="fp32", save_every=2, log_every=1
+    )
+
+
+@pytest.fixture(scope="session")
+def loss_network(stand_in_weights: Path) -> LossNetwork:
+    """The stand-in as a loss network, taps brought to unit mean activation."""
+    return load_loss_network(stand_in_weights)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real data beside the checkout or where ``RECONET_BENCH_SHARED`` points; skips the test where there is none."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("RECONET_BENCH_SHARED") or beside)
+    if not folder.is_dir():
+        pytest.skip("no real data: neither ../shared/data nor $RECONET_BENCH_SHARED is a folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_loss_network(shared_data: Path) -> LossNetwork:
+    """VGG-16 with ImageNet weights."""
+    path = shared_data / "weights" / "vgg16_features.safetensors"
+    if not path.is_file():
+        pytest.skip("no real loss-network weights: weights/vgg16_features.safetensors is not among the shared data")
+    return load_loss_network(path)

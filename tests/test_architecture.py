@@ -1,0 +1,152 @@
+"""The law of the house: imports point downward, every module has its floor, heavy libraries load when used."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import reconet_bench
+
+PACKAGE = Path(reconet_bench.__file__).parent
+#: Modules (or sub-packages) from the ground up; each may import its own floor and those below.
+FLOORS: tuple[frozenset[str], ...] = tuple(
+    frozenset(names.split())
+    for names in (
+        "errors registry ops networks environment memory records video",
+        "data",
+        "perceptual report pictures",
+        "metrics losses",
+        "methods",
+        "checkpoint",
+        "runtimes",
+        "export export_forms foreign graph_clues training",
+        "pipeline timing workers subjects studies",
+        "speed differences",
+        "auto",
+        "roofline sweep",
+        "comparison regression",
+        "api",
+        "commands",
+        "cli __main__",
+    )
+)
+#: What a floor alone does not forbid: reports read records only, and write files as everything does.
+ONLY = {"report": {"report", "errors", "registry", "records", "data.files"}}
+
+
+def imports(path: Path, package: Path) -> list[tuple[int, str]]:
+    """Every import of ``package``'s own modules in a file, wherever it stands: line and dotted name below the package."""
+    found = []
+    inside = path.relative_to(package).with_suffix("").parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join([package.name, *inside[: len(inside) - node.level], *([base] if base else [])])
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        found += [(node.lineno, name.partition(".")[2]) for name in names if name.partition(".")[0] == package.name]
+    return found
+
+
+def type_checking_lines(path: Path) -> set[int]:
+    """Lines of a file below ``if TYPE_CHECKING:``, which never run."""
+    blocks = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.If)]
+    guarded = [node for node in blocks if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"]
+    return {line for node in guarded for part in node.body for line in range(part.lineno, (part.end_lineno or part.lineno) + 1)}
+
+
+def floor(name: str) -> int | None:
+    """The floor of a module by its first name, or ``None`` where it has none."""
+    return next((level for level, names in enumerate(FLOORS) if name in names), None)
+
+
+def violations(package: Path) -> list[str]:
+    """What breaks the law, one line each."""
+    broken = []
+    for path in sorted(package.rglob("*.py")):
+        relative = path.relative_to(package)
+        owner = relative.with_suffix("").parts[0]
+        if owner != "__init__" and floor(owner) is None:
+            broken.append(f"{relative}: '{owner}' has no floor")
+            continue
+        # The package names its API for type checkers; at run time each name is loaded when it is used.
+        unseen = type_checking_lines(path) if owner == "__init__" else set()
+        for line, name in imports(path, package):
+            if line in unseen:
+                continue
+            target = name.split(".")[0]
+            if not (package / target).is_dir() and not (package / f"{target}.py").is_file():
+                continue  # a name of the package itself, e.g. its version
+            if owner == "__init__":
+                broken.append(f"{relative}:{line}: the package itself imports {target}")
+            elif floor(target) is None or floor(target) > floor(owner):
+                broken.append(f"{relative}:{line}: {owner} imports {target}, which is above it")
+            elif owner in ONLY and not any(name == allowed or name.startswith(f"{allowed}.") for allowed in ONLY[owner]):
+                broken.append(f"{relative}:{line}: {owner} may not import {name}")
+    return broken
+
+
+def test_imports_point_downward():
+    assert violations(PACKAGE) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "message"),
+    [
+        ("ops.py", "from toy.data.base import Clip", "ops.py:1: ops imports data, which is above it"),
+        ("ops.py", "import toy.training", "ops imports training"),
+        ("ops.py", "from toy import cli", "ops imports cli"),
+        ("data/base.py", "def f():\n    from toy.perceptual import gram", "base.py:2: data imports perceptual"),
+        ("data/base.py", "from ..perceptual import gram", "data imports perceptual"),
+        ("data/base.py", "from .. import cli", "data imports cli"),
+        ("runtimes/base.py", "from toy.export import to_onnx", "runtimes imports export"),
+        ("methods/base.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import toy.cli", "methods imports cli"),
+        ("report/page.py", "from toy.data.sintel import SintelClip", "report may not import data.sintel"),
+        ("report/page.py", "from toy.ops import warp", "report may not import ops"),
+        ("helpers.py", "", "helpers.py: 'helpers' has no floor"),
+        ("__init__.py", "from toy.cli import main", "the package itself imports cli"),
+    ],
+)
+def test_an_import_that_points_upward_is_seen(tmp_path, file, code, message):
+    package = tmp_path / "toy"
+    for name in ("__init__", "cli", "ops", "export", "training", "perceptual", "data/base", "data/sintel", "runtimes/base", "methods/base", "report/page"):
+        (package / f"{name}.py").parent.mkdir(parents=True, exist_ok=True)
+        (package / f"{name}.py").write_text("")
+    assert violations(package) == []
+    (package / file).write_text(code)
+    found = violations(package)
+    assert len(found) == 1
+    assert message in found[0]
+
+
+def test_imports_that_point_downward_are_let_pass(tmp_path):
+    package = tmp_path / "toy"
+    (package / "data").mkdir(parents=True)
+    (package / "report").mkdir()
+    for name in ("ops", "errors", "data/files", "data/__init__"):
+        (package / f"{name}.py").write_text("")
+    (package / "__init__.py").write_text("__version__ = '1'")
+    (package / "data" / "base.py").write_text("import os\nfrom toy.ops import warp\nfrom .files import read\nfrom toy.data import files\nfrom toy import __version__")
+    (package / "report" / "page.py").write_text("from toy.data.files import write_text\nfrom toy.errors import DataError")
+    assert violations(package) == []
+
+
+def test_the_command_line_loads_heavy_libraries_only_when_they_are_used():
+    heavy = ["av", "matplotlib", "ncnn", "nncf", "onnx", "onnxruntime", "onnxscript", "openvino", "pandas", "ray", "tensorrt"]
+    code = f"import sys, reconet_bench.cli; print(*(name for name in {heavy} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert done.stdout.split() == []
+
+
+def test_the_package_itself_loads_nothing_until_a_name_is_used():
+    code = "import sys, reconet_bench; print(*(m for m in sys.modules if m.startswith('reconet_bench.') or m in ('torch', 'numpy', 'av')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert done.stdout.split() == []
