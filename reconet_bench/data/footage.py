@@ -1,0 +1,133 @@
+"""Footage without true motion: frames in a folder, or a video file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from reconet_bench.data.base import Clip, Motion
+from reconet_bench.data.files import IMAGE_SUFFIXES, read_image
+from reconet_bench.errors import DataError
+from reconet_bench.ops import LUMINANCE_CAMERA, from_uint8
+from reconet_bench.video.reader import VideoReader
+
+#: Measuring goes over the frames many times, so they stay in memory: at most so many bytes at 8 bits.
+MEMORY = 2**30
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Image files of a folder sorted by name; raises DataError where there are none."""
+    if not Path(folder).is_dir():
+        raise DataError(f"no such folder of frames: {folder}")
+    files = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise DataError(f"no frames in {folder}: {', '.join(IMAGE_SUFFIXES)} files are read")
+    return files
+
+
+def read_frames(folder: Path) -> list[Tensor]:
+    """All images of a folder in order of their names, each ``(1, 3, H, W)``."""
+    return [from_uint8(read_image(path)) for path in image_files(folder)]
+
+
+def read_stylized(path: Path, frames: int | None = None) -> list[Tensor]:
+    """Stylised frames of a folder (all of them) or of a video (the first ``frames``)."""
+    if not Path(path).is_file() or Path(path).suffix.lower() in IMAGE_SUFFIXES:
+        return read_frames(path)
+    clip = VideoClip(path, frames)
+    return [clip.frame(index) for index in range(len(clip))]
+
+
+class FrameFolder(Clip):
+    """A folder of images as a clip without motion.
+
+    Raises:
+        DataError: no such folder, fewer than two images, or images of different size.
+    """
+
+    source = "footage"
+    luminance = LUMINANCE_CAMERA
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.name = Path(folder), Path(folder).resolve().name
+        self._files = image_files(self.folder)
+        if len(self._files) < 2:
+            raise DataError(f"{folder}: at least two frames are needed to compare them, found {len(self._files)}")
+        height, width = read_image(self._files[0]).shape[:2]
+        self._size = (height, width)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self._size
+
+    def frame(self, index: int) -> Tensor:
+        image = read_image(self._files[index])
+        if image.shape[:2] != self._size:
+            raise DataError(f"{self._files[index]}: frame is {image.shape[1]}x{image.shape[0]}, the first is {self._size[1]}x{self._size[0]}")
+        return from_uint8(image)
+
+    def label(self, index: int) -> str:
+        return self._files[index].stem
+
+    def starts(self, step: int = 1) -> list[int]:
+        """Always empty: no motion is known."""
+        return []
+
+    def why_no_pairs(self, step: int) -> str:
+        return f"{self.name} has no true flow (only frames were found)"
+
+    def motion(self, index: int, step: int = 1) -> Motion:
+        raise DataError(self.why_no_pairs(step))
+
+
+class VideoClip(Clip):
+    """A video file as a clip without motion.
+
+    Args:
+        frames: how many to take from the start; all by default.
+
+    Raises:
+        DataError: no readable video, fewer than two frames, or more than fit :data:`MEMORY`.
+    """
+
+    source = "footage"
+    luminance = LUMINANCE_CAMERA
+
+    def __init__(self, path: Path, frames: int | None = None) -> None:
+        self.name = Path(path).stem
+        self._images: list[np.ndarray] = []
+        with VideoReader(path) as reader:
+            self._size = reader.size
+            for frame in reader:
+                self._images.append(frame.image)
+                if len(self._images) == frames:
+                    break
+                if len(self._images) * frame.image.nbytes > MEMORY:
+                    raise DataError(f"{path}: too long to measure as a whole: give --frames {len(self._images) - 1} or fewer")
+        if len(self._images) < 2:
+            raise DataError(f"{path}: at least two frames are needed to compare them, found {len(self._images)}")
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self._size
+
+    def frame(self, index: int) -> Tensor:
+        return from_uint8(self._images[index])
+
+    def starts(self, step: int = 1) -> list[int]:
+        """Always empty: no motion is known."""
+        return []
+
+    def why_no_pairs(self, step: int) -> str:
+        return f"{self.name} has no true flow (it is a video)"
+
+    def motion(self, index: int, step: int = 1) -> Motion:
+        raise DataError(self.why_no_pairs(step))

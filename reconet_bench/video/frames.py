@@ -1,0 +1,64 @@
+"""What video files hold: 8-bit RGB frames with their timestamps, colours as ITU-T H.273 names them, errors in one line."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from reconet_bench.errors import DataError
+
+#: ITU-T H.273 codes, as FFmpeg uses them: matrices of HD and of SD footage, ranges.
+BT709, BT601, UNSPECIFIED = 1, 6, 2
+LIMITED, FULL = 1, 2
+#: Matrices that can be written, by swscale's own numbers.
+SWSCALE = {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, 9: 9}
+
+
+class Frame(NamedTuple):
+    """A decoded frame: ``image`` ``(H, W, 3)`` uint8 RGB, ``pts`` and ``duration`` in units of the time base (0 = unknown)."""
+
+    image: np.ndarray
+    pts: int
+    duration: int = 0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How frames lie in time and how their colours are described.
+
+    Attributes:
+        time_base: seconds of one tick of ``Frame.pts``.
+        rate: frames per second, the mean where it varies.
+        matrix, color_range, primaries, transfer: codes of ITU-T H.273.
+        aspect: width of a pixel over its height.
+    """
+
+    time_base: Fraction
+    rate: Fraction
+    matrix: int = BT709
+    color_range: int = LIMITED
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+    aspect: Fraction = Fraction(1)
+
+
+@contextlib.contextmanager
+def one_line(path: Path, what: str) -> Iterator[None]:
+    """FFmpeg's errors as one line of ours."""
+    import av
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(f"no such file: {path}") from None
+    except PermissionError:
+        raise DataError(f"{path}: no permission") from None
+    except (av.error.FFmpegError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise DataError(f"{path}: {what} ({reason})") from None

@@ -1,0 +1,152 @@
+"""The sound of a video on its way into another: packets as they are, or encoded anew where the container holds no such codec."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+#: What a container's sound becomes where it cannot stay what it is: FFmpeg's encoder, and the codec's name.
+SUBSTITUTES = {"mp4": ("aac", "aac"), "ipod": ("aac", "aac"), "mov": ("aac", "aac"), "matroska": ("flac", "flac"), "webm": ("libopus", "opus")}
+#: What FFmpeg would write, and its own muxer or the players refuse; ``pcm`` stands for all kinds of it.
+_REFUSED = {"mp4": {"pcm", "truehd"}, "ipod": {"pcm", "truehd"}, "mov": {"opus", "flac", "vorbis", "truehd"}}
+#: Bits a second of each channel that is encoded anew: transparent to most ears in AAC and Opus.
+_BIT_RATE = 96_000
+#: Sampling rates that an encoder takes; for others the first one.
+_RATES = {"aac": (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 96000, 88200, 64000), "libopus": (48000,), "flac": ()}
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+
+
+class Sound:
+    """Audio streams of a file on their way into another, in step with its pictures.
+
+    It reads the file a second time by itself, so that sound never waits in memory for pictures.
+
+    Args:
+        path: of the source.
+        output: an open PyAV container whose streams are being added.
+        origin: time on the source's clock that is the output's zero, seconds.
+
+    Attributes:
+        remark: one line on what was not kept as it is; empty where all was.
+    """
+
+    def __init__(self, path: Path, output: Any, origin: Fraction) -> None:
+        import av
+
+        self._input, self._output, self._origin = av.open(str(path), metadata_errors="replace"), output, origin
+        #: Where each stream of the source goes, and whether it is encoded anew.
+        self._streams: dict[int, tuple[Any, bool]] = {}
+        self._next: dict[int, int] = {}
+        remarks: dict[str, None] = {}
+        for stream in self._input.streams.audio:
+            kind, container = _codec(stream), output.format.name
+            encoder, codec = SUBSTITUTES.get(container, ("", ""))
+            if _held(kind, container, output.supported_codecs):
+                self._streams[stream.index] = (output.add_stream_from_template(stream), False)
+            elif encoder and kind:
+                self._streams[stream.index] = (_encoder(output, encoder, stream), True)
+                remarks[f"sound encoded anew as {codec}: {container} holds no {kind}"] = None
+            else:
+                remarks[f"sound left out: {container} holds no {kind or 'such codec'}"] = None
+        self.remark = "; ".join(remarks)
+        taken = [stream for stream in self._input.streams.audio if stream.index in self._streams]
+        if origin and taken:
+            self._input.seek(int(origin * av.time_base))
+        self._packets = self._input.demux(taken) if taken else iter(())
+        self._waiting: Any = next(self._packets, None)
+
+    def copy_until(self, time: Fraction | None) -> None:
+        """Everything up to ``time`` seconds from the origin; ``None`` is all."""
+        while (packet := self._waiting) is not None:
+            if packet.dts is not None:
+                at = packet.dts * packet.time_base - self._origin
+                if time is not None and at >= time:
+                    return
+                target, anew = self._streams[packet.stream.index]
+                if anew:
+                    self._encode(packet, target)
+                # What sounds before the cut is left out; a codec's own lead-in, before the file's zero, is kept.
+                elif not self._origin or at >= 0:
+                    self._copy(packet, target)
+            self._waiting = next(self._packets, None)
+
+    def finish(self) -> None:
+        """What encoders still hold; nothing can be copied afterwards."""
+        for target, anew in self._streams.values():
+            if anew:
+                self._output.mux(target.encode(None))
+
+    def _copy(self, packet: Any, target: Any) -> None:
+        shift = round(self._origin / packet.time_base)
+        packet.dts -= shift
+        packet.pts = None if packet.pts is None else packet.pts - shift
+        packet.stream = target
+        self._output.mux(packet)
+
+    def _encode(self, packet: Any, target: Any) -> None:
+        for frame in _decoded(packet):
+            if frame.pts is None or frame.time_base is None:
+                continue
+            due = round((frame.pts * frame.time_base - self._origin) * frame.sample_rate)
+            if due + frame.samples <= 0:
+                continue
+            if due < 0:
+                frame, due = _without(frame, -due), 0
+            # Counted in samples, so that rounded timestamps never make an encoder see gaps or overlaps.
+            index = packet.stream.index
+            known = self._next.get(index, due)
+            frame.pts = known if abs(due - known) < frame.sample_rate // 10 else max(due, known)
+            frame.time_base = Fraction(1, frame.sample_rate)
+            self._next[index] = frame.pts + frame.samples
+            self._output.mux(target.encode(frame))
+
+    def __enter__(self) -> Sound:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._input.close()
+
+
+def _codec(stream: Any) -> str:
+    """The codec's name (``mp3``, whichever decoder reads it); empty where FFmpeg has no decoder."""
+    context = stream.codec_context
+    return str(context.codec.canonical_name) if context is not None else ""
+
+
+def _held(kind: str, container: str, supported: set[str]) -> bool:
+    refused = _REFUSED.get(container, set())
+    return kind in supported and kind not in refused and not (kind.startswith("pcm_") and "pcm" in refused)
+
+
+def _encoder(output: Any, encoder: str, source: Any) -> Any:
+    rates = _RATES[encoder]
+    rate = source.rate if not rates or source.rate in rates else rates[0]
+    channels = source.channels if source.channels in _LAYOUTS else 2
+    stream = output.add_stream(encoder, rate=rate, layout=_LAYOUTS[channels])
+    if encoder != "flac":
+        stream.codec_context.bit_rate = _BIT_RATE * channels
+    return stream
+
+
+def _without(frame: Any, count: int) -> Any:
+    """A frame less its first ``count`` samples."""
+    import av
+
+    step = 1 if frame.format.is_planar else len(frame.layout.channels)
+    samples = np.ascontiguousarray(frame.to_ndarray()[:, count * step :])
+    rest = av.AudioFrame.from_ndarray(samples, format=frame.format.name, layout=frame.layout.name)
+    rest.sample_rate = frame.sample_rate
+    return rest
+
+
+def _decoded(packet: Any) -> Iterator[Any]:
+    """Samples of a packet; what is damaged is silent for as long as it lasts, as in a player."""
+    import av
+
+    with contextlib.suppress(av.error.InvalidDataError):
+        yield from packet.decode()
