@@ -1,0 +1,151 @@
+"""What a metric is, and the statistics every one of them gets: a mean, its interval, paired differences."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar, cast
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from torch import Tensor
+
+from reconet_bench.data.base import Clip
+from reconet_bench.errors import DataError, MetricUnavailable
+from reconet_bench.perceptual import LossNetwork
+from reconet_bench.registry import Registry
+
+T = TypeVar("T")
+
+METRICS: Registry[Metric] = Registry("metric", "reconet_bench.metrics")
+
+#: Resamples of the bootstrap, and the seed that makes intervals repeatable.
+RESAMPLES, SEED = 2000, 20220901
+
+
+@dataclass(frozen=True)
+class Style:
+    """What ``style_distance`` needs: Gram targets by tap, and the loss network or the reason it is missing."""
+
+    targets: dict[str, Tensor]
+    network: LossNetwork | None
+    reason: str = ""
+
+
+class Footage:
+    """Stylised frames of a clip, ready to be measured.
+
+    Args:
+        clip: the content.
+        stylized: as many frames ``(1, 3, H, W)`` in [0, 1], of the clip's size.
+        style: see :class:`Style`; ``None`` where no style is known.
+
+    Raises:
+        DataError: another number of frames, another size, or a frame that is not finite.
+    """
+
+    def __init__(self, clip: Clip, stylized: Sequence[Tensor], style: Style | None = None) -> None:
+        if len(stylized) != len(clip):
+            raise DataError(f"{clip.name}: {len(clip)} content frames but {len(stylized)} stylised ones")
+        for index, frame in enumerate(stylized):
+            if tuple(frame.shape) != (1, 3, *clip.size):
+                height, width = clip.size
+                raise DataError(
+                    f"{clip.name}: stylised frame {clip.label(index)} is {frame.shape[-1]}x{frame.shape[-2]}, the content {width}x{height}"
+                )
+            if not frame.isfinite().all():
+                raise DataError(f"{clip.name}: stylised frame {clip.label(index)} has values that are not finite")
+        self.clip, self.stylized, self.style = clip, stylized, style
+
+    @cached_property
+    def content(self) -> list[Tensor]:
+        """Frames of the clip."""
+        return [self.clip.frame(index) for index in range(len(self.clip))]
+
+    def starts(self, step: int) -> list[int]:
+        """Where pairs ``step`` apart begin; raises MetricUnavailable with the reason where there are none."""
+        starts = self.clip.starts(step)
+        if not starts:
+            raise MetricUnavailable(self.clip.why_no_pairs(step))
+        return starts
+
+
+#: What was computed of the content alone, by clip: the same for every model and runtime.
+_OF_CONTENT: WeakKeyDictionary[Clip, dict[Hashable, Any]] = WeakKeyDictionary()
+
+
+def once_per_clip(clip: Clip, key: Hashable, compute: Callable[[], T]) -> T:
+    """``compute()``, done once for each clip and key."""
+    known = _OF_CONTENT.setdefault(clip, {})
+    if key not in known:
+        known[key] = compute()
+    return cast(T, known[key])
+
+
+class Metric(ABC):
+    """A number per frame or pair, and how these become one.
+
+    Attributes:
+        unit: of the value; empty for a plain number.
+        better: ``lower``, ``higher`` or ``reference``; reports read the direction from here.
+        summary: one line for people.
+        of_content: measures the clip and not the stylised frames: the same for every model.
+        uses_motion: is only as good as the clip's motion; where that is estimated, the rows say so.
+    """
+
+    unit: ClassVar[str] = ""
+    better: ClassVar[str]
+    summary: ClassVar[str]
+    of_content: ClassVar[bool] = False
+    uses_motion: ClassVar[bool] = False
+
+    @abstractmethod
+    def samples(self, footage: Footage) -> dict[int, float]:
+        """The value at each frame index (of a pair: its first frame); raises MetricUnavailable."""
+
+    def reduce(self, samples: np.ndarray) -> np.ndarray:
+        """One value from samples along the last axis: their mean."""
+        return np.asarray(samples.mean(-1))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval (``None`` for a single sample) over ``n`` samples."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+def estimate(metric: Metric, samples: Sequence[float]) -> Estimate:
+    """Value and percentile bootstrap interval over frames (Efron & Tibshirani 1993, chapter 13)."""
+    values = np.asarray(samples, np.float64)
+    low, high = _interval(metric.reduce(_resample(values)), len(values))
+    return Estimate(float(metric.reduce(values)), low, high, len(values))
+
+
+def paired_difference(metric: Metric, first: Sequence[float], second: Sequence[float]) -> Estimate:
+    """``first`` minus ``second`` on the same frames; both are resampled together, frame by frame."""
+    if len(first) != len(second):
+        raise ValueError(f"paired samples must be of one length, got {len(first)} and {len(second)}")
+    values = np.stack((np.asarray(first, np.float64), np.asarray(second, np.float64)))
+    drawn = metric.reduce(_resample(values))
+    low, high = _interval(drawn[0] - drawn[1], values.shape[1])
+    whole = metric.reduce(values)
+    return Estimate(float(whole[0] - whole[1]), low, high, values.shape[1])
+
+
+def _resample(values: np.ndarray) -> np.ndarray:
+    """``(..., n)`` to ``(..., RESAMPLES, n)``, the same draws for every row."""
+    n = values.shape[-1]
+    return np.asarray(values[..., np.random.default_rng(SEED).integers(0, n, (RESAMPLES, n))])
+
+
+def _interval(drawn: np.ndarray, n: int) -> tuple[float | None, float | None]:
+    if n < 2:
+        return None, None
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return float(low), float(high)

@@ -1,0 +1,75 @@
+"""How far the style is reached, so that a frozen or unstylised output cannot win."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from reconet_bench.errors import MetricUnavailable
+from reconet_bench.metrics.base import METRICS, Footage, Metric, once_per_clip
+from reconet_bench.perceptual import LossNetwork, gram, gram_distance
+
+#: At most so many frames of a clip are measured, evenly spread: the style of a film hardly changes from frame to
+#: frame, and the loss network costs more than all other metrics together.
+MOST_FRAMES = 6
+#: The deepest tap sees an eighth of the frame; smaller frames leave it nothing.
+SMALLEST = 8
+
+
+@torch.inference_mode()
+def style_distance(content: Tensor, stylized: Tensor, targets: dict[str, Tensor], network: LossNetwork) -> float:
+    """Gram distance of the stylised frame to the style over that of the content frame.
+
+    1 = not stylised at all, 0 = the style's Gram matrices reached. Gram matrices of the four style
+    taps of VGG-16, each tap at unit mean activation.
+
+    Args:
+        content, stylized: ``(1, 3, H, W)`` in [0, 1].
+        targets: the style's Gram matrices ``(C, C)`` by tap.
+
+    Returns:
+        Zero or more; not finite where the content's own distance is zero, for then there is no scale.
+    """
+
+    # Tensors: a zero divisor gives inf or NaN.
+    return float(_distance(stylized, targets, network) / _distance(content, targets, network))
+
+
+@torch.inference_mode()
+def _distance(frame: Tensor, targets: dict[str, Tensor], network: LossNetwork) -> Tensor:
+    return gram_distance({name: gram(tap) for name, tap in network(frame).items()}, targets)
+
+
+def evenly_spread(count: int, most: int) -> list[int]:
+    """At most ``most`` (two or more) indices below ``count``, evenly spread, first and last among them."""
+    if count <= most:
+        return list(range(count))
+    return [round(step * (count - 1) / (most - 1)) for step in range(most)]
+
+
+@METRICS.register("style_distance")
+class StyleDistance(Metric):
+    """Mean of :func:`style_distance` over at most :data:`MOST_FRAMES` frames, evenly spread, first and last among them."""
+
+    better = "lower"
+    summary = "Gram distance to the style over the content frame's own: 1 = not stylised, 0 = style reached"
+
+    def samples(self, footage: Footage) -> dict[int, float]:
+        style = footage.style
+        if style is None or not style.targets:
+            raise MetricUnavailable("no style is known for this model: give the painting by --style")
+        if style.network is None:
+            raise MetricUnavailable(style.reason)
+        if min(footage.clip.size) < SMALLEST:
+            raise MetricUnavailable(f"the loss network needs frames of at least {SMALLEST}x{SMALLEST}")
+        network, targets = style.network, style.targets
+        key = ("style", id(network), *(targets[name].numpy().tobytes() for name in sorted(targets)))
+        chosen = evenly_spread(len(footage.stylized), MOST_FRAMES)
+        scales = once_per_clip(footage.clip, key, lambda: {i: _distance(footage.content[i], targets, network) for i in chosen})
+        values = {i: float(_distance(footage.stylized[i], targets, network) / scales[i]) for i in chosen}
+        values = {index: value for index, value in values.items() if math.isfinite(value)}
+        if not values:
+            raise MetricUnavailable("the content is the style itself: there is no distance to go")
+        return values

@@ -1,0 +1,119 @@
+"""Temporal consistency along true motion: E(V), its long-term form, Lai's warping error, and the content's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reconet_bench.data.base import LONG_TERM_STEP
+from reconet_bench.errors import MetricUnavailable
+from reconet_bench.metrics.base import METRICS, Footage, Metric, once_per_clip
+from reconet_bench.ops import warp
+
+
+def _squared_difference(y: Tensor, y_next: Tensor, flow: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """(y_t − W(y_{t+k}))² ``(N, 3, H, W)`` and the mask within bounds, in float64."""
+    warped, inside = warp(y_next.double(), flow)
+    return (y.double() - warped) ** 2, mask.double() * inside
+
+
+def masked_squared_error(y: Tensor, y_next: Tensor, flow: Tensor, mask: Tensor) -> Tensor:
+    """1/(3HW) Σ M ‖y_t − W(y_{t+k})‖² of each pair: the term under the root of E(V).
+
+    Args:
+        y, y_next: stylised frames ``(N, 3, H, W)`` in [0, 1] at t and t+k.
+        flow: ``(N, 2, H, W)`` pixels from t to t+k.
+        mask: ``(N, 1, H, W)``, 1 = traceable.
+
+    Returns:
+        ``(N,)`` float64, in [0, 1]. Pixels that cannot be traced count as zero error but stay in
+        the denominator, as the definition has it.
+
+    Reference: Gao et al. 2018 (e_stab); Mahakalkar 2022, evaluation of temporal error (E(V)).
+    """
+    squared, traceable = _squared_difference(y, y_next, flow, mask)
+    return (traceable * squared).mean((1, 2, 3))
+
+
+def lai_warping_error(y: Tensor, y_next: Tensor, flow: Tensor, mask: Tensor) -> Tensor:
+    """ΣM d² / ΣM of each pair, d² averaged over the channels; ``(N,)`` float64, NaN where nothing is traceable.
+
+    Only traceable pixels are in the denominator, and there is no root: not comparable with E(V).
+
+    Reference: Lai et al., *Learning Blind Video Temporal Consistency*, ECCV 2018.
+    """
+    squared, traceable = _squared_difference(y, y_next, flow, mask)
+    return (traceable * squared.mean(1, keepdim=True)).sum((1, 2, 3)) / traceable.sum((1, 2, 3))
+
+
+def _per_pair(footage: Footage, frames: Sequence[Tensor], step: int) -> dict[int, float]:
+    values = {}
+    for index in footage.starts(step):
+        motion = footage.clip.motion(index, step)
+        values[index] = float(masked_squared_error(frames[index], frames[index + step], motion.flow, motion.mask))
+    return values
+
+
+class _RootMean(Metric):
+    """E(V) is the root of the mean over pairs of the masked squared error."""
+
+    better = "lower"
+    uses_motion = True
+
+    def reduce(self, samples: np.ndarray) -> np.ndarray:
+        return np.asarray(np.sqrt(samples.mean(-1)))
+
+
+@METRICS.register("temporal_error")
+class TemporalError(_RootMean):
+    """E(V) = sqrt(1/(T−1) Σ_t 1/(3HW) Σ M_t ‖y_t − W(y_{t+1})‖²). Samples are the squared terms."""
+
+    summary = "E(V): how much adjacent stylised frames differ along the true motion"
+
+    def samples(self, footage: Footage) -> dict[int, float]:
+        return _per_pair(footage, footage.stylized, 1)
+
+
+@METRICS.register("temporal_error_long")
+class TemporalErrorLong(_RootMean):
+    """E(V) between frames 5 apart: flow composed over them, or the exact flow where the clip knows it."""
+
+    summary = f"E(V) between frames {LONG_TERM_STEP} apart"
+
+    def samples(self, footage: Footage) -> dict[int, float]:
+        return _per_pair(footage, footage.stylized, LONG_TERM_STEP)
+
+
+@METRICS.register("content_temporal_error")
+class ContentTemporalError(_RootMean):
+    """E(V) of the content clip itself: the floor that light, noise and flow leave."""
+
+    better = "reference"
+    of_content = True
+    summary = "E(V) of the content itself: the floor that light and flow leave"
+
+    def samples(self, footage: Footage) -> dict[int, float]:
+        return once_per_clip(footage.clip, "content_temporal_error", lambda: _per_pair(footage, footage.content, 1))
+
+
+@METRICS.register("warping_error")
+class WarpingError(Metric):
+    """Lai's warping error, mean over pairs."""
+
+    better = "lower"
+    uses_motion = True
+    summary = "warping error of Lai et al. 2018: mean squared difference on traceable pixels only"
+
+    def samples(self, footage: Footage) -> dict[int, float]:
+        values = {}
+        for index in footage.starts(1):
+            pair = footage.clip.motion(index)
+            error = lai_warping_error(footage.stylized[index], footage.stylized[index + 1], pair.flow, pair.mask)
+            if torch.isfinite(error).all():
+                values[index] = float(error)
+        if not values:
+            raise MetricUnavailable("no pixel can be traced from any frame to the next")
+        return values
