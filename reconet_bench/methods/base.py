@@ -1,0 +1,112 @@
+"""What a method is: the network it trains, the objective it optimises and its default weights."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from reconet_bench.errors import TrainingError
+from reconet_bench.networks import ReCoNet
+from reconet_bench.perceptual import CONTENT_TAP, LossNetwork, content_distance, gram, gram_distance
+from reconet_bench.registry import Registry
+
+METHODS: Registry[Method] = Registry("method", "reconet_bench.methods")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Training input: frames of one clip at offsets 0, 1 and k from a common start, and their motion.
+
+    Attributes:
+        frames: ``(B, 3, 3, H, W)``: batch, offset, channel.
+        flows: ``(B, 2, 2, H, W)``: from offset 0 to each of the other two.
+        masks: ``(B, 2, 1, H, W)``.
+        luminance: ``(B, 3)``, coefficients that fit each clip.
+    """
+
+    frames: Tensor
+    flows: Tensor
+    masks: Tensor
+    luminance: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        return Batch(*(t.to(device, non_blocking=True) for t in (self.frames, self.flows, self.masks, self.luminance)))
+
+
+@dataclass(frozen=True)
+class LossContext:
+    """What every objective needs besides the batch: the loss network, the style's Gram matrices, its switches."""
+
+    perceptual: LossNetwork
+    style: dict[str, Tensor]
+    generator: torch.Generator
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Method(ABC):
+    """A way to train the stylising network.
+
+    Attributes:
+        summary: one line for ``reconet-bench list``.
+        weights: default weight of each loss term by name; a term of weight 0 is logged, not optimised.
+        options: default of each switch by name; its type is that of its values.
+        trainable: whether there is anything to train.
+    """
+
+    summary: ClassVar[str]
+    weights: ClassVar[dict[str, float]]
+    options: ClassVar[dict[str, Any]] = {}
+    trainable: ClassVar[bool] = True
+
+    def network(self, options: Mapping[str, Any] | None = None) -> nn.Module:
+        """A fresh network, frames in [0, 1] to frames in [0, 1]; ``options`` are the method's switches."""
+        return ReCoNet()
+
+    def training_module(self, network: nn.Module) -> nn.Module:
+        """What the objective calls; the network itself unless the objective needs more than its output."""
+        return network
+
+    def final_weights(self, weights: dict[str, float], options: Mapping[str, Any]) -> dict[str, float]:
+        """The weights that are optimised, given those asked for."""
+        return weights
+
+    def switches(self, context: LossContext) -> dict[str, Any]:
+        """All switches: the method's defaults and what the context says."""
+        return {**self.options, **context.options}
+
+    def check_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        """``options`` as they are, all names known.
+
+        Raises:
+            TrainingError: a value is of another type than the switch's default.
+        """
+        for name, value in options.items():
+            if type(value) is not type(self.options[name]):
+                raise TrainingError(f"option '{name}' takes {type(self.options[name]).__name__}, got {value!r}")
+        return options
+
+    @abstractmethod
+    def objective(self, network: nn.Module, batch: Batch, context: LossContext) -> dict[str, Tensor]:
+        """Unweighted loss terms by name (the names of :attr:`weights`), scalars."""
+
+
+def perceptual_terms(x: Tensor, y: Tensor, context: LossContext) -> dict[str, Tensor]:
+    """Content and style loss of stylised frames ``y`` against content frames ``x``.
+
+    Both are sums over the frames of a pair, as in the dissertation: with two frames a pair, twice
+    the mean over all frames.
+    """
+    with torch.no_grad():
+        target = context.perceptual(x, last=CONTENT_TAP)
+    taps = context.perceptual(y)
+    grams = {name: gram(tap) for name, tap in taps.items()}
+    return {
+        "content": 2 * content_distance(taps, target),
+        "style": 2 * gram_distance(grams, context.style).mean(),
+    }

@@ -1,0 +1,110 @@
+"""The dissertation's objective as its released code optimises it: every departure from its text is a switch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from reconet_bench import losses
+from reconet_bench.errors import TrainingError
+from reconet_bench.methods.base import METHODS, Batch, LossContext, perceptual_terms
+from reconet_bench.methods.reconet import ReCoNetMethod
+from reconet_bench.networks import ReCoNet
+from reconet_bench.ops import luminance, pixel_grid, warp
+from reconet_bench.perceptual import IMAGENET_STD
+
+#: Largest change of luminance that the code's mask lets pass.
+LUMINANCE_LIMIT = 0.05
+#: MPI-Sintel's frames are 1024x436; the code brings them to a square.
+SINTEL_ASPECT = 1024 / 436
+
+
+@METHODS.register("dissertation-code")
+class DissertationCode(ReCoNetMethod):
+    """What the dissertation's code does where it differs from its text; with every switch off it is ``reconet``.
+
+    Switches (all on by default):
+        swapped_weights: the weights of the short- and the long-term loss are exchanged.
+        long_without_gradient: the long-term loss is computed and not optimised.
+        long_from_shuffled: its far frame is a frame of another clip, as a shuffled loader gives it, under one-step flow.
+        long_mask_mixed: its mask compares the content frame with the stylised far frame.
+        luminance_as_mask: luminance is no constraint; pixels whose luminance changed by 0.05 are dropped.
+        luminance_bgr: the luminance coefficients meet the channels in reverse order.
+        flow_axes_crossed: resizing 1024x436 to a square scales u and v by each other's ratio.
+        grid_misaligned: the sampling grid is built with ``align_corners=True`` and sampled without.
+        output_range: outputs in [-1, 1] meet contents in [0, 1] in the losses.
+        tv_of_normalised: total variation is taken of the ImageNet-normalised output.
+        residual_code: residual blocks are conv-IN-ReLU-conv-ReLU-IN, zero padded.
+
+    Reference: Mahakalkar 2022 and its appendix.
+    """
+
+    summary = "the dissertation's released code: each departure from its text is a switch"
+    weights: ClassVar[dict[str, float]] = ReCoNetMethod.weights
+    options: ClassVar[dict[str, Any]] = dict.fromkeys(
+        ("swapped_weights", "long_without_gradient", "long_from_shuffled", "long_mask_mixed", "luminance_as_mask", "luminance_bgr",
+         "flow_axes_crossed", "grid_misaligned", "output_range", "tv_of_normalised", "residual_code"), True,
+    )  # fmt: skip
+
+    def network(self, options: Mapping[str, Any] | None = None) -> nn.Module:
+        """The network, with the code's residual blocks where ``residual_code`` is on."""
+        switches = {**self.options, **(options or {})}
+        return ReCoNet("dissertation-code" if switches["residual_code"] else "standard")
+
+    def final_weights(self, weights: dict[str, float], options: Mapping[str, Any]) -> dict[str, float]:
+        """The two temporal weights, exchanged where ``swapped_weights`` is on."""
+        if not options["swapped_weights"]:
+            return weights
+        return {**weights, "temporal_short": weights["temporal_long"], "temporal_long": weights["temporal_short"]}
+
+    def objective(self, network: nn.Module, batch: Batch, context: LossContext) -> dict[str, Tensor]:
+        on = self.switches(context)
+        x, x_next, x_far = batch.frames.unbind(1)
+        flow, flow_far = (_as_coded(flow, on) for flow in batch.flows.unbind(1))
+        mask, mask_far = batch.masks.unbind(1)
+        if on["long_from_shuffled"]:
+            if len(x) < 2:
+                raise TrainingError("long_from_shuffled takes its far frame from another clip of the batch: give --batch 2 or more")
+            x_far, flow_far, mask_far = x.roll(1, 0), flow, mask
+        y, y_next, y_far = network(torch.cat((x, x_next, x_far))).float().chunk(3)
+        if on["output_range"]:
+            y, y_next, y_far = (2 * frame - 1 for frame in (y, y_next, y_far))
+        coefficients = batch.luminance.flip(-1) if on["luminance_bgr"] else batch.luminance
+        if on["long_mask_mixed"]:
+            mask_far = _steady(x, y_far.detach(), flow_far, coefficients)
+        if on["luminance_as_mask"]:
+            mask = mask * _steady(x, x_next, flow, coefficients)
+            if not on["long_mask_mixed"]:
+                mask_far = mask_far * _steady(x, x_far, flow_far, coefficients)
+            short, long = losses.temporal(y, y_next, flow, mask), losses.temporal(y, y_far, flow_far, mask_far)
+        else:
+            short = losses.temporal(y, y_next, flow, mask, x, x_next, coefficients)
+            long = losses.temporal(y, y_far, flow_far, mask_far, x, x_far, coefficients)
+        near = torch.cat((y, y_next))
+        return {
+            **perceptual_terms(torch.cat((x, x_next)), near, context),
+            "tv": losses.total_variation(near / near.new_tensor(IMAGENET_STD).view(1, 3, 1, 1) if on["tv_of_normalised"] else near),
+            "temporal_short": short,
+            "temporal_long": long.detach() if on["long_without_gradient"] else long,
+        }
+
+
+def _as_coded(flow: Tensor, on: Mapping[str, Any]) -> Tensor:
+    """The flow that, sampled correctly, reads the pixels that the code's flow and grid read."""
+    if on["flow_axes_crossed"]:
+        flow = flow * flow.new_tensor((SINTEL_ASPECT, 1 / SINTEL_ASPECT)).view(1, 2, 1, 1)
+    if on["grid_misaligned"]:
+        height, width = flow.shape[-2:]
+        grid = pixel_grid(height, width, flow.device)
+        ratio = flow.new_tensor((width / (width - 1), height / (height - 1))).view(1, 2, 1, 1)
+        flow = (grid + flow) * ratio - 0.5 - grid
+    return flow
+
+
+def _steady(x: Tensor, other: Tensor, flow: Tensor, coefficients: Tensor) -> Tensor:
+    """1 where the luminance of ``other``, warped, is within the limit of that of ``x``: ``(N, 1, H, W)``."""
+    warped, _ = warp(luminance(other, coefficients), flow)
+    return ((luminance(x, coefficients) - warped).abs() < LUMINANCE_LIMIT).to(x.dtype)

@@ -1,0 +1,45 @@
+"""Dougherty 2020: noise-stabilised style transfer, as described and as published."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from reconet_bench import losses
+from reconet_bench.methods.base import METHODS, Batch, LossContext, Method, perceptual_terms
+
+#: Pixels that the noise touches, and its largest shift on the 0-255 scale.
+NOISE_COUNT, NOISE_AMPLITUDE = 250, 30
+
+
+@METHODS.register("dougherty")
+class Dougherty(Method):
+    """Johnson's losses plus the "pop" loss: the stylised frame must not change when noise is added.
+
+    As described, 250 pixels of the content frame are shifted by integers in [-30, 30] and the
+    outputs compared. The described weight of 50 is nothing beside style weights of 1e10, so it is
+    retuned here.
+    """
+
+    summary = "per frame, stabilised by noise (the pop loss), as described"
+    weights: ClassVar[dict[str, float]] = {"content": 1.0, "style": 2e4, "tv": 1e-6, "pop": 2e4}
+
+    def objective(self, network: nn.Module, batch: Batch, context: LossContext) -> dict[str, Tensor]:
+        x = torch.cat((batch.frames[:, 0], batch.frames[:, 1]))
+        noisy = losses.pixel_noise(x, NOISE_COUNT, NOISE_AMPLITUDE, context.generator)
+        y, y_noisy = network(torch.cat((x, noisy))).float().chunk(2)
+        return {
+            **perceptual_terms(x, y, context),
+            "tv": losses.total_variation(y),
+            "pop": losses.pop(y, y_noisy),
+        }
+
+
+@METHODS.register("dougherty-published")
+class DoughertyPublished(Dougherty):
+    """What the released code optimises: the pop loss is computed, then overwritten before the backward pass."""
+
+    summary = "the released code of dougherty: the pop loss is computed but never optimised"
+    weights: ClassVar[dict[str, float]] = {**Dougherty.weights, "pop": 0.0}

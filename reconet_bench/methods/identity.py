@@ -1,0 +1,26 @@
+"""The content itself, unstylised: the reference row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from reconet_bench.methods.base import METHODS, Batch, LossContext, Method
+from reconet_bench.networks import Identity
+
+
+@METHODS.register("identity")
+class IdentityMethod(Method):
+    """Returns the content frame: perfectly stable as far as light and flow allow, and not stylised at all."""
+
+    summary = "the content itself: the floor for flicker, and no style"
+    weights: ClassVar[dict[str, float]] = {}
+    trainable = False
+
+    def network(self, options: Mapping[str, Any] | None = None) -> nn.Module:
+        return Identity()
+
+    def objective(self, network: nn.Module, batch: Batch, context: LossContext) -> dict[str, Tensor]:
+        raise TypeError("identity has nothing to train")

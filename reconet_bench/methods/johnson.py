@@ -1,0 +1,30 @@
+"""Johnson et al. 2016: perceptual losses frame by frame, no temporal term."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from reconet_bench import losses
+from reconet_bench.methods.base import METHODS, Batch, LossContext, Method, perceptual_terms
+
+
+@METHODS.register("johnson")
+class Johnson(Method):
+    """Content + style + TV on single frames: what a network does that knows nothing of time.
+
+    It sees the same frames as the other methods and ignores the motion between them.
+
+    Reference: Johnson, Alahi, Fei-Fei, *Perceptual Losses for Real-Time Style Transfer*, ECCV 2016
+    (arXiv 1603.08155).
+    """
+
+    summary = "frame by frame, no temporal term"
+    weights: ClassVar[dict[str, float]] = {"content": 1.0, "style": 2e4, "tv": 1e-6}
+
+    def objective(self, network: nn.Module, batch: Batch, context: LossContext) -> dict[str, Tensor]:
+        x = torch.cat((batch.frames[:, 0], batch.frames[:, 1]))
+        y = network(x).float()
+        return {**perceptual_terms(x, y, context), "tv": losses.total_variation(y)}

@@ -1,0 +1,1 @@
+"""Training: settings and presets, data, the run folder, and one loop for every method."""

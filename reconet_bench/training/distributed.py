@@ -1,0 +1,87 @@
+"""Several processes, one training: what ``torchrun`` starts is joined here, and one process alone is a group of one.
+
+Each process trains on its own part of every step's batch and the gradients are averaged, so N
+processes with batch B take the steps of one process with batch N·B.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from reconet_bench.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of a training.
+
+    Attributes:
+        rank: number of this process; 0 is the one that writes and reports.
+        world: how many there are.
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that writes and reports."""
+        return self.rank == 0
+
+    def wrap(self, module: nn.Module, device: torch.device) -> nn.Module:
+        """The module with its gradients averaged over the group."""
+        if self.world == 1:
+            return module
+        devices = [device.index] if device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(module, device_ids=devices)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Values averaged over the group."""
+        if self.world == 1:
+            return values
+        torch.distributed.all_reduce(values)
+        return values / self.world
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.world > 1:
+            torch.distributed.barrier()
+
+
+@contextlib.contextmanager
+def joined(device: torch.device) -> Iterator[Group]:
+    """Join the processes that ``torchrun`` started; a group of one where it did not.
+
+    Raises:
+        TrainingError: the others cannot be reached.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Group()
+        return
+    try:
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(f"cannot join {world} processes: {str(error).splitlines()[0]}; start them by torchrun") from None
+    try:
+        yield Group(torch.distributed.get_rank(), world)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes and reports, before or after the group stands."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def local_device(device: torch.device) -> torch.device:
+    """This process's own GPU, where there are several processes on a machine with GPUs."""
+    if str(device) == "cuda" and "LOCAL_RANK" in os.environ:
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return device

@@ -1,0 +1,111 @@
+"""Batches for every step, made ahead by other processes, and how long the training waited for them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from typing import cast
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from reconet_bench import environment
+from reconet_bench.data.windows import Window, Windows
+from reconet_bench.errors import DataError
+from reconet_bench.methods.base import Batch
+from reconet_bench.training.distributed import Group
+from reconet_bench.training.settings import TrainingSettings
+
+#: Most processes that load for one GPU, and batches that each keeps ready.
+_MOST_WORKERS, _AHEAD = 16, 4
+
+
+class Loader:
+    """This process's part of every step's batch, from step ``start`` on.
+
+    Attributes:
+        waited: seconds spent waiting for data since it was last set to zero. On a GPU, which works on while the
+            program waits, an upper bound of its idle time.
+    """
+
+    def __init__(self, settings: TrainingSettings, data: Windows, start: int, device: torch.device, group: Group) -> None:
+        self.waited = 0.0
+        self._device, self._steps = device, range(start, settings.steps)
+        workers = worker_count(settings, device)
+        with _no_advice():
+            self._loader: DataLoader[Window] = DataLoader(
+                cast(Dataset[Window], data),
+                batch_size=settings.batch,
+                sampler=_Part(settings, start, group),
+                num_workers=workers,
+                pin_memory=device.type == "cuda",
+                prefetch_factor=_AHEAD if workers else None,
+                worker_init_fn=_begin_worker if workers else None,
+                # Clips hold open caches that cannot be sent to a process begun afresh.
+                multiprocessing_context="fork" if workers else None,
+            )
+
+    def __iter__(self) -> Iterator[tuple[int, Batch]]:
+        """Number and batch of each step."""
+        with _no_advice():
+            batches = iter(self._loader)
+        for step in self._steps:
+            began = time.perf_counter()
+            try:
+                batch = Batch(*next(batches)).to(self._device)
+            except DataError as error:
+                # From another process it comes with that one's whole traceback in front.
+                raise DataError(str(error).strip().splitlines()[-1].removeprefix(f"{DataError.__module__}.DataError: ")) from None
+            self.waited += time.perf_counter() - began
+            yield step, batch
+
+
+@contextlib.contextmanager
+def _no_advice() -> Iterator[None]:
+    """Who asks for more workers than there are cores shall have them without a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        yield
+
+
+def worker_count(settings: TrainingSettings, device: torch.device) -> int:
+    """Processes that load data: as asked for, else as many as keep a GPU busy, and none beside a CPU, which they would take cores from.
+
+    Where processes cannot be forked (Windows, macOS) data is loaded between the steps.
+    """
+    if sys.platform in ("win32", "darwin"):
+        return 0
+    if settings.workers is not None:
+        return settings.workers
+    # torchrun starts a process for each GPU of a machine: they share its cores.
+    cores = environment.usable_cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(_MOST_WORKERS, cores - 1)) if device.type == "cuda" else 0
+
+
+def _begin_worker(number: int) -> None:
+    # One thread each, or they fight over the cores.
+    cv2.setNumThreads(0)
+    # A terminal or a batch system signals the whole group: it is the training's to answer, with data for its last step.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+class _Part(Sampler[int]):
+    """Numbers of the samples of a process: of every step's ``batch · world`` the ``batch`` that are its own."""
+
+    def __init__(self, settings: TrainingSettings, start: int, group: Group) -> None:
+        self.steps, self.batch, self.group = range(start, settings.steps), settings.batch, group
+
+    def __len__(self) -> int:
+        return len(self.steps) * self.batch
+
+    def __iter__(self) -> Iterator[int]:
+        for step in self.steps:
+            first = (step * self.group.world + self.group.rank) * self.batch
+            yield from range(first, first + self.batch)

@@ -1,0 +1,172 @@
+"""One training loop, read from top to bottom, for every method."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from reconet_bench import environment
+from reconet_bench.checkpoint import SUFFIX, Checkpoint, save_checkpoint
+from reconet_bench.data.windows import Windows
+from reconet_bench.errors import TrainingError
+from reconet_bench.methods.base import METHODS, Batch, LossContext, Method
+from reconet_bench.perceptual import LossNetwork, load_loss_network, read_style, style_targets
+from reconet_bench.training.diary import Diary, Ledger, Progress, check_tensorboard
+from reconet_bench.training.distributed import Group, joined, local_device
+from reconet_bench.training.folder import (
+    STATE_FILE,
+    branch,
+    fingerprint,
+    last_state,
+    load_state,
+    save_state,
+    trim_curves,
+)
+from reconet_bench.training.loader import Loader
+from reconet_bench.training.precision import Precision
+from reconet_bench.training.samples import write_sample
+from reconet_bench.training.settings import TrainingSettings
+from reconet_bench.training.stopping import one_line, stopping
+
+
+def train(
+    settings: TrainingSettings,
+    data: Windows,
+    folder: Path,
+    resume: bool = False,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Path:
+    """Train one network; returns the path of its checkpoint in ``folder``.
+
+    The same settings, data and seed give the same weights on one machine, whether or not the run
+    was broken and resumed, and however many processes load the data.
+
+    Raises:
+        TrainingError: a setting makes no sense, the state does not belong to them, the loss is not
+            finite, or memory or disk ran out; the last saved state stays.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, after the step at hand is done and saved.
+    """
+    settings.check()
+    if settings.tensorboard:
+        check_tensorboard()
+    device = local_device(environment.pick_device(settings.device))
+    precision = Precision.of(settings.precision, device)
+    with joined(device) as group, one_line(data.size, settings.batch, settings.compile, lambda: last_state(folder)):
+        return _train(settings, data, folder, resume, report, device, group, precision)
+
+
+def _train(
+    settings: TrainingSettings, data: Windows, folder: Path, resume: bool, report: Callable[[Progress], None],
+    device: torch.device, group: Group, precision: Precision,
+) -> Path:  # fmt: skip
+    weights, options = settings.check()
+    perceptual, targets = prepare_loss_network(settings, device, precision)
+    torch.manual_seed(settings.seed)
+    method = METHODS[settings.method]
+    network = method.network(options).to(device).to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(settings, network)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not resume and (folder / STATE_FILE).exists():
+        raise TrainingError(f"{folder} holds another run: {last_state(folder)}; go on with --resume, or choose another --output")
+    start = load_state(folder, settings, data, network, optimizer, precision) if resume else 0
+    if not start and settings.branch_from:
+        start = branch(settings, network, optimizer)
+    group.wait()
+    if group.main:
+        trim_curves(folder, start)
+
+    forward = group.wrap(method.training_module(network), device)
+    generator = torch.Generator()
+    context = LossContext(perceptual, targets, generator, options)
+    if settings.compile:
+        forward, context = compiled(forward, context)
+    loader, ledger = Loader(settings, data, start, device, group), Ledger(folder, group, device)
+    diary = Diary(folder, start, settings.steps, report, settings.tensorboard) if group.main else None
+    done = start
+    try:
+        # A group must stop at one step: there, only what is saved every so often stays.
+        with stopping(group.world == 1) as stop:
+            for step, batch in loader:
+                generator.manual_seed(settings.seed * 1_000_003 + step * group.world + group.rank)
+                for parameters in optimizer.param_groups:
+                    parameters["lr"] = settings.learning_rate_at(step)
+                done = step + 1
+                ledger.add(done, train_step(method, forward, optimizer, batch, context, weights, precision))
+                last = done == settings.steps
+                if done % settings.log_every == 0 or last:
+                    means, _ = ledger.take()
+                    if diary:
+                        diary.row(done, means, loader, settings.learning_rate_at(step))
+                if diary and settings.sample_every and (done % settings.sample_every == 0 or last):
+                    diary.picture(done, write_sample(folder, done, network, data, device))
+                if stop.asked or (done % settings.save_every == 0 and not last):
+                    ledger.settle()
+                    if group.main:
+                        save_state(folder, settings, data, done, network, optimizer, precision)
+                if stop.asked:
+                    raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        # One that was not waited for falls anywhere inside a step: what is saved is the last whole state.
+        raise KeyboardInterrupt(f"stopped at step {done}: {last_state(folder)}; go on with --resume") from None
+    finally:
+        if diary:
+            diary.close()
+    checkpoint = Checkpoint(network.eval(), settings.method, settings.style.stem, targets, _info(settings, data, group))
+    path = folder / f"{checkpoint.name}{SUFFIX}"
+    if group.main:
+        save_state(folder, settings, data, settings.steps, network, optimizer, precision)
+        save_checkpoint(path, checkpoint)
+    return path
+
+
+def prepare_loss_network(settings: TrainingSettings, device: torch.device, precision: Precision) -> tuple[LossNetwork, dict[str, Tensor]]:
+    """The loss network on its device, channels last and in the training's number format, and the style's Gram matrices."""
+    painting = read_style(settings.style)
+    # A copy: the loaded network is shared, and what follows changes it in place.
+    perceptual = copy.deepcopy(load_loss_network(settings.vgg, settings.scale == "unit")).to(device).to(memory_format=torch.channels_last)
+    targets = style_targets(perceptual, painting.to(device), settings.style_size)
+    # Autocast would round these frozen weights again at every step.
+    return perceptual.to(precision.dtype), targets
+
+
+def make_optimizer(settings: TrainingSettings, network: nn.Module) -> torch.optim.Optimizer:
+    """The settings' optimiser; fused where PyTorch has that."""
+    if settings.optimizer == "adamax":
+        return torch.optim.Adamax(network.parameters(), lr=settings.learning_rate)
+    return torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
+
+
+def compiled(forward: nn.Module, context: LossContext) -> tuple[nn.Module, LossContext]:
+    """Network and loss network through ``torch.compile``, one graph for the size that is trained at."""
+    perceptual = cast(LossNetwork, torch.compile(context.perceptual, dynamic=False))
+    return cast(nn.Module, torch.compile(forward, dynamic=False)), replace(context, perceptual=perceptual)
+
+
+def train_step(
+    method: Method, network: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, context: LossContext,
+    weights: dict[str, float], precision: Precision,
+) -> dict[str, Tensor]:  # fmt: skip
+    """One optimiser step; returns the weighted terms (of an unoptimised term, the plain value), detached."""
+    with precision.autocast(batch.frames.device):
+        terms = method.objective(network, batch, context)
+    optimizer.zero_grad(set_to_none=True)
+    total = torch.stack([weights[name] * term.float() for name, term in terms.items() if weights[name]]).sum()
+    precision.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+    precision.scaler.step(optimizer)
+    precision.scaler.update()
+    return {name: (weights[name] or 1.0) * term.detach().float() for name, term in terms.items()}
+
+
+def _info(settings: TrainingSettings, data: Windows, group: Group) -> dict[str, object]:
+    return {
+        **fingerprint(settings, data),
+        "style_file": settings.style.name,
+        **({"processes": group.world} if group.world > 1 else {}),
+        **{key: value for key, value in environment.describe().items() if key in ("command", "commit", "dirty", "versions", "cpu", "gpu")},
+    }

@@ -1,0 +1,50 @@
+"""The number format of a training: fp32, bf16, or fp16 with its gradients scaled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from reconet_bench.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How the forward pass computes; weights, optimiser and losses are float32 always.
+
+    Attributes:
+        dtype: of convolutions.
+        scaler: multiplies the loss, so that small gradients do not vanish in fp16; does nothing otherwise.
+    """
+
+    dtype: torch.dtype
+    scaler: torch.amp.GradScaler
+
+    @classmethod
+    def of(cls, name: str, device: torch.device) -> Precision:
+        """By its name in the settings; ``auto`` is bf16, and fp16 on a GPU that computes no bf16.
+
+        Raises:
+            TrainingError: fp16 on a CPU, where it has neither speed nor kernels for every layer.
+        """
+        if name == "auto":
+            # With emulation every GPU "supports" bf16, slower than fp32.
+            name = "bf16" if device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        if name == "fp16" and device.type == "cpu":
+            raise TrainingError("precision fp16 needs a CUDA GPU: on a CPU give --precision bf16 or fp32")
+        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+        return cls(dtype, torch.amp.GradScaler(device.type, enabled=name == "fp16"))
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The context of the forward pass."""
+        return torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def state(self) -> dict[str, float]:
+        """What the scaler has learnt; empty without one."""
+        return dict(self.scaler.state_dict())
+
+    def restore(self, state: dict[str, float]) -> None:
+        """Go on with a saved :meth:`state`."""
+        if state and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state)

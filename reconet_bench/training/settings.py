@@ -1,0 +1,133 @@
+"""What determines a training run besides its data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from reconet_bench.errors import TrainingError, UnknownName
+from reconet_bench.methods.base import METHODS
+
+OPTIMIZERS = ("adam", "adamax")
+SCHEDULES = ("cosine", "steps", "constant")
+#: How the taps of the loss network are scaled, see :mod:`reconet_bench.perceptual`.
+SCALES = ("unit", "raw")
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Everything that determines a run besides its data.
+
+    Attributes:
+        style: image file of the painting.
+        style_size: the painting's shorter side in pixels; larger gives larger strokes.
+        optimizer: ``adam`` or ``adamax``.
+        schedule: of the learning rate after ``warm_up`` steps: ``cosine`` to zero, ``steps`` (times ``decay`` at each
+            of ``milestones``, which are shares of the run), or ``constant``.
+        weights: overrides of the method's loss weights by term.
+        options: overrides of the method's switches by name.
+        scale: of the loss network's taps: ``unit`` mean activation, or ``raw`` as in the papers.
+        precision: ``fp32``, ``bf16`` or (CUDA) ``fp16``; ``auto``: see :mod:`reconet_bench.training.precision`.
+        branch_from: where to start instead of at random. The folder of another run: its last saved weights,
+            optimiser and step. A checkpoint: its weights, at step 0 with a fresh optimiser. Several objectives
+            from one trunk differ in nothing else.
+        compile: whether network and loss network go through ``torch.compile``.
+        workers: processes that load data; ``None``: see :mod:`reconet_bench.training.loader`.
+        tensorboard: whether to write TensorBoard events too.
+        save_every: steps between saved states.
+        sample_every: steps between pictures of a scene that is not trained on; 0 makes none.
+        log_every: steps between rows of ``curves.csv``, each the mean since the last.
+    """
+
+    method: str
+    style: Path
+    steps: int = 4000
+    batch: int = 1
+    learning_rate: float = 1e-3
+    optimizer: str = "adam"
+    schedule: str = "cosine"
+    milestones: tuple[float, ...] = ()
+    decay: float = 0.2
+    warm_up: int = 50
+    style_size: int = 384
+    seed: int = 0
+    weights: dict[str, float] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    scale: str = "unit"
+    vgg: Path | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    compile: bool = False
+    workers: int | None = None
+    tensorboard: bool = False
+    branch_from: Path | None = None
+    save_every: int = 200
+    sample_every: int = 500
+    log_every: int = 25
+
+    def check(self) -> tuple[dict[str, float], dict[str, Any]]:
+        """The loss weights and the method's switches to train with.
+
+        Raises:
+            UnknownName: no such method, term, switch, optimiser, schedule, scale or precision.
+            TrainingError: a number makes no sense.
+        """
+        method = METHODS[self.method]
+        if not method.trainable:
+            raise TrainingError(f"method '{self.method}' has nothing to train")
+        least = {
+            "steps": 1, "batch": 1, "save_every": 1, "log_every": 1, "style_size": 32, "seed": 0, "workers": 0, "warm_up": 0,
+            "sample_every": 0,
+        }  # fmt: skip
+        for name, limit in least.items():
+            if (getattr(self, name) or 0) < limit and getattr(self, name) is not None:
+                raise TrainingError(f"{name} must be at least {limit}, got {getattr(self, name)}")
+        known = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "scale": SCALES, "precision": PRECISIONS}
+        for name, values in known.items():
+            if getattr(self, name) not in values:
+                raise UnknownName(name, getattr(self, name), values)
+        if not 0 < self.learning_rate < 1:
+            raise TrainingError(f"learning rate must lie between 0 and 1, got {self.learning_rate}")
+        if not all(0 < share < 1 for share in self.milestones):
+            raise TrainingError(f"milestones are shares of the run between 0 and 1, got {', '.join(map(str, self.milestones))}")
+        if not 0 < self.decay <= 1:
+            raise TrainingError(f"decay must lie between 0 and 1, got {self.decay}")
+        options = self._options()
+        return METHODS[self.method].final_weights(self._weights(), options), options
+
+    def _weights(self) -> dict[str, float]:
+        method = METHODS[self.method]
+        if unknown := self.weights.keys() - method.weights.keys():
+            raise UnknownName(f"loss term of {self.method}", min(unknown), method.weights)
+        weights = {**method.weights, **self.weights}
+        if bad := [name for name, weight in weights.items() if not 0 <= weight < math.inf]:
+            raise TrainingError(f"weight of '{bad[0]}' must be zero or more, got {weights[bad[0]]}")
+        if not any(weights.values()):
+            raise TrainingError(f"all weights of {self.method} are zero: there is nothing to optimise")
+        return weights
+
+    def _options(self) -> dict[str, Any]:
+        method = METHODS[self.method]
+        if unknown := self.options.keys() - method.options.keys():
+            raise UnknownName(f"option of {self.method}", min(unknown), method.options or ("none",))
+        return method.check_options({**method.options, **self.options})
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        rate = self.learning_rate * min(1.0, (step + 1) / max(1, min(self.warm_up, self.steps)))
+        if self.schedule == "cosine":
+            return rate * (0.5 + 0.5 * math.cos(math.pi * step / self.steps))
+        if self.schedule == "steps":
+            return float(rate * self.decay ** sum(step >= share * self.steps for share in self.milestones))
+        return rate
+
+
+def from_recipe(recipe: Mapping[str, Any], style: Path, **rest: Any) -> TrainingSettings:
+    """Settings of a recipe (see :mod:`reconet_bench.training.presets`); ``rest`` are fields that no recipe has."""
+    names = {field.name for field in fields(TrainingSettings)}
+    values = {name: value for name, value in recipe.items() if name in names}
+    return TrainingSettings(**{**values, "style": style, "milestones": tuple(recipe["milestones"]), **rest})

@@ -1,0 +1,72 @@
+"""Why a training ends early, in one line each: an interrupt, a full disk, too little memory, a compiler that gives up."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import torch
+
+from reconet_bench.errors import TrainingError
+
+#: Ctrl-C, and what a batch system sends before it kills.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop:
+    """Whether the run was asked to stop after the step at hand."""
+
+    asked = False
+
+
+@contextlib.contextmanager
+def stopping(listen: bool = True) -> Iterator[Stop]:
+    """Let Ctrl-C and SIGTERM finish the step at hand; a second one interrupts at once.
+
+    Args:
+        listen: without it, or outside the main thread, signals do what they always do.
+    """
+    stop = Stop()
+    if not listen or threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt
+        stop.asked = True
+
+    before = {number: signal.signal(number, ask) for number in _SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def one_line(size: object, batch: int, compiled: bool, saved: Callable[[], str]) -> Iterator[None]:
+    """Turn what a machine runs out of into a TrainingError that says what to do and what is saved."""
+    try:
+        yield
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise TrainingError(f"{error.strerror or error}{where}: {saved()}; go on with --resume once that is mended") from None
+    except (RuntimeError, MemoryError) as error:
+        if _out_of_memory(error):
+            raise TrainingError(f"out of memory: lower --size ({size}) or --batch ({batch}); {saved()}") from None
+        if compiled and isinstance(error, torch._dynamo.exc.TorchDynamoException):
+            reason = str(error).strip().partition("\n")[0]
+            raise TrainingError(f"torch.compile does not work here ({reason}): leave out --compile; {saved()}") from None
+        if str(error).startswith("DataLoader worker"):
+            raise TrainingError(f"a process that loads data died, for want of memory or shared memory as a rule: give fewer --workers; {saved()}") from None
+        raise
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """PyTorch's CPU allocator has no exception of its own."""
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in said or "not enough memory" in said

@@ -1,0 +1,66 @@
+"""Two processes over gloo take the steps of one process with the batch of both."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import picture
+
+from reconet_bench.checkpoint import load_checkpoint
+from reconet_bench.data.files import write_image
+from reconet_bench.report.curves import PACE
+from reconet_bench.training.distributed import Group, joined, local_device
+from reconet_bench.training.folder import CURVES_FILE
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    with (folder / CURVES_FILE).open(newline="") as file:
+        return [{key: float(value) for key, value in row.items() if key not in PACE} for row in csv.DictReader(file)]
+
+
+def test_two_processes_are_one_with_the_doubled_batch(tmp_path, stand_in_weights):
+    style = tmp_path / "wave.png"
+    write_image(style, picture(0, (0.0, 0.0), (64, 64)))
+    shared = ["train", "--style", style, "--vgg", stand_in_weights, "--steps", 3, "--size", 32, "--style-size", 64, "--device", "cpu",
+              "--precision", "fp32", "--save-every", 1, "--set", "sample_every=0"]  # fmt: skip
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "-m", "reconet_bench.cli"]
+
+    def run(words: list[object], name: str, batch: int) -> Path:
+        command = [sys.executable, *map(str, [*words, *shared, "--batch", batch, "-o", tmp_path / name])]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("Written:") == 1, "one process writes"
+        return tmp_path / name
+
+    one = run(["-m", "reconet_bench.cli"], "one", 2)
+    two = run(launch, "two", 1)
+    # Losses, not weights: where a gradient is zero but for rounding, as of a bias before a norm, Adam steps by its sign.
+    for first, second in zip(rows(one), rows(two), strict=True):
+        assert first == pytest.approx(second, rel=2e-3)
+    alone = run(["-m", "reconet_bench.cli"], "alone", 1)
+    assert rows(alone)[-1]["content"] != pytest.approx(rows(one)[-1]["content"], rel=2e-2), "half the batch is not the batch"
+    assert load_checkpoint(two / "reconet-wave.safetensors").info["processes"] == 2
+    assert "processes" not in load_checkpoint(one / "reconet-wave.safetensors").info
+
+
+def test_one_process_alone_is_a_group_of_one(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    network = torch.nn.Linear(1, 1)
+    with joined(torch.device("cpu")) as group:
+        assert group == Group(0, 1)
+        assert group.main
+        assert group.wrap(network, torch.device("cpu")) is network
+        assert group.mean(torch.tensor([2.0])) == 2.0
+        group.wait()
+
+
+def test_each_process_of_a_machine_has_its_own_gpu(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert local_device(torch.device("cuda")) == torch.device("cuda", 3)
+    assert local_device(torch.device("cuda", 1)) == torch.device("cuda", 1)
+    assert local_device(torch.device("cpu")) == torch.device("cpu")

@@ -1,0 +1,132 @@
+"""Presets: complete, readable, overridable, and every slip named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TranslationClip, picture
+
+from reconet_bench.checkpoint import load_checkpoint
+from reconet_bench.data.files import write_image
+from reconet_bench.data.windows import ClipWindows
+from reconet_bench.errors import TrainingError, UnknownName
+from reconet_bench.methods.base import METHODS
+from reconet_bench.training.data import steps_of
+from reconet_bench.training.loop import train
+from reconet_bench.training.presets import as_toml, load_recipe, preset_names
+from reconet_bench.training.settings import TrainingSettings, from_recipe
+
+
+def test_the_presets_that_the_field_asks_for_are_there():
+    names = {"default", "dissertation", "dissertation-code", "gao2018", "johnson2016", "dougherty2020", "dougherty2020-published"}
+    assert names <= set(preset_names())
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_makes_settings_that_check(name):
+    recipe = load_recipe(name)
+    settings = from_recipe(recipe, Path("style.png"))
+    weights, options = settings.check()
+    assert set(weights) == set(METHODS[settings.method].weights)
+    assert set(options) == set(METHODS[settings.method].options)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_shown_is_a_preset(name, tmp_path):
+    (tmp_path / "mine.toml").write_text(as_toml(load_recipe(name)))
+    assert load_recipe(str(tmp_path / "mine.toml")) == load_recipe(name)
+
+
+def test_the_default_preset_is_what_the_settings_say():
+    recipe = load_recipe()
+    assert from_recipe(recipe, Path("style.png")) == TrainingSettings(recipe["method"], Path("style.png"))
+
+
+def test_the_dissertation_in_its_own_numbers():
+    text, code = load_recipe("dissertation"), load_recipe("dissertation-code")
+    assert text["weights"] == {"content": 1, "style": 1e5, "tv": 1e-6, "temporal_short": 100, "temporal_long": 10}
+    assert (text["optimizer"], text["learning_rate"], text["batch"], text["size"], text["epochs"]) == ("adamax", 1e-4, 2, 512, 60)
+    settings = replace(from_recipe(text, Path("s.png")), steps=60)
+    rates = [settings.learning_rate_at(step) for step in (0, 7, 8, 19, 20, 59)]
+    assert rates == pytest.approx([1e-4, 1e-4, 2e-5, 2e-5, 4e-6, 4e-6])
+    differ = {key for key in text if text[key] != code[key]}
+    assert differ == {"method", "options"}
+    weights, _ = from_recipe(code, Path("s.png")).check()
+    assert (weights["temporal_short"], weights["temporal_long"]) == (10, 100)
+
+
+def test_settings_override_in_order():
+    recipe = load_recipe("dissertation", ["steps=7", "weights.style=5", "learning_rate=1", "split=train", "milestones=[0.5]"])
+    assert (recipe["steps"], recipe["epochs"]) == (7, 0), "whoever names steps does not want the preset's epochs"
+    assert recipe["weights"]["style"] == 5.0
+    assert recipe["learning_rate"] == 1.0
+    assert (recipe["split"], recipe["milestones"]) == ("train", [0.5])
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "error", "message"),
+    [
+        ("disertation", [], UnknownName, "unknown preset 'disertation': did you mean 'dissertation'"),
+        ("none.toml", [], UnknownName, "unknown preset 'none.toml'"),
+        ("default", ["step=3"], UnknownName, "unknown setting in --set step=3 'step': did you mean 'steps'"),
+        ("default", ["steps=many"], TrainingError, "--set steps=many: steps takes int, got 'many'"),
+        ("default", ["steps"], TrainingError, "--set takes KEY=VALUE, got 'steps'"),
+        ("default", ["weights=3"], TrainingError, "'weights' is a table: give weights.NAME"),
+        ("default", ["weights.style=big"], TrainingError, "weights.style takes float, got 'big'"),
+        ("default", ["seed=true"], TrainingError, "seed takes int, got True"),
+    ],
+)
+def test_slips_are_named(preset, overrides, error, message):
+    with pytest.raises(error) as caught:
+        load_recipe(preset, overrides)
+    assert message in str(caught.value)
+
+
+def test_a_broken_preset_file_is_named(tmp_path):
+    (tmp_path / "mine.toml").write_text("steps = = 3")
+    with pytest.raises(TrainingError, match=r"mine\.toml: not a preset"):
+        load_recipe(str(tmp_path / "mine.toml"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"optimizer": "adamx"}, "unknown optimizer 'adamx': did you mean 'adamax'"),
+        ({"schedule": "linear"}, "unknown schedule 'linear'"),
+        ({"scale": "unity"}, "unknown scale 'unity': did you mean 'unit'"),
+        ({"milestones": (8.0,)}, "milestones are shares of the run between 0 and 1, got 8.0"),
+        ({"decay": 0.0}, "decay must lie between 0 and 1, got 0.0"),
+        ({"options": {"swapped": True}}, "unknown option of reconet 'swapped': known: constraint"),
+    ],
+)
+def test_settings_are_checked(change, message):
+    with pytest.raises((TrainingError, UnknownName)) as caught:
+        replace(TrainingSettings("reconet", Path("s.png")), **change).check()
+    assert message in str(caught.value)
+
+
+def test_epochs_are_passes_over_the_windows():
+    data = ClipWindows(32, 0, [TranslationClip((2.0, 1.0))])
+    settings = TrainingSettings("reconet", Path("s.png"), batch=2)
+    count = data.describe()["windows"]
+    assert steps_of(settings, data, 3).steps == 3 * -(-count // 2)
+    assert steps_of(settings, data, 0).steps == settings.steps
+
+
+@pytest.mark.parametrize("method", ["dissertation-code", "gao2018"])
+def test_every_method_trains_saves_and_loads(method, tmp_path, stand_in_weights):
+    style = tmp_path / "wave.png"
+    write_image(style, picture(0, (0.0, 0.0), (64, 64)))
+    settings = TrainingSettings(
+        method, style, steps=2, batch=2, optimizer="adamax", style_size=64, vgg=stand_in_weights, device="cpu", precision="fp32",
+        scale="raw", schedule="constant", save_every=1, log_every=1,
+    )  # fmt: skip
+    data = ClipWindows(32, 0, [TranslationClip((2.0, 1.0))])
+    checkpoint = load_checkpoint(train(settings, data, tmp_path / "run"))
+    assert checkpoint.info["options"] == METHODS[method].options
+    assert (checkpoint.info["optimizer"], checkpoint.info["scale"]) == ("adamax", "raw")
+    with torch.inference_mode():
+        assert checkpoint.network(torch.rand(1, 3, 30, 34)).shape == (1, 3, 30, 34)

@@ -1,0 +1,90 @@
+"""Studies: every setting trains for real, a table stands at the end, and a broken study goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import TranslationClip, picture
+
+from reconet_bench.checkpoint import load_checkpoint
+from reconet_bench.data.files import read_image, write_image
+from reconet_bench.data.windows import ClipWindows
+from reconet_bench.errors import TrainingError, UnknownName
+from reconet_bench.networks import Identity
+from reconet_bench.studies import STUDIES, run_study
+from reconet_bench.training.presets import load_recipe
+from reconet_bench.training.samples import sample_strip
+
+
+@pytest.fixture
+def arguments(tmp_path, stand_in_weights) -> list[str]:
+    style = tmp_path / "wave.png"
+    write_image(style, picture(0, (0.0, 0.0), (64, 64)))
+    return ["--style", str(style), "--vgg", str(stand_in_weights), "--steps", "2", "--size", "32", "--style-size", "64",
+            "--device", "cpu", "--precision", "fp32", "--set", "sample_every=1"]  # fmt: skip
+
+
+def test_a_study_trains_its_settings_and_writes_a_table(arguments, tmp_path):
+    folder = tmp_path / "study"
+    said: list[str] = []
+    table = run_study("optimizers", arguments, folder, report=said.append)
+    assert list(table["setting"]) == ["adam", "adamax"]
+    infos = [load_checkpoint(folder / name / "reconet-wave.safetensors").info for name in table["setting"]]
+    assert [info["optimizer"] for info in infos] == ["adam", "adamax"]
+    assert {key for key in infos[0] if infos[0][key] != infos[1][key]} <= {"optimizer", "command"}
+    assert (table[["content", "style", "temporal_short", "temporal_long"]] > 0).all(axis=None)
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "summary.csv"), table)
+    assert "adamax" in (folder / "summary.md").read_text()
+    # The losses are unweighted: the curve's own, over the weight.
+    curve = pd.read_csv(folder / "adam" / "curves.csv").iloc[-1]
+    assert table["style"][0] == pytest.approx(curve["style"] / infos[0]["weights"]["style"], rel=1e-6)
+    run_study("optimizers", arguments, folder, report=said.append)
+    assert said[-3:-1] == ["adam: done before", "adamax: done before"]
+    assert "a curve needs two rows at least (adam, adamax)" in said[-1]
+
+
+def test_what_epochs_add_is_one_picture(arguments, tmp_path):
+    run_study("epochs", arguments, tmp_path / "study")
+    picture = read_image(tmp_path / "study" / "epochs.png")
+    assert picture.shape == (2 * 32, 4 * 32, 3)  # two steps, one above the other
+    assert not np.array_equal(picture[:32, 32:64], picture[32:, 32:64])
+    np.testing.assert_array_equal(picture[:32, :32], picture[32:, :32])
+
+
+def test_a_failed_setting_is_named_and_the_others_stay(arguments, tmp_path):
+    with pytest.raises(TrainingError, match=r"study optimizers: adam: .*No such file.*run the same command again"):
+        run_study("optimizers", [*arguments, "--style", str(tmp_path / "none.png")], tmp_path / "study")
+    with pytest.raises(UnknownName, match="did you mean 'weights'"):
+        run_study("weight", arguments, tmp_path / "study")
+
+
+def test_the_settings_are_those_of_table_5_1():
+    settings = STUDIES["weights"].settings
+    assert len(settings) == 8
+    for setting in settings:
+        recipe = load_recipe("dissertation", setting.overrides)
+        weights = recipe["weights"]
+        assert setting.label == f"st{weights['temporal_short']:g}-lt{weights['temporal_long']:g}-style{weights['style']:g}"
+    chosen = next(s for s in settings if s.published["style"] == 0.0001065)
+    assert load_recipe("dissertation", chosen.overrides) == load_recipe("dissertation"), "the setting the dissertation chose"
+
+
+def test_a_sample_shows_content_two_frames_and_their_difference():
+    data = ClipWindows(32, 0, [TranslationClip((2.0, 1.0))])
+    strip = sample_strip(Identity(), data, torch.device("cpu"))
+    assert strip.shape == (32, 128, 3)
+    np.testing.assert_array_equal(strip[:, :32], strip[:, 32:64])
+    assert not np.array_equal(strip[:, 32:64], strip[:, 64:96])
+    # An exact translation differs from itself by nothing: black where it is traced, grey elsewhere.
+    colours = {tuple(colour) for colour in strip[:, 96:].reshape(-1, 3)}
+    assert max(max(colour) for colour in colours if colour != (90, 90, 90)) < 40
+
+
+def test_the_table_says_what_was_published():
+    from reconet_bench.studies import _markdown
+
+    table = pd.DataFrame([{"setting": "a", "style": 0.1, "published_style": 0.2}])
+    assert "Table 5.1" in _markdown("weights", STUDIES["weights"], table)
+    assert "Table 5.1" not in _markdown("optimizers", STUDIES["optimizers"], table)
