@@ -1,0 +1,42 @@
+"""After a run, a CSV and a markdown table of what was timed lie in reports/benchmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconet_bench import environment
+from reconet_bench.data.files import write_text
+from reconet_bench.records import to_csv
+from reconet_bench.report.tables import markdown, significant
+
+FOLDER = Path(__file__).resolve().parents[1] / "reports" / "benchmarks"
+HEADER = ("benchmark", "median_ms", "p90_ms", "iqr_ms", "fps", "rounds", "details")
+
+
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    """Provenance beside each stored run, for ``--benchmark-compare``."""
+    machine_info["reconet_bench"] = environment.describe()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    timed = getattr(session.config, "_benchmarksession", None)
+    rows = [_row(benchmark) for benchmark in (timed.benchmarks if timed else []) if benchmark]
+    if not rows:
+        return
+    write_text(FOLDER / "benchmarks.csv", to_csv(rows, HEADER))
+    shown = [[significant(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    machine = f"{environment.cpu_name()}, {environment.usable_cpus()} cores; milliseconds of one machine, compare within this table."
+    write_text(FOLDER / "benchmarks.md", f"# Benchmarks\n\n{machine}\n\n{markdown(HEADER, shown)}")
+    print(f"\nWritten: {FOLDER / 'benchmarks.csv'}, {FOLDER / 'benchmarks.md'}")
+
+
+def _row(benchmark: Any) -> tuple[object, ...]:
+    stats = benchmark.stats
+    data = sorted(stats.data)
+    p90 = data[min(len(data) - 1, int(0.9 * len(data)))]
+    details = "; ".join(f"{key} {value}" for key, value in benchmark.extra_info.items())
+    return (benchmark.name, 1e3 * stats.median, 1e3 * p90, 1e3 * stats.iqr, 1 / stats.median, stats.rounds, details)

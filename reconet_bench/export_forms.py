@@ -1,0 +1,101 @@
+"""A model as ONNX in every form: fp32, fp16, int8, and with 8-bit frames; each with how close it is to PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from reconet_bench.checkpoint import Checkpoint
+from reconet_bench.data.files import atomic_path, scikit_image_texture
+from reconet_bench.errors import ModelError
+from reconet_bench.export import INPUT, export_onnx
+from reconet_bench.ops import from_uint8
+from reconet_bench.runtimes.base import Parity
+from reconet_bench.runtimes.variants import (
+    calibration_frames,
+    eight_bit_frames,
+    first_line,
+    half_precision,
+    quantized,
+)
+
+
+def _int8(path: Path) -> bytes:
+    return quantized(path, INPUT, [from_uint8(frame).numpy() for frame in calibration_frames()])
+
+
+#: What is made of the fp32 file, by the ending of its name.
+FORMS: dict[str, Callable[[Path], bytes]] = {"fp16": half_precision, "int8": _int8, "uint8": eight_bit_frames}
+
+
+class Form(NamedTuple):
+    """A file that was written, what it is, and how close its frames are to PyTorch fp32."""
+
+    path: Path
+    name: str
+    parity: Parity
+
+
+def export_all(checkpoint: Checkpoint, path: Path) -> Iterator[Form]:
+    """Write ``FILE.onnx`` and beside it ``FILE-fp16.onnx``, ``FILE-int8.onnx`` and ``FILE-uint8.onnx``, one after the other.
+
+    ``uint8`` takes and gives ``(N, H, W, 3)`` uint8: the conversion to and from floats runs on the device.
+
+    Raises:
+        ModelError: the network cannot be exported in that form.
+    """
+    path = export_onnx(checkpoint, path)
+    yield Form(path, "fp32", file_parity(checkpoint, path))
+    for name, make in FORMS.items():
+        target = path.with_name(f"{path.stem}-{name}{path.suffix}")
+        with atomic_path(target) as temporary:
+            temporary.write_bytes(make(path))
+        yield Form(target, name, file_parity(checkpoint, target))
+
+
+def file_parity(checkpoint: Checkpoint, path: Path, image: np.ndarray | None = None) -> Parity:
+    """An export in ONNX Runtime on the CPU against PyTorch fp32 eager.
+
+    Args:
+        path: an export in any form.
+        image: ``(H, W, 3)`` uint8; by default a photograph of odd size (151x127), so that padding and crop are compared too.
+
+    Raises:
+        ModelError: it does not run.
+    """
+    if image is None:
+        image = np.ascontiguousarray(scikit_image_texture("astronaut")[:254:2, :301:2])
+    with torch.inference_mode():
+        expected = checkpoint.network.float().eval()(from_uint8(image)).clamp(0, 1).numpy()
+    got = _run(path, image)
+    if not np.isfinite(got).all():
+        raise ModelError(f"{path}: its output is not finite")
+    difference = np.abs(got.astype(np.float64) - expected)
+    error = float(np.square(difference).mean())
+    return Parity(float(difference.max()), 10 * float(np.log10(1 / error)) if error else float("inf"), 1)
+
+
+def _run(path: Path, image: np.ndarray) -> np.ndarray:
+    """What an export makes of a frame, as ``(1, 3, H, W)`` float in [0, 1]."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "tensor(float)": lambda one: from_uint8(one).numpy(),
+        "tensor(float16)": lambda one: from_uint8(one).numpy().astype(np.float16),
+        "tensor(uint8)": partial(np.expand_dims, axis=0),
+    }
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        (source,) = session.get_inputs()
+        (y,) = session.run(None, {source.name: ways[source.type](image)})
+    except Exception as error:  # its exceptions have no common base but Exception
+        raise ModelError(f"{path}: onnxruntime cannot run it: {first_line(error)}") from None
+    frames: np.ndarray = from_uint8(y).numpy() if y.dtype == np.uint8 else np.clip(y.astype(np.float32), 0, 1)
+    return frames

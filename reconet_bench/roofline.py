@@ -1,0 +1,238 @@
+"""How near a runtime is to what the machine can do: the roofline model (Williams, Waterman, Patterson, CACM 2009).
+
+A frame takes at least ``operations / fastest arithmetic`` and at least ``bytes / fastest copy``; the
+larger of the two is the limit, and a runtime's share is that limit over the time it takes. The two
+ceilings are measured here, by PyTorch: a large matrix product and a large copy. They are what the
+machine gave, not what its data sheet says, so a runtime whose convolutions are better than PyTorch's
+product can reach more than 100 %.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reconet_bench.auto import choose_runtime
+from reconet_bench.data.synthetic import synthetic_clip
+from reconet_bench.errors import DataError, ModelError, RuntimeUnavailable
+from reconet_bench.networks import MIN_SIZE
+from reconet_bench.ops import to_uint8
+from reconet_bench.runtimes.base import RUNTIMES, Loaded, session_parity
+from reconet_bench.speed import UNSTABLE, gate
+from reconet_bench.subjects import AUTO, REFERENCE_RUNTIME, Subject
+from reconet_bench.timing import measure
+from reconet_bench.workers import open_all
+
+#: Floating-point types whose ceiling is measured, by the name of the precision.
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+#: Side of the matrices, and bytes of the copy: beyond any cache of a CPU, and on a GPU beyond its own.
+_SIDE = {"cpu": 2048, "cuda": 8192}
+_COPY_BYTES = {"cpu": 2**28, "cuda": 2**31}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one frame costs at least.
+
+    Attributes:
+        macs: multiply-adds of the convolutions; an operation is half of one.
+        values: numbers read and written by the convolutions, weights included. A runtime that fuses
+            everything in between (padding, norm, ReLU, enlargement) moves these and no more.
+    """
+
+    macs: int
+    values: int
+
+    def seconds(self, ceiling: Ceiling) -> float:
+        """The limit: no frame takes less on such a machine."""
+        return max(self.compute_seconds(ceiling), self.copy_seconds(ceiling))
+
+    def compute_seconds(self, ceiling: Ceiling) -> float:
+        """Seconds of arithmetic alone."""
+        return 2 * self.macs / ceiling.flops
+
+    def copy_seconds(self, ceiling: Ceiling) -> float:
+        """Seconds of memory traffic alone."""
+        return self.values * ceiling.value_bytes / ceiling.bandwidth
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """What the machine gives in one precision.
+
+    Attributes:
+        flops: operations a second of a matrix product.
+        bandwidth: bytes a second of a copy, read and written ones counted.
+        value_bytes: bytes of a number.
+    """
+
+    flops: float
+    bandwidth: float
+    value_bytes: int
+
+
+def network_cost(network: nn.Module, height: int, width: int) -> Cost:
+    """Cost of one frame of ``height`` x ``width`` pixels, counted on a network without memory behind it.
+
+    Raises:
+        DataError: the frame is too small for the network.
+        ModelError: the network has no convolution, so there is nothing to compute.
+    """
+    if min(height, width) < MIN_SIZE:
+        raise DataError(f"frame of {width}x{height} pixels is too small: at least {MIN_SIZE} a side")
+    counted = {"macs": 0, "values": 0}
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        weights = module.get_parameter("weight").numel()
+        counted["macs"] += weights * output.shape[-2] * output.shape[-1]
+        counted["values"] += inputs[0].numel() + output.numel() + weights
+
+    bare = copy.deepcopy(network).to("meta").eval()
+    for module in bare.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(count)
+    with torch.inference_mode():
+        bare(torch.empty(1, 3, height, width, device="meta"))
+    if not counted["macs"]:
+        raise ModelError("the network has no convolutions: its roofline is zero")
+    return Cost(**counted)
+
+
+def measure_ceiling(precision: str, device: torch.device, threads: int, seconds: float = 1.0) -> Ceiling:
+    """The best matrix product and the best copy within ``seconds`` each.
+
+    Args:
+        precision: of :data:`TYPES`.
+        threads: CPU threads; PyTorch's own count is put back afterwards.
+    """
+    kind = TYPES[precision]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        side = _SIDE[device.type]
+        a, b, product = (torch.ones(side, side, dtype=kind, device=device) for _ in range(3))
+        with torch.inference_mode(), _ieee():
+            matmul = _best(lambda: torch.mm(a, b, out=product), device, seconds)
+        source = torch.ones(_COPY_BYTES[device.type] // 4, device=device)
+        target = torch.empty_like(source)
+        copied = _best(lambda: target.copy_(source), device, seconds)
+    finally:
+        torch.set_num_threads(before)
+    return Ceiling(2 * side**3 / matmul, 2 * 4 * source.numel() / copied, kind.itemsize)
+
+
+@contextlib.contextmanager
+def _ieee() -> Iterator[None]:
+    """fp32 products in fp32: on CUDA they may be TF32, which is faster and something else."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _best(work: Callable[[], object], device: torch.device, seconds: float) -> float:
+    """Seconds of the fastest of as many goes as fit, three at least; whatever else runs here only ever adds."""
+    taken: list[float] = []
+    while sum(taken) < seconds or len(taken) < 3:
+        start = perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        taken.append(perf_counter() - start)
+    return min(taken)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One runtime beside the limit.
+
+    Attributes:
+        seconds: a frame, from device to device; the median.
+        limit: the least that a frame takes at the ceilings of this precision, seconds.
+        bound: what sets the limit: ``arithmetic`` or ``memory``.
+        note: why not to trust the row, else empty.
+    """
+
+    runtime: str
+    precision: str
+    seconds: float
+    flops: float
+    limit: float
+    bound: str
+    note: str
+
+    @property
+    def share(self) -> float:
+        """Limit over time: 1 = as fast as the ceilings allow."""
+        return self.limit / self.seconds
+
+
+@dataclass(frozen=True)
+class Found:
+    """Cost of a frame, ceilings by precision, and a row for each runtime."""
+
+    cost: Cost
+    ceilings: dict[str, Ceiling]
+    rows: list[Row]
+
+
+def measure_runtimes(
+    subject: Subject,
+    size: tuple[int, int],
+    runtimes: Sequence[str],
+    device: str = "auto",
+    threads: int | None = None,
+    rounds: int = 5,
+    report: Callable[[str], None] = lambda text: None,
+) -> Found:
+    """Time runtimes against one another on frames of a built-in clip, and set them beside the limit.
+
+    Args:
+        size: height and width.
+        runtimes: names; ``auto`` is the fastest faithful one.
+        report: told which runtime cannot run the model, and why.
+
+    Raises:
+        ModelError: an ONNX file, whose operations are not known; or no runtime runs the model.
+    """
+    if subject.model.network is None:
+        raise ModelError(f"'{subject.model.name}' is an ONNX file: its operations are counted on a checkpoint's network only")
+    cost = network_cost(subject.model.network, *size)
+    clip = synthetic_clip("carousel", size, 4)
+    frames = [to_uint8(clip.frame(index))[0] for index in range(len(clip))]
+    names = [choose_runtime(subject, size, device, threads).name if name == AUTO else name for name in runtimes]
+
+    def skip(name: str, error: RuntimeUnavailable) -> None:
+        report(f"skipped {name}: {error}")
+
+    with contextlib.ExitStack() as stack:
+        sessions = open_all(names, subject.model, device, threads, stack, skip)
+        timings = measure(sessions, frames, rounds, 0.5, ("device",), on_failure=skip)
+        if not timings:
+            raise ModelError(f"no runtime runs '{subject.model.name}' on {device}")
+        notes = {name: _parity_note(subject, sessions[name], frames) for name in timings}
+    first = next(iter(timings.values()))
+    precisions = dict.fromkeys(timing.precision for timing in timings.values())
+    ceilings = {name: measure_ceiling(name, torch.device(first.device), first.threads) for name in precisions}
+    rows = []
+    for name, timing in timings.items():
+        ceiling, seconds = ceilings[timing.precision], timing.samples["device"].median
+        bound = "arithmetic" if cost.compute_seconds(ceiling) >= cost.copy_seconds(ceiling) else "memory"
+        note = "; ".join(filter(None, (notes[name], "" if timing.stable else UNSTABLE)))
+        rows.append(Row(name, timing.precision, seconds, 2 * cost.macs / seconds, cost.seconds(ceiling), bound, note))
+    return Found(cost, ceilings, rows)
+
+
+def _parity_note(subject: Subject, session: Loaded, frames: Sequence[np.ndarray]) -> str:
+    """No speed without its parity here either."""
+    with RUNTIMES[REFERENCE_RUNTIME].load(subject.model, session.device, session.threads) as reference:
+        return gate(session_parity(reference, session, frames), None)

@@ -1,0 +1,134 @@
+"""What a runtime is: it loads a model into a session. Sessions and models themselves are in :mod:`.session`."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import torch
+
+from reconet_bench.environment import pick_device, usable_cpus
+from reconet_bench.errors import RuntimeUnavailable, UnknownName
+from reconet_bench.registry import Registry
+from reconet_bench.runtimes.session import Loaded, Model, Parity, Resident, Session, session_parity
+
+__all__ = ["RUNTIMES", "Loaded", "Model", "Parity", "Resident", "Runtime", "Runtimes", "Session", "session_parity"]
+
+#: Devices that a name may hold, as in ``onnxruntime:cuda:fp16``.
+DEVICES = ("cpu", "cuda")
+
+
+class Runtimes(Registry["Runtime"]):
+    """Runtimes by name, and their variants: ``openvino:bf16``, ``onnxruntime:cuda:fp16``.
+
+    A name is ``RUNTIME[:DEVICE][:VARIANT]``, the two options in any order. Without a variant, or with ``fp32``,
+    it means what the runtime does by itself.
+    """
+
+    def __getitem__(self, name: str) -> Runtime:
+        base, *words = name.split(":")
+        runtime = super().__getitem__(base)
+        return runtime.choose(base, words) if words else runtime
+
+    def canonical(self, name: str) -> str:
+        """``name`` as its records call it: ``torch:fp32`` is ``torch``.
+
+        Raises:
+            UnknownName: no such runtime or variant.
+        """
+        return ":".join([name.partition(":")[0], *self[name].options])
+
+    def names(self, default: bool = False) -> list[str]:
+        """Every runtime and variant by name, or those that take part unless others are asked for."""
+        return [
+            f"{base}:{variant}" if variant else base
+            for base, runtime in self.items()
+            for variant in (runtime.defaults if default else ("", *runtime.variants))
+        ]
+
+
+RUNTIMES = Runtimes("runtime", "reconet_bench.runtimes")
+
+
+class Runtime(ABC):
+    """Something that runs models.
+
+    Attributes:
+        summary: one line for ``reconet-bench list``: what it does without a variant, which is fp32.
+        variants: other ways to run, by name, with a line for each.
+        defaults: variants that take part in a comparison unless runtimes are named; ``""`` is none.
+        from_network: whether it takes the network itself; others take the ONNX file.
+        variant: the one chosen, ``""`` for none.
+        place: the device that its name holds, ``""`` for none.
+    """
+
+    summary: ClassVar[str]
+    variants: ClassVar[dict[str, str]] = {}
+    defaults: ClassVar[tuple[str, ...]] = ("",)
+    from_network: ClassVar[bool] = False
+    variant: str = ""
+    place: str = ""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What follows the runtime in its name: device and variant."""
+        return tuple(filter(None, (self.place, self.variant)))
+
+    @property
+    def description(self) -> str:
+        """One line: what this variant is."""
+        return self.variants.get(self.variant, self.summary)
+
+    def choose(self, base: str, words: Sequence[str]) -> Self:
+        """This runtime with options, ``base`` being its name.
+
+        Raises:
+            UnknownName: no such device or variant.
+            RuntimeUnavailable: two devices, or two variants.
+        """
+        chosen = copy.copy(self)
+        variants = [word for word in words if word not in DEVICES]
+        places = [word for word in words if word in DEVICES]
+        known = {"fp32", *self.variants, *DEVICES}
+        for word in variants:
+            if word not in known:
+                raise UnknownName(f"variant of {base}", word, known)
+        if len(variants) > 1 or len(places) > 1:
+            raise RuntimeUnavailable(f"'{':'.join([base, *words])}': a runtime has one device and one variant in its name")
+        chosen.place = "".join(places)
+        chosen.variant = "" if variants == ["fp32"] else "".join(variants)
+        return chosen
+
+    def missing(self) -> str | None:
+        """Why it cannot be used here, with the ``pip install`` line; None where it can."""
+        return None
+
+    @abstractmethod
+    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+        """Load ``model``; the runtime is installed and torch sees the device."""
+
+    def load(self, model: Model, device: str = "auto", threads: int | None = None) -> Session:
+        """Load ``model`` for frames.
+
+        Args:
+            device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+            threads: CPU threads to compute with; all usable cores by default.
+
+        Raises:
+            RuntimeUnavailable: not installed, no such device, or it did not run where it was asked to.
+            ModelError: the runtime cannot read the model.
+        """
+        if reason := self.missing():
+            raise RuntimeUnavailable(reason)
+        if threads is not None and threads < 1:
+            raise RuntimeUnavailable(f"threads must be 1 or more, got {threads}")
+        if self.place and device != "auto" and not device.startswith(self.place):
+            raise RuntimeUnavailable(f"the runtime's name says {self.place} and the device is {device}: leave one of them out")
+        place = pick_device(self.place if device == "auto" and self.place else device)
+        if str(place) == "cuda":
+            place = torch.device("cuda", 0)
+        session = self.open(model, place, threads or usable_cpus())
+        session.runtime = ":".join([session.runtime, *self.options])
+        return session

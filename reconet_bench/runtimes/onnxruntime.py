@@ -1,0 +1,276 @@
+"""ONNX Runtime on its CPU, CUDA or TensorRT provider, with proof of where each node ran; fp16, int8, CUDA graphs."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reconet_bench.errors import ModelError, RuntimeUnavailable
+from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
+from reconet_bench.runtimes.variants import calibration_frames, first_line, half_precision, kept, quantized
+
+CPU_PROVIDER, CUDA_PROVIDER, TENSORRT_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+#: What loads the libraries of a provider that did not come up.
+_REMEDIES = {
+    CUDA_PROVIDER: "its CUDA or cuDNN libraries do not load here; pip install onnxruntime-gpu for this CUDA, or use --device cpu",
+    TENSORRT_PROVIDER: 'its TensorRT libraries do not load here; pip install "tensorrt<11" for this CUDA, or use onnxruntime:cuda',
+}
+#: Side of the frame that placement is traced on, pixels; a multiple of whatever a network may demand.
+_TRACE_SIZE = 64
+_FLOATS = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
+
+
+def session_options(threads: int) -> Any:
+    """Options of every session here: quiet, sequential, and idle threads that sleep.
+
+    A pool that spins while it waits takes cores from whichever runtime is measured next.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def compute_nodes(trace: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Nodes of a profile that work on images: name → (operator, provider).
+
+    A compute node is one that yields a floating-point tensor of two or more dimensions. What is
+    left is shape arithmetic (integers, booleans, the four scales of a Resize): a few scalars that
+    ONNX Runtime keeps on the CPU on purpose, whatever the provider.
+    """
+    nodes = {}
+    for event in trace:
+        facts = event.get("args", {})
+        name = event.get("name", "")
+        if event.get("cat") != "Node" or not name.endswith("_kernel_time") or "provider" not in facts:
+            continue
+        outputs = [(kind, shape) for tensor in facts.get("output_type_shape", []) for kind, shape in tensor.items()]
+        if any("float" in kind and len(shape) >= 2 for kind, shape in outputs):
+            nodes[name.removesuffix("_kernel_time")] = (facts["op_name"], facts["provider"])
+    return nodes
+
+
+def check_placement(nodes: dict[str, tuple[str, str]], provider: str, model: str) -> dict[str, int]:
+    """Number of compute nodes by provider.
+
+    Raises:
+        RuntimeUnavailable: one ran elsewhere than on ``provider``, or none was seen at all.
+    """
+    strays = [f"{name} ({operator}) on {ran_on}" for name, (operator, ran_on) in nodes.items() if ran_on != provider]
+    if strays:
+        more = f" and {len(strays) - 3} more" if len(strays) > 3 else ""
+        raise RuntimeUnavailable(
+            f"onnxruntime ran part of '{model}' elsewhere than on {provider}: {', '.join(strays[:3])}{more}; use --device cpu"
+        )
+    if not nodes:
+        raise RuntimeUnavailable(f"onnxruntime reports no compute node for '{model}': cannot prove that {provider} ran it")
+    return dict(Counter(ran_on for _, ran_on in nodes.values()))
+
+
+class OnnxSession(Session):
+    """An ONNX file in ONNX Runtime; input and output stay on the device (I/O binding).
+
+    Args:
+        variant: of :class:`OnnxRuntime`: words joined by dashes.
+    """
+
+    runtime = "onnxruntime"
+
+    def __init__(self, model: Model, path: Path, device: torch.device, threads: int, variant: str = "") -> None:
+        super().__init__(model, device, threads)
+        words = variant.split("-")
+        self._path, self._tensorrt, self._graphed = path, "tensorrt" in words, "graph" in words
+        self._source: str | bytes = half_precision(path) if "fp16" in words and not self._tensorrt else str(path)
+        if "int8" in words:
+            self._source = self._quantize()
+        self._half = "fp16" in words
+        self.provider = CPU_PROVIDER
+        if device.type == "cuda":
+            self.provider = TENSORRT_PROVIDER if self._tensorrt else CUDA_PROVIDER
+        # A captured graph reads and writes the same memory each time: input, output and binding by shape.
+        self._captured: dict[tuple[int, ...], tuple[Tensor, Tensor, Any, Any]] = {}
+        start = time.perf_counter()
+        self._session = self._open(session_options(threads), self._graphed)
+        self.load_seconds = time.perf_counter() - start
+        kind = next(one.type for one in self._session.get_inputs() if one.name == model.input_name)
+        if kind not in _FLOATS:
+            raise ModelError(f"{path}: input '{model.input_name}' is {kind}, a frame is tensor(float)")
+        self.dtype = _FLOATS[kind]
+        self.precision = "fp32" if self.dtype == torch.float32 else "fp16"
+        if "int8" in words:
+            self.precision = "int8"
+        elif self._tensorrt:
+            # TensorRT rounds the factors of fp32 convolutions to TF32, and this provider has no switch for it.
+            self.precision = "fp16" if self._half else "tf32"
+        self.placement = check_placement(self._trace(), self.provider, model.name)
+
+    def _quantize(self) -> bytes:
+        frames = calibration_frames(self.model.height, self.model.width)
+        return quantized(self._path, self.model.input_name, [self.upload(frame).tensor.cpu().numpy() for frame in frames])
+
+    def _open(self, options: Any, graphed: bool = False) -> Any:
+        import onnxruntime
+
+        try:
+            session = onnxruntime.InferenceSession(self._source, options, providers=self._providers(graphed))
+        except Exception as error:  # its exceptions have no common base but Exception
+            raise ModelError(f"{self._path}: onnxruntime cannot load it: {first_line(error)}") from None
+        if session.get_providers()[0] != self.provider:
+            raise RuntimeUnavailable(
+                f"onnxruntime fell back from {self.provider} to {session.get_providers()[0]}: {_REMEDIES[self.provider]}"
+            )
+        return session
+
+    def _providers(self, graphed: bool) -> list[Any]:
+        """Providers with their options, the one that all is to run on first."""
+        providers: list[Any] = [CPU_PROVIDER]
+        if self.provider == CPU_PROVIDER:
+            return providers
+        index = self.torch_device.index
+        # TF32 is on by default, and it is not fp32.
+        providers.insert(0, (CUDA_PROVIDER, {"device_id": index, "use_tf32": "0", "enable_cuda_graph": "1" if graphed else "0"}))
+        if self.provider == TENSORRT_PROVIDER:
+            providers.insert(0, (TENSORRT_PROVIDER, tensorrt_options(self._path, index or 0, self._half)))
+        return providers
+
+    def _trace(self) -> dict[str, tuple[str, str]]:
+        """Compute nodes as run once on a small frame, in a profiled session of its own.
+
+        Of its own, so that the session that is timed is never profiled and has its first frame still to come.
+        """
+        height, width = self.model.height or _TRACE_SIZE, self.model.width or _TRACE_SIZE
+        frame = self.upload(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+        with tempfile.TemporaryDirectory() as folder:
+            options = session_options(self.threads)
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "placement")
+            session = self._open(options)
+            self._run(session, frame.tensor)
+            trace = json.loads(Path(session.end_profiling()).read_text())
+        return compute_nodes(trace)
+
+    def upload(self, image: np.ndarray) -> Any:
+        frame = super().upload(image)
+        # ONNX Runtime computes on a stream of its own, which does not wait for torch's.
+        self.synchronize()
+        return frame
+
+    def infer(self, x: Tensor) -> Tensor:
+        if self._session is None:
+            raise RuntimeError("the session is closed")
+        return self._replay(x) if self._graphed else self._run(self._session, x)
+
+    def _run(self, session: Any, x: Tensor) -> Tensor:
+        """Image to image: the output has the input's shape, so both ends are bound to torch's own memory."""
+        y = torch.empty_like(x)
+        self._submit(session, self._bind(session, x, y), x)
+        return y
+
+    def _bind(self, session: Any, x: Tensor, y: Tensor) -> Any:
+        place = (x.device.type, x.device.index or 0, np.float32 if x.dtype == torch.float32 else np.float16)
+        binding = session.io_binding()
+        binding.bind_input(self.model.input_name, *place, tuple(x.shape), x.data_ptr())
+        binding.bind_output(self.model.output_name, *place, tuple(y.shape), y.data_ptr())
+        return binding
+
+    def _submit(self, session: Any, binding: Any, x: Tensor, options: Any = None) -> None:
+        try:
+            session.run_with_iobinding(binding, options)
+        except Exception as error:
+            raise ModelError(f"{self._path}: onnxruntime cannot run it on {tuple(x.shape)}: {first_line(error)}") from None
+
+    def _replay(self, x: Tensor) -> Tensor:
+        """Through a captured CUDA graph, one for each shape: no launches from the host, and memory that never moves."""
+        import onnxruntime
+
+        shape = tuple(x.shape)
+        if shape not in self._captured:
+            source, result = torch.empty_like(x), torch.empty_like(x)
+            options = onnxruntime.RunOptions()
+            options.add_run_config_entry("gpu_graph_id", str(len(self._captured) + 1))
+            self._captured[shape] = (source, result, self._bind(self._session, source, result), options)
+        source, result, binding, options = self._captured[shape]
+        source.copy_(x)
+        self.synchronize()  # the graph runs on a stream of its own
+        self._submit(self._session, binding, x, options)
+        return result.clone()
+
+    def close(self) -> None:
+        self._captured.clear()
+        self._session = None
+
+
+def tensorrt_options(path: Path, device: int, half: bool) -> dict[str, Any]:
+    """Options of the TensorRT provider; engines are kept, and none is used for another model, version or GPU."""
+    folder = kept("onnxruntime-tensorrt", path, gpu=torch.cuda.get_device_name(device), precision="fp16" if half else "tf32")
+    folder.mkdir(parents=True, exist_ok=True)
+    return {
+        "device_id": device, "trt_fp16_enable": half, "trt_layer_norm_fp32_fallback": half,
+        "trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder),
+        "trt_timing_cache_enable": True, "trt_timing_cache_path": str(folder),
+    }  # fmt: skip
+
+
+@RUNTIMES.register("onnxruntime")
+class OnnxRuntime(Runtime):
+    """ONNX Runtime on its CPU, CUDA or TensorRT provider."""
+
+    summary: ClassVar[str] = "ONNX Runtime, fp32, CPU or CUDA provider"
+    variants: ClassVar[dict[str, str]] = {
+        "fp16": "ONNX Runtime, fp16 with norms and resizes in fp32; CUDA only",
+        "graph": "ONNX Runtime, fp32, captured as a CUDA graph; CUDA only",
+        "fp16-graph": "ONNX Runtime, fp16 as above, captured as a CUDA graph; CUDA only",
+        "int8": "ONNX Runtime, int8 convolutions calibrated on the built-in clips; CPU only",
+        "tensorrt": "ONNX Runtime, TensorRT provider, TF32; CUDA only",
+        "tensorrt-fp16": "ONNX Runtime, TensorRT provider, fp16; CUDA only",
+    }
+
+    def missing(self) -> str | None:
+        if importlib.util.find_spec("onnxruntime") is None:
+            return "onnxruntime is not installed: pip install onnxruntime-gpu (onnxruntime on a Mac)"
+        if self.variant.startswith("tensorrt") and importlib.util.find_spec("tensorrt") is None:
+            return 'tensorrt is not installed: pip install "tensorrt<11"'
+        return None
+
+    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+        if device.type == "cpu" and self.variant not in ("", "int8"):
+            raise RuntimeUnavailable(f"onnxruntime:{self.variant} is for GPUs: on a CPU use onnxruntime, or openvino:bf16")
+        if device.type == "cuda":
+            if self.variant == "int8":
+                raise RuntimeUnavailable("onnxruntime:int8 is for CPUs: on a GPU use onnxruntime:fp16")
+            self._load_libraries()
+        elif device.type != "cpu":
+            raise RuntimeUnavailable(f"onnxruntime here runs on cpu or cuda, not on '{device}'; use --device cpu")
+        return OnnxSession(model, model.onnx(), device, threads, self.variant)
+
+    def _load_libraries(self) -> None:
+        """Those of CUDA, cuDNN and TensorRT, from the wheels that bring them.
+
+        Raises:
+            RuntimeUnavailable: this build of ONNX Runtime has no such provider.
+        """
+        import onnxruntime
+
+        provider = TENSORRT_PROVIDER if self.variant.startswith("tensorrt") else CUDA_PROVIDER
+        if provider not in onnxruntime.get_available_providers():
+            raise RuntimeUnavailable(
+                f"onnxruntime {onnxruntime.__version__} has no {provider}: pip install onnxruntime-gpu, or use --device cpu"
+            )
+        if hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()  # torch's own wheel brings them
+        if provider == TENSORRT_PROVIDER:
+            importlib.import_module("tensorrt")  # loads its libraries, which the provider then finds

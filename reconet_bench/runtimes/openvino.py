@@ -1,0 +1,227 @@
+"""OpenVINO on the CPU, fp32, bf16 and int8, with proof of the type that the convolutions were computed in."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.util
+import sys
+import tempfile
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reconet_bench.errors import ModelError, RuntimeUnavailable
+from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
+from reconet_bench.runtimes.variants import calibration_frames, kept, nncf_quantized
+
+#: What OpenVINO calls the precisions, in its options and in its execution graph.
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
+#: Types that convolutions are computed in; in int8 the first and the last are not.
+_COMPUTED = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"u8", "i8"}}
+_FLOATS = {"f32": torch.float32, "f16": torch.float16}
+#: Compiled sizes that are kept; footage has one size, a comparison a few.
+_KEPT_SIZES = 4
+
+
+def computed_in(operations: list[tuple[str, str]]) -> dict[str, int]:
+    """Number of convolutions by the type they are computed in.
+
+    Args:
+        operations: (layer type, type) of each node of an execution graph.
+    """
+    return dict(Counter(kind.lower() for layer, kind in operations if "convolution" in layer.lower()))
+
+
+def check_precision(found: dict[str, int], precision: str, model: str) -> None:
+    """Raise RuntimeUnavailable unless all convolutions are computed in ``precision`` (most, in int8); other nodes may need more."""
+    strays = {kind: count for kind, count in found.items() if kind not in _COMPUTED[precision]}
+    allowed = sum(found.values()) // 2 if precision == "int8" else 0
+    if sum(strays.values()) > allowed:
+        seen = ", ".join(f"{count} in {kind}" for kind, count in strays.items())
+        raise RuntimeUnavailable(
+            f"openvino was asked for {precision} and computes convolutions of '{model}' otherwise ({seen}): "
+            f"this CPU has no fast {precision}; use openvino"
+        )
+
+
+class _SignalStack(ctypes.Structure):
+    """``stack_t`` of sigaltstack(2)."""
+
+    _fields_: ClassVar = [("base", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+
+@contextlib.contextmanager
+def signal_stack_kept() -> Iterator[None]:
+    """Puts this thread's stack for signals back at the end.
+
+    OpenVINO's CPU plug-in replaces it by memory of its own, which it frees when it is unloaded and leaves in use: the next
+    signal, Ctrl-C or the end of any child process, would then be a segmentation fault.
+    """
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    library, before = ctypes.CDLL(None), _SignalStack()
+    library.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        library.sigaltstack(ctypes.byref(before), None)
+
+
+class OpenVinoSession(Session):
+    """An ONNX file in OpenVINO's CPU plug-in, compiled for the size of the frames (the fastest form it has)."""
+
+    runtime = "openvino"
+
+    def __init__(self, model: Model, path: Path, device: torch.device, threads: int, precision: str) -> None:
+        super().__init__(model, device, threads)
+        import openvino
+
+        self._path, self.precision, self._quantizing = path, precision, 0.0
+        start = time.perf_counter()
+        with signal_stack_kept():
+            self._core = openvino.Core()
+            self._core.get_versions("CPU")  # loads the plug-in
+        try:
+            self._graph: Any = self._core.read_model(str(path))
+        except Exception as error:  # its exceptions have no common base but RuntimeError
+            raise ModelError(f"{path}: openvino cannot load it: {_reason(error)}") from None
+        kind = self._graph.input(model.input_name).get_element_type().get_type_name()
+        if kind not in _FLOATS:
+            raise ModelError(f"{path}: input '{model.input_name}' is {kind}, a frame is f32 or f16")
+        self.dtype = _FLOATS[kind]
+        self._output = next(i for i, one in enumerate(self._graph.outputs) if model.output_name in one.get_names())
+        # The file as it is: any size, or the one it is fixed to. Later, a form for each size.
+        self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        if precision == "int8":
+            self._graph = self._quantize()
+        start += self._quantizing  # as an export, it is made once and kept
+        compiled = self._compile(self._graph)
+        self.load_seconds = time.perf_counter() - start
+        self._check(compiled)
+
+    def _quantize(self) -> Any:
+        """The graph in int8, from where it is kept, or calibrated on frames of the built-in clips and then kept."""
+        start = time.perf_counter()
+        place = kept("openvino-int8", self._path).with_suffix(".xml")
+        try:
+            return self._core.read_model(str(place))
+        except Exception:  # not there, or not whole: it is made again
+            frames = calibration_frames(self.model.height, self.model.width)
+            with signal_stack_kept():
+                graph = nncf_quantized(self._graph, [self.upload(frame).tensor.numpy() for frame in frames], self._path)
+        with contextlib.suppress(OSError):  # nowhere to write: it is made again next time
+            self._keep(graph, place)
+        self._quantizing = time.perf_counter() - start
+        return graph
+
+    def _keep(self, graph: Any, place: Path) -> None:
+        """Save a graph: its weights first, and the file that names them when they are whole."""
+        import openvino
+
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+            made = Path(folder) / place.name
+            openvino.save_model(graph, str(made), compress_to_fp16=False)
+            made.with_suffix(".bin").replace(place.with_suffix(".bin"))
+            made.replace(place)
+
+    def _compile(self, graph: Any) -> Any:
+        options = {
+            "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": self.threads,
+            "NUM_STREAMS": 1,
+        }
+        try:
+            return self._core.compile_model(graph, "CPU", options)
+        except Exception as error:
+            raise ModelError(f"{self._path}: openvino cannot compile it: {_reason(error)}") from None
+
+    def _check(self, compiled: Any) -> None:
+        """Where it runs, on how many threads and in which type, read from OpenVINO."""
+        places = compiled.get_property("EXECUTION_DEVICES")
+        places = [places] if isinstance(places, str) else list(places)
+        if places != ["CPU"]:
+            raise RuntimeUnavailable(f"openvino runs '{self.model.name}' on {', '.join(places)}, not on the CPU that was asked for")
+        self.threads = int(compiled.get_property("INFERENCE_NUM_THREADS"))
+        nodes = [_layer(node) for node in compiled.get_runtime_model().get_ordered_ops()]
+        check_precision(computed_in(nodes), self.precision, self.model.name)
+        self.placement = {"CPU": sum(layer not in ("Input", "Output", "Const", "") for layer, _ in nodes)}
+
+    def _request(self, shape: tuple[int, ...]) -> Any:
+        """An inference request for tensors of ``shape``; compiled at the first frame of a size."""
+        if shape not in self._requests:
+            graph = self._graph.clone()
+            try:
+                graph.reshape({self.model.input_name: list(shape)})
+            except Exception as error:
+                raise ModelError(f"{self._path}: openvino cannot run it on {shape}: {_reason(error)}") from None
+            self._requests[shape] = self._compile(graph).create_infer_request()
+            if len(self._requests) > _KEPT_SIZES:
+                self._requests.popitem(last=False)
+        self._requests.move_to_end(shape)
+        return self._requests[shape]
+
+    def infer(self, x: Tensor) -> Tensor:
+        """Image to image: the output has the input's shape, so both ends are torch's own memory."""
+        if self._graph is None:
+            raise RuntimeError("the session is closed")
+        from openvino import Tensor as Shared
+
+        request = self._request(tuple(x.shape))
+        y = np.empty(tuple(x.shape), np.float32 if self.dtype == torch.float32 else np.float16)
+        try:
+            request.set_tensor(self.model.input_name, Shared(x.numpy(), shared_memory=True))
+            request.set_output_tensor(self._output, Shared(y, shared_memory=True))
+            request.infer()
+        except Exception as error:
+            raise ModelError(f"{self._path}: openvino cannot run it on {tuple(x.shape)}: {_reason(error)}") from None
+        return torch.from_numpy(y)
+
+    def close(self) -> None:
+        self._requests.clear()
+        self._graph = None
+
+
+def _layer(node: Any) -> tuple[str, str]:
+    """Layer type and computing type of a node of the execution graph; empty where it says none."""
+    facts = node.get_rt_info()
+    return tuple(facts[key].astype(str) if key in facts else "" for key in ("layerType", "runtimePrecision"))  # type: ignore[return-value]
+
+
+def _reason(error: Exception) -> str:
+    """The line of an error of OpenVINO that says what is wrong: the last one; those before it name its source files."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+@RUNTIMES.register("openvino")
+class OpenVino(Runtime):
+    """OpenVINO's CPU plug-in."""
+
+    summary: ClassVar[str] = "OpenVINO, fp32, CPU"
+    variants: ClassVar[dict[str, str]] = {
+        "bf16": "OpenVINO, bf16, CPUs that have it (AMX, AVX-512 BF16)",
+        "int8": "OpenVINO, int8 by NNCF, calibrated on the built-in clips; the rest bf16, fp32 on CPUs without",
+    }
+    defaults: ClassVar[tuple[str, ...]] = ("", "bf16")
+
+    def missing(self) -> str | None:
+        if importlib.util.find_spec("openvino") is None:
+            return "openvino is not installed: pip install openvino"
+        if self.variant == "int8" and importlib.util.find_spec("nncf") is None:
+            return "nncf is not installed: pip install nncf"
+        return None
+
+    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+        if device.type != "cpu":
+            raise RuntimeUnavailable(f"openvino here runs on the CPU, not on '{device}'; use --device cpu")
+        return OpenVinoSession(model, model.onnx(), device, threads, self.variant or "fp32")

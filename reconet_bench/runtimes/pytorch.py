@@ -1,0 +1,108 @@
+"""PyTorch eager: in fp32 the reference that every other runtime is compared with; bf16 and fp16 beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import time
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from reconet_bench.errors import RuntimeUnavailable
+from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
+
+#: Types that the convolutions may compute in, by variant; everything else is fp32.
+REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TorchSession(Session):
+    """A network in evaluation mode under ``inference_mode``.
+
+    Args:
+        variant: ``""`` is fp32 in PyTorch's own layout; ``"channels-last"`` is fp32 too; ``"bf16"`` and
+            ``"fp16"`` are channels-last under autocast, frames in and out staying fp32.
+    """
+
+    runtime = "torch"
+    #: The thread count is one for the whole process: the first session notes it, the last one puts it back.
+    _open_sessions: ClassVar[int] = 0
+    _threads_before: ClassVar[int]
+
+    def __init__(self, model: Model, network: nn.Module, device: torch.device, threads: int, variant: str = "") -> None:
+        super().__init__(model, device, threads)
+        self._reduced = REDUCED.get(variant)
+        if self._reduced:
+            self.precision = variant
+        self._layout = torch.channels_last if variant else torch.contiguous_format
+        start = time.perf_counter()
+        # A copy, because moving a module to a device moves the caller's own.
+        self._network: nn.Module | None = copy.deepcopy(network).to(device).to(memory_format=self._layout).eval()
+        self.synchronize()
+        self.load_seconds = time.perf_counter() - start
+        if not TorchSession._open_sessions:
+            TorchSession._threads_before = torch.get_num_threads()
+        TorchSession._open_sessions += 1
+
+    def infer(self, x: Tensor) -> Tensor:
+        if self._network is None:
+            raise RuntimeError("the session is closed")
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+        with torch.inference_mode(), self._ieee(), self._autocast():
+            return self._forward(self._network, x.contiguous(memory_format=self._layout)).to(x.dtype)
+
+    def _forward(self, network: nn.Module, x: Tensor) -> Tensor:
+        y: Tensor = network(x)
+        return y
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Convolutions in the reduced type, and what follows them until something asks for more."""
+        if self._reduced is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.torch_device.type, self._reduced)
+
+    def _ieee(self) -> contextlib.AbstractContextManager[object]:
+        """On CUDA, fp32 convolutions that are fp32: cuDNN rounds the factors to TF32 unless told not to."""
+        if self.torch_device.type != "cuda":
+            return contextlib.nullcontext()
+        return torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False)
+
+    def close(self) -> None:
+        if self._network is None:
+            return
+        self._network = None
+        TorchSession._open_sessions -= 1
+        if not TorchSession._open_sessions:
+            torch.set_num_threads(TorchSession._threads_before)
+
+
+def runnable_network(model: Model, device: torch.device, name: str, variant: str) -> nn.Module:
+    """The network of ``model``, if PyTorch can run it in this way on this device.
+
+    Raises:
+        RuntimeUnavailable: an ONNX file, or half precision on a CPU.
+    """
+    if model.network is None:
+        raise RuntimeUnavailable(f"{name} cannot run an ONNX file ('{model.name}'); use --runtime onnxruntime")
+    if variant == "fp16" and device.type == "cpu":
+        raise RuntimeUnavailable(f"{name}:fp16 is for GPUs: on a CPU use {name}:bf16")
+    return model.network
+
+
+@RUNTIMES.register("torch")
+class Torch(Runtime):
+    """PyTorch eager mode."""
+
+    from_network: ClassVar[bool] = True
+    summary: ClassVar[str] = "PyTorch eager, fp32: the reference"
+    variants: ClassVar[dict[str, str]] = {
+        "channels-last": "PyTorch eager, fp32, channels last in memory",
+        "bf16": "PyTorch eager, bf16 autocast, channels last",
+        "fp16": "PyTorch eager, fp16 autocast, channels last; CUDA only",
+    }
+
+    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+        network = runnable_network(model, device, "torch", self.variant)
+        return TorchSession(model, network, device, threads, self.variant)

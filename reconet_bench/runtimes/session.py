@@ -1,0 +1,268 @@
+"""A model loaded in a runtime: it turns 8-bit frames into 8-bit frames, here or in another process.
+
+The way in and out (8 bits to float, padding, value range, layout, rounding) is written once, here,
+so every runtime has the same copy boundary and differs in :meth:`Session.infer` alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Concatenate, NamedTuple, ParamSpec, Self, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reconet_bench.errors import DataError, ModelError, RuntimeUnavailable
+from reconet_bench.ops import UNIT, ValueRange, from_uint8, pad_to_multiple, to_uint8
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass
+class Model:
+    """A style-transfer model as a runtime sees it.
+
+    Attributes:
+        name: for messages and records.
+        network: frames in [0, 1] to frames in [0, 1]; None for an ONNX file of the user's own.
+        onnx: gives the ONNX file; the first call may export it.
+        multiple: height and width that the ONNX takes are multiples of this; others are padded by reflection.
+        minimum: smallest height and width, pixels.
+        input_range, output_range: what the numbers of the ONNX mean, see :class:`reconet_bench.ops.ValueRange`.
+        layout: of the ONNX: ``"NCHW"`` or ``"NHWC"``.
+        input_name: of the frame in the ONNX.
+        output_name: of the stylised frame in the ONNX.
+        height: the only height that the ONNX takes, pixels; None = any.
+        width: the only width that the ONNX takes, pixels; None = any.
+        batch: the only number of frames at once that the ONNX takes; None = any.
+    """
+
+    name: str
+    network: nn.Module | None
+    onnx: Callable[[], Path]
+    multiple: int = 1
+    minimum: int = 1
+    input_range: ValueRange = UNIT
+    output_range: ValueRange = UNIT
+    layout: str = "NCHW"
+    input_name: str = "frame"
+    output_name: str = "stylised"
+    height: int | None = None
+    width: int | None = None
+    batch: int | None = None
+
+    def check_frame(self, image: np.ndarray) -> None:
+        """Raise unless ``image`` is a frame, or a batch of frames, that this model takes.
+
+        Raises:
+            DataError: not ``(H, W, 3)`` or ``(N, H, W, 3)`` uint8, or smaller than the model can pad.
+            ModelError: the ONNX is fixed to another size or number.
+        """
+        if image.ndim not in (3, 4) or image.shape[-1] != 3 or image.dtype != np.uint8:
+            raise DataError(f"a frame is (H, W, 3) uint8, a batch (N, H, W, 3); got {image.shape} {image.dtype}")
+        height, width = image.shape[-3:-1]
+        count = image.shape[0] if image.ndim == 4 else 1
+        if count != (self.batch or count):
+            raise ModelError(f"'{self.name}' takes {self.batch} frame at once, got {count}: export it with a dynamic batch")
+        if min(height, width) < self.minimum:
+            raise DataError(f"frame of {width}x{height} pixels is too small: '{self.name}' needs {self.minimum} a side")
+        if (self.height or height, self.width or width) != (height, width):
+            fixed = f"{self.width or 'any'}x{self.height or 'any'}"
+            raise ModelError(
+                f"'{self.name}' takes frames of {fixed} pixels only, got {width}x{height}: "
+                "resize the footage, or export the model with dynamic height and width"
+            )
+
+
+class Resident(NamedTuple):
+    """A frame on the device, as the model takes it, and the size that its output is cropped to."""
+
+    tensor: Tensor
+    height: int
+    width: int
+
+
+class Loaded(ABC):
+    """A model loaded in a runtime on one device: a session here, or one in a worker process.
+
+    It is also a function from frame to stylised frame. Whatever else one wants of the session goes by
+    :meth:`ask`, so that the caller need not know which process it is in.
+
+    Attributes:
+        model: what is loaded.
+        runtime: name of the runtime, with its options: ``"openvino:bf16"``.
+        device: ``"cpu"`` or ``"cuda:0"``.
+        precision: of the arithmetic: ``"fp32"``.
+        threads: CPU threads that it computes with.
+        load_seconds: from the model in a file or in memory to a session that takes frames; export not counted.
+        placement: number of compute nodes by provider or device, as the runtime itself reports them; empty
+            where there is one device and no fall-back.
+    """
+
+    model: Model
+    runtime: str
+    device: str
+    threads: int
+    placement: dict[str, int]
+    precision: str = "fp32"
+    load_seconds: float = 0.0
+
+    @abstractmethod
+    def ask(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **options: P.kwargs) -> T:
+        """``work(session, …)`` where the session is, and what it returned; ``work`` is a function of a module."""
+
+    @abstractmethod
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Stylise a host frame ``(H, W, 3)`` uint8, or a batch ``(N, H, W, 3)``; the same comes out."""
+
+    def close(self) -> None:  # noqa: B027 - most sessions hold nothing that the collector does not free
+        """Give back what is held; it takes no more frames."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Session(Loaded):
+    """A model loaded in a runtime in this process."""
+
+    def __init__(self, model: Model, device: torch.device, threads: int) -> None:
+        self.model = model
+        self.torch_device = device
+        self.device = str(device)
+        self.threads = threads
+        self.placement: dict[str, int] = {}
+        #: Float type of the tensors that go in and come out.
+        self.dtype = torch.float32
+
+    def ask(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **options: P.kwargs) -> T:
+        return work(self, *args, **options)
+
+    @abstractmethod
+    def infer(self, x: Tensor) -> Tensor:
+        """The stylised tensor of ``x``, same shape, type and device; may return before it is computed."""
+
+    def upload(self, image: np.ndarray) -> Resident:
+        """A host frame ``(H, W, 3)`` uint8, or a batch of them, to the float input resident on the device.
+
+        Raises:
+            DataError: not such a frame, or too small.
+            ModelError: the model is fixed to another size.
+        """
+        self.model.check_frame(image)
+        frame = self.model.input_range.encode(pad_to_multiple(from_uint8(image, self.torch_device), self.model.multiple))
+        if self.model.layout == "NHWC":
+            frame = frame.permute(0, 2, 3, 1)
+        return Resident(frame.to(self.dtype).contiguous(), *image.shape[-3:-1])
+
+    def run(self, x: Resident) -> Tensor:
+        """From the device to the device, in the model's own layout and range; may be asynchronous.
+
+        Raises:
+            RuntimeUnavailable: the frame needs more memory than there is.
+        """
+        try:
+            y = self.infer(x.tensor)
+        except (MemoryError, RuntimeError, ModelError) as error:
+            if not _out_of_memory(error):
+                raise
+            height, width = x.height, x.width
+            raise RuntimeUnavailable(
+                f"{self.runtime} has not enough memory on {self.device} for '{self.model.name}' at {width}x{height}: "
+                "use a smaller size or batch"
+            ) from None
+        if self.model.layout == "NHWC":
+            return y[:, : x.height, : x.width]
+        return y[..., : x.height, : x.width]
+
+    def synchronize(self) -> None:
+        """Wait until everything asked for is computed."""
+        if self.torch_device.type == "cuda":
+            torch.cuda.synchronize(self.torch_device)
+
+    def _frame(self, y: Tensor) -> Tensor:
+        """What :meth:`run` returned as ``(N, 3, H, W)`` float32, 1 = white."""
+        if self.model.layout == "NHWC":
+            y = y.permute(0, 3, 1, 2)
+        return self.model.output_range.decode(y.float())
+
+    def download(self, y: Tensor) -> np.ndarray:
+        """What :meth:`run` returned as a host frame ``(H, W, 3)`` uint8, rounded as :func:`ops.to_uint8` does.
+
+        More than one frame comes as ``(N, H, W, 3)``.
+        """
+        frames: np.ndarray = to_uint8(self._frame(y))
+        return frames[0] if len(frames) == 1 else frames
+
+    def output_float(self, y: Tensor) -> np.ndarray:
+        """What :meth:`run` returned as ``(N, 3, H, W)`` float32, clipped to [0, 1]."""
+        array: np.ndarray = self._frame(y).clamp(0, 1).cpu().numpy()
+        return array
+
+    def floats(self, image: np.ndarray) -> np.ndarray:
+        """Stylise a host frame without the rounding: ``(1, 3, H, W)`` float32 in [0, 1]."""
+        return self.output_float(self.run(self.upload(image)))
+
+    def proved(self, image: np.ndarray) -> np.ndarray:
+        """Stylise a host frame, and look at every value before 8 bits hide what is no number.
+
+        Raises:
+            ModelError: the output is not finite.
+        """
+        y = self.run(self.upload(image))
+        self.synchronize()
+        if not y.isfinite().all():
+            raise ModelError(f"'{self.model.name}' in {self.runtime}: the output is not finite")
+        return self.download(y)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        y = self.run(self.upload(image))
+        self.synchronize()
+        return self.download(y)
+
+
+#: What the libraries say when they get no memory; few of them have a type of exception for it.
+_NO_MEMORY = ("out of memory", "not enough memory", "bad_alloc", "bad allocation", "failed to allocate", "cannot allocate", "could not allocate")
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether an error of a library means that there was not enough memory."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far outputs in [0, 1] are from the reference's.
+
+    Attributes:
+        max_abs: largest absolute difference.
+        psnr: peak signal-to-noise ratio over all frames, dB; infinite where they are equal.
+        frames: how many were compared.
+    """
+
+    max_abs: float
+    psnr: float
+    frames: int
+
+
+def session_parity(reference: Loaded, session: Loaded, frames: Sequence[np.ndarray]) -> Parity:
+    """Compare two sessions on host frames ``(H, W, 3)`` uint8; they may be of different sizes."""
+    largest, squares, count = 0.0, 0.0, 0
+    for image in frames:
+        expected, got = (one.ask(Session.floats, image) for one in (reference, session))
+        difference = got.astype(np.float64) - expected
+        if not np.isfinite(difference).all():
+            raise ModelError(f"'{session.model.name}' in {session.runtime}: the output is not finite")
+        largest = max(largest, float(np.abs(difference).max()))
+        squares += float(np.square(difference).sum())
+        count += difference.size
+    if not count:
+        raise DataError("parity needs at least one frame")
+    return Parity(largest, float(10 * np.log10(count / squares)) if squares else float("inf"), len(frames))

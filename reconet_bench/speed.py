@@ -1,0 +1,65 @@
+"""Speed rows of a comparison: what was timed in a runtime, beside how true its frames are to the reference."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from reconet_bench.runtimes.base import Parity
+from reconet_bench.subjects import REFERENCE_RUNTIME
+from reconet_bench.timing import Timing
+
+#: Below this PSNR in dB, or above this change of E(V) in percent, a runtime changes the picture and not only rounds it.
+GATE_PSNR, GATE_CHANGE = 40.0, 2.0
+#: What a row says whose rounds do not agree.
+UNSTABLE = "unstable: rounds differ by over 10 %"
+#: Rows of fidelity to the reference, as against those of speed.
+PARITY = ("parity_max_abs", "parity_psnr", "temporal_error_change")
+
+
+class Row(NamedTuple):
+    """A number with its unit and direction; ``note`` is a warning, or the reason why there is no value."""
+
+    value: float | None
+    unit: str
+    better: str
+    note: str = ""
+
+
+def speed_rows(timing: Timing, base: Timing | None, parity: Parity, change: float | None, unknown: str) -> dict[str, Row]:
+    """All rows of one model in one runtime at one size, by metric.
+
+    Args:
+        base: timing of the reference runtime in the same run, for ``speed_up``.
+        change: of E(V) against the reference, in percent; ``None`` where there is none.
+        unknown: why there is none.
+    """
+    unstable = "" if timing.stable else UNSTABLE
+    warning = "; ".join(filter(None, (gate(parity, change), unstable)))
+    rows: dict[str, Row] = {}
+    for boundary, samples in timing.samples.items():
+        rows[f"fps_{boundary}"] = Row(samples.fps, "frames/s", "higher", warning)
+        for name, seconds in {"": samples.median, "_p90": samples.p90, "_p99": samples.p99}.items():
+            rows[f"latency_{boundary}{name}"] = Row(1000 * seconds, "ms", "lower", warning)
+        rows[f"latency_{boundary}_spread"] = Row(samples.spread, "", "lower", warning)
+    if base:
+        ratio = base.samples["device"].median / timing.samples["device"].median
+        rows["speed_up"] = Row(ratio, "", "higher", warning)
+    else:
+        rows["speed_up"] = Row(None, "", "higher", f"{REFERENCE_RUNTIME} was not timed in this run")
+    rows["load_time"] = Row(timing.load_seconds, "s", "lower")
+    rows["first_frame"] = Row(1000 * timing.first_frame, "ms", "lower")
+    if timing.peak_memory is None:
+        rows["peak_memory"] = Row(None, "MiB", "lower", "not known on this system")
+    else:
+        rows["peak_memory"] = Row(timing.peak_memory / 2**20, "MiB", "lower")
+    rows["parity_max_abs"] = Row(parity.max_abs, "", "lower")
+    rows["parity_psnr"] = Row(parity.psnr, "dB", "higher") if math.isfinite(parity.psnr) else Row(None, "dB", "higher", "identical")
+    rows["temporal_error_change"] = Row(change, "%", "reference", "" if change is not None else unknown)
+    return rows
+
+
+def gate(parity: Parity, change: float | None) -> str:
+    """``changed output`` where the frames are not those of the reference, else empty."""
+    passed = parity.psnr >= GATE_PSNR and abs(change or 0.0) <= GATE_CHANGE
+    return "" if passed else "changed output"

@@ -1,0 +1,222 @@
+"""A runtime in a process of its own, so that none slows, starves or brings down the next.
+
+Runtimes in one process share its memory, its allocator and its pools of threads. In a worker each
+has its own: what is measured there (time, peak memory) is the runtime's alone, idle workers wait
+for a message with their pools asleep, and one that the system kills for want of memory costs its
+row and not the run. The clock runs inside the worker: passing frames between processes is not timed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+import torch
+
+from reconet_bench.errors import ReconetBenchError, RuntimeUnavailable, UnknownName
+from reconet_bench.runtimes.base import RUNTIMES, Loaded, Model, Runtime, Session
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Seconds that a worker has to end by itself.
+_PATIENCE = 5
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What went wrong in a worker: an error of ours, or ``None`` and the traceback of any other."""
+
+    kind: type[ReconetBenchError] | None
+    text: str
+
+
+class Worker(Loaded):
+    """A process that holds one session. It starts at once; :meth:`load` gives it the model.
+
+    Args:
+        name: of the runtime, with its options.
+
+    Raises:
+        RuntimeUnavailable: from any method, if the process died.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.runtime, self.placement = name, {}
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), name=f"reconet-bench {name}", daemon=True)
+        # Nothing is said to OpenMP: its threads sleep within milliseconds by themselves, and told to sleep at once
+        # (OMP_WAIT_POLICY=PASSIVE) they make PyTorch eager, the reference of every ratio, a third slower.
+        with _no_interrupts():
+            self._process.start()
+        theirs.close()
+        self._up = False
+
+    def start(self) -> None:
+        """Wait until the process is there."""
+        if not self._up:
+            self._receive()
+            self._up = True
+
+    def load(self, model: Model, device: str = "auto", threads: int | None = None) -> Worker:
+        """Load ``model`` as :meth:`Runtime.load` does; returns itself.
+
+        Raises:
+            RuntimeUnavailable, ModelError: as that does.
+        """
+        self.model = model
+        runtime = RUNTIMES[self.runtime]
+        if reason := runtime.missing():
+            raise RuntimeUnavailable(reason)
+        self.start()
+        facts = self._call(runtime, _portable(model, runtime), device, threads)
+        vars(self).update(facts)
+        return self
+
+    def ask(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **options: P.kwargs) -> T:
+        answer: T = self._call(work, args, options)
+        return answer
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return self.ask(Session.__call__, image)
+
+    def _call(self, *message: object) -> Any:
+        """Send, and wait for the answer."""
+        try:
+            self._pipe.send(message)
+        except OSError:
+            raise self._died() from None
+        return self._receive()
+
+    def _receive(self) -> Any:
+        try:
+            answer = self._pipe.recv()
+        except (EOFError, OSError):
+            raise self._died() from None
+        if isinstance(answer, _Failure):
+            if answer.kind is None:
+                raise RuntimeError(f"in the worker of {self.runtime}:\n{answer.text}")
+            raise answer.kind(answer.text)
+        return answer
+
+    def _died(self) -> RuntimeUnavailable:
+        """The error of a worker that is gone, with what is known of the cause."""
+        self._process.join(_PATIENCE)
+        code = self._process.exitcode
+        cause = f"exit code {code}"
+        if code is not None and code < 0:
+            cause = f"killed by {signal.Signals(-code).name}"
+            if -code == getattr(signal, "SIGKILL", 0):
+                cause += ", as the system does when memory runs out: use a smaller size, or fewer runtimes at once"
+        return RuntimeUnavailable(f"its process ended in the midst of the work ({cause})")
+
+    def close(self) -> None:
+        """End the process; one that is still at work is killed."""
+        self._pipe.close()
+        self._process.join(_PATIENCE)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Processes that start in the meantime never see Ctrl-C: it is the parent's to handle, and it ends its workers."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not the main thread, which alone may do this
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _portable(model: Model, runtime: Runtime) -> Model:
+    """The model as it can be sent: with the one form that the runtime takes, exported here if need be."""
+    if runtime.from_network:
+        return replace(model, onnx=Path)
+    return replace(model, network=None, onnx=functools.partial(Path, str(model.onnx())))
+
+
+def _serve(pipe: Connection) -> None:
+    """What runs in the process: load one session, then do what is asked until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    session: Session | None = None
+    with contextlib.suppress(EOFError, OSError):
+        pipe.send("up")
+        while session is None:
+            session = _answer(pipe, _load, *pipe.recv())
+        while True:
+            work, args, options = pipe.recv()
+            _answer(pipe, work, session, *args, **options)
+            del work, args, options  # frames of one question must not stay beside those of the next
+    if session is not None:
+        session.close()
+
+
+def _load(runtime: Runtime, model: Model, device: str, threads: int | None) -> Session:
+    session = runtime.load(model, device, threads)
+    torch.set_num_threads(session.threads)  # conversion to and from 8 bits is PyTorch's in every runtime
+    return session
+
+
+def _answer(pipe: Connection, work: Callable[..., Any], *args: object, **options: object) -> Any:
+    """Do the work and send what it returned, or what went wrong; a session stays here, and its facts go."""
+    try:
+        done = work(*args, **options)
+        pipe.send(_facts(done) if isinstance(done, Session) else done)
+    except ReconetBenchError as error:
+        kind = ReconetBenchError if isinstance(error, UnknownName) else type(error)
+        pipe.send(_Failure(kind, str(error)))
+    except Exception:
+        pipe.send(_Failure(None, traceback.format_exc()))
+    else:
+        return done
+    return None
+
+
+def _facts(session: Session) -> dict[str, Any]:
+    names = ("runtime", "device", "precision", "threads", "load_seconds", "placement")
+    return {name: getattr(session, name) for name in names}
+
+
+def open_all(
+    names: Sequence[str], model: Model, device: str, threads: int | None, stack: contextlib.ExitStack,
+    on_failure: Callable[[str, RuntimeUnavailable], None], apart: bool = True,
+) -> dict[str, Loaded]:  # fmt: skip
+    """The model in each runtime, by name; ``stack`` closes them.
+
+    Args:
+        on_failure: told of each runtime that cannot run the model, and why.
+        apart: each in a worker: they start together, and load one after the other, so that each has the
+            machine for itself while it loads. Otherwise all are in this process, which starts sooner.
+    """
+    names = list(dict.fromkeys(names))
+    workers = {name: stack.enter_context(Worker(name)) for name in names} if apart else {}
+    for worker in workers.values():
+        with contextlib.suppress(RuntimeUnavailable):  # loading says it again
+            worker.start()
+    loaded: dict[str, Loaded] = {}
+    for name in names:
+        try:
+            if apart:
+                loaded[name] = workers[name].load(model, device, threads)
+            else:
+                loaded[name] = stack.enter_context(RUNTIMES[name].load(model, device, threads))
+        except RuntimeUnavailable as error:
+            if apart:
+                workers[name].close()
+            on_failure(name, error)
+    return loaded

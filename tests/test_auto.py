@@ -1,0 +1,157 @@
+"""The runtime that ``auto`` stands for: the fastest whose frames are the reference's, tried once and remembered."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reconet_bench import auto, errors
+from reconet_bench.auto import choose_runtime
+from reconet_bench.environment import cache_folder
+from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
+from reconet_bench.runtimes.pytorch import TorchSession
+from reconet_bench.subjects import Subject
+
+SIZE = (32, 48)
+
+
+class Soften(nn.Module):
+    """Something quick that depends on its neighbours."""
+
+    def forward(self, frame: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(frame, 3, 1, 1, count_include_pad=False)
+
+
+class Altered(TorchSession):
+    """PyTorch that takes longer, or gives another picture."""
+
+    seconds, shift, flicker = 0.0, 0.0, 0.0
+
+    def infer(self, x: Tensor) -> Tensor:
+        time.sleep(self.seconds)
+        self.flicker = -self.flicker
+        return super().infer(x) + self.shift + self.flicker
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RECONET_BENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def subject() -> Subject:
+    return Subject(Model("soft", Soften(), Path), "reconet", "", checksum="sha256:soft")
+
+
+@pytest.fixture
+def runtimes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """PyTorch slowed down, PyTorch as it is under another name, and a faster one of another picture; opened so far."""
+    opened: list[str] = []
+
+    def add(name: str, seconds: float = 0.0, shift: float = 0.0, flicker: float = 0.0) -> None:
+        kind = type(name, (Altered,), {"runtime": name, "seconds": seconds, "shift": shift, "flicker": flicker})
+
+        class Made(Runtime):
+            summary = name
+
+            def open(self, model: Model, device: torch.device, threads: int) -> Session:
+                opened.append(name)
+                return kind(model, model.network, device, threads)
+
+        monkeypatch.setitem(RUNTIMES._plugins, name, Made())
+
+    list(RUNTIMES)  # all found, before any is added
+    add("torch", seconds=0.02)
+    add("quick", seconds=0.004)
+    add("slower", seconds=0.04)
+    add("another", shift=0.1)
+    add("flickers", flicker=0.009)
+    return opened
+
+
+NAMES = ["torch", "quick", "slower", "another", "flickers"]
+
+
+def test_the_fastest_that_passes_the_gate_is_chosen_and_the_reason_given(subject: Subject, runtimes: list[str]) -> None:
+    choice = choose_runtime(subject, SIZE, "cpu", 1, candidates=NAMES)
+    assert choice.name == "quick"
+    assert not choice.remembered
+    assert list(choice.milliseconds) == ["quick", "torch", "slower"], "not in order, or of those that failed"
+    assert 4 <= choice.milliseconds["quick"] < choice.milliseconds["torch"]
+    assert choice.reason.startswith("quick: fastest of 3 that pass the parity gate at 48x32: ")
+    assert " × torch, PSNR inf dB, ΔE(V) +0.00 %; then torch " in choice.reason
+    assert "\n" not in choice.reason
+    # A tenth brighter everywhere is 20 dB; flicker of 0.9 % passes 40 dB and does not pass E(V).
+    assert choice.passed_over["another"].startswith("changed output (PSNR 20.")
+    assert choice.passed_over["flickers"].startswith("changed output (PSNR 4")
+
+
+def test_it_is_measured_once_for_all_that_it_depends_on(
+    subject: Subject, runtimes: list[str], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def choose(size: tuple[int, int] = SIZE, threads: int = 1, of: Subject = subject, names: list[str] = NAMES[:2]) -> auto.Choice:
+        return choose_runtime(of, size, "cpu", threads, candidates=names)
+
+    first = choose()
+    assert runtimes
+    runtimes.clear()
+    again = choose()
+    assert (again.name, again.milliseconds, again.remembered) == (first.name, first.milliseconds, True)
+    assert again.reason.startswith(first.reason)
+    assert str(cache) in again.reason
+    assert runtimes == [], "a runtime was opened to recall what is known"
+    other = Subject(subject.model, "reconet", "", checksum="sha256:other")
+    for change in ({"size": (32, 64)}, {"threads": 2}, {"of": other}, {"names": ["torch"]}):
+        assert not choose(**change).remembered, change
+    monkeypatch.setattr(auto, "versions", lambda: {"torch": "another"})
+    assert not choose().remembered
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 1}'])
+def test_a_broken_memory_is_measured_again(text: str, subject: Subject, runtimes: list[str], cache: Path) -> None:
+    choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"])
+    (path,) = cache.rglob("*.json")
+    assert json.loads(path.read_text())["choice"]["name"] == "quick"
+    path.write_text(text)
+    assert not choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"]).remembered
+    assert choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"]).remembered
+
+
+def test_a_model_without_a_checksum_and_a_cache_that_cannot_be_written_are_no_error(
+    subject: Subject, runtimes: list[str], cache: Path
+) -> None:
+    nameless = Subject(subject.model, "reconet", "")
+    choose_runtime(nameless, SIZE, "cpu", 1, candidates=["quick"])
+    assert not cache.exists()
+    cache.write_text("a file where the folder would be")
+    for _ in range(2):
+        assert not choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"]).remembered
+
+
+def test_nothing_that_passes_is_an_error_that_says_why(subject: Subject, runtimes: list[str]) -> None:
+    with pytest.raises(errors.RuntimeUnavailable, match=r"no runtime passes for 'soft' on cpu: another: changed output \(PSNR 20"):
+        choose_runtime(subject, SIZE, "cpu", 1, candidates=["another", "torch:cuda"])
+
+
+def test_real_runtimes_are_tried(subject: Subject) -> None:
+    said: list[str] = []
+    choice = choose_runtime(subject, SIZE, "cpu", 1, said.append, ["torch", "torch:channels-last"])
+    assert set(choice.milliseconds) == {"torch", "torch:channels-last"}
+    assert choice.name == min(choice.milliseconds, key=choice.milliseconds.__getitem__)
+    assert said[:2] == ["trying torch", "trying torch:channels-last"]
+
+
+def test_the_cache_is_where_the_user_or_the_platform_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cache_folder() == tmp_path / "cache"
+    monkeypatch.delenv("RECONET_BENCH_CACHE")
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "reconet-bench"
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert cache_folder() == Path.home() / "Library" / "Caches" / "reconet-bench"

@@ -1,0 +1,113 @@
+"""What a frame costs, what the machine gives, and how near a runtime comes to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from reconet_bench import cli, roofline
+from reconet_bench.errors import DataError, ModelError
+from reconet_bench.networks import Identity, ReCoNet
+from reconet_bench.roofline import Ceiling, Cost, measure_ceiling, measure_runtimes, network_cost
+from reconet_bench.runtimes.base import Model
+from reconet_bench.subjects import Subject
+
+
+def test_the_network_costs_what_the_dissertation_says() -> None:
+    """40.3 GMAC at 512x512 (Mahakalkar 2022); and four times the pixels are four times the work."""
+    network = ReCoNet()
+    cost = network_cost(network, 512, 512)
+    assert round(cost.macs / 1e9, 1) == 40.3
+    assert network_cost(network, 256, 256).macs == cost.macs / 4
+    assert next(network.parameters()).device.type == "cpu", "the caller's network went with it"
+
+
+def test_operations_and_bytes_of_a_layer_worked_out_by_hand() -> None:
+    layer = nn.Conv2d(3, 8, 5, stride=2, padding=2)
+    cost = network_cost(layer, 32, 48)
+    assert cost.macs == 16 * 24 * 8 * 3 * 25
+    assert cost.values == 3 * 32 * 48 + 8 * 16 * 24 + 8 * 3 * 25
+
+
+def test_the_limit_is_whichever_takes_longer() -> None:
+    cost = Cost(macs=500, values=100)
+    fast_memory, slow_memory = Ceiling(1000.0, 4000.0, 4), Ceiling(1000.0, 200.0, 4)
+    assert cost.seconds(fast_memory) == pytest.approx(1.0)
+    assert cost.seconds(slow_memory) == pytest.approx(2.0)
+    assert Cost(500, 100).copy_seconds(Ceiling(1.0, 200.0, 2)) == pytest.approx(1.0)
+
+
+def test_networks_without_work_and_frames_without_room_are_refused() -> None:
+    with pytest.raises(ModelError, match="no convolutions"):
+        network_cost(Identity(), 64, 64)
+    with pytest.raises(DataError, match="frame of 8x64 pixels is too small"):
+        network_cost(ReCoNet(), 64, 8)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ceilings of a product and a copy that take no time."""
+    monkeypatch.setattr(roofline, "_SIDE", {"cpu": 128})
+    monkeypatch.setattr(roofline, "_COPY_BYTES", {"cpu": 2**20})
+
+
+@pytest.mark.parametrize(("precision", "size"), [("fp32", 4), ("bf16", 2)])
+def test_ceilings_are_measured(precision: str, size: int, small: None) -> None:
+    threads = torch.get_num_threads()
+    ceiling = measure_ceiling(precision, torch.device("cpu"), 1, seconds=0.01)
+    assert ceiling.value_bytes == size
+    assert 1e6 < ceiling.flops < 1e15
+    assert 1e6 < ceiling.bandwidth < 1e13
+    assert torch.get_num_threads() == threads
+
+
+class Blur(nn.Module):
+    """At the top of a module, as a worker needs it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 3, padding=1)
+        nn.init.constant_(self.layer.weight, 1 / 27)
+        nn.init.zeros_(self.layer.bias)
+
+    def forward(self, frame: torch.Tensor) -> torch.Tensor:
+        return self.layer(frame)
+
+
+def test_a_runtime_stands_beside_its_limit(small: None) -> None:
+    subject = Subject(Model("blur", Blur().eval(), Path), "reconet", "")
+    found = measure_runtimes(subject, (32, 48), ["torch", "torch:bf16"], "cpu", 1, rounds=2)
+    assert [row.runtime for row in found.rows] == ["torch", "torch:bf16"]
+    assert list(found.ceilings) == ["fp32", "bf16"]
+    for row in found.rows:
+        assert row.share == pytest.approx(found.cost.seconds(found.ceilings[row.precision]) / row.seconds)
+        assert row.flops == pytest.approx(2 * 81 * 32 * 48 / row.seconds)
+        assert 0 < row.share < 1, "a layer this small is all overhead"
+        assert row.bound in ("arithmetic", "memory")
+        assert "changed output" not in row.note
+
+
+def test_an_onnx_file_has_no_operations_to_count() -> None:
+    with pytest.raises(ModelError, match="'theirs' is an ONNX file: its operations"):
+        measure_runtimes(Subject(Model("theirs", None, Path), "x", ""), (32, 48), ["onnxruntime"], "cpu", 1)
+
+
+def test_the_command_prints_and_writes_the_table(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(roofline, "_SIDE", {"cpu": 64})
+    words = ["roofline", "--size", "48x32", "--runtimes", "torch", "--device", "cpu", "--threads", "1", "--rounds", "1"]
+    cli.main([*words, "-o", str(tmp_path / "roofline.csv")])
+    printed = capsys.readouterr().out
+    assert "reconet-starry_night at 48x32: 0.2 GMAC" in printed
+    assert "measured ceilings, fp32" in printed
+    header, row = (tmp_path / "roofline.csv").read_text().splitlines()
+    assert header.startswith("runtime,precision,ms a frame")
+    assert row.startswith("torch,fp32,")
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*words[:4], "torhc"])
+    assert caught.value.code == 2
+    assert "unknown runtime 'torhc': did you mean 'torch'" in capsys.readouterr().err

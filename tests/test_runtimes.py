@@ -1,0 +1,662 @@
+"""One contract for every runtime: any size, 8 bits in and out, the same rounding, the same picture as PyTorch fp32."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import Tensor, nn
+
+from reconet_bench import errors
+from reconet_bench.checkpoint import Checkpoint
+from reconet_bench.data.synthetic import synthetic_clip
+from reconet_bench.export import checkpoint_model
+from reconet_bench.foreign import inspect_onnx
+from reconet_bench.networks import ConvBlock, Identity, ReCoNet, ResidualBlock, Upsample
+from reconet_bench.ops import BYTE, from_uint8, to_uint8
+from reconet_bench.runtimes import openvino as openvino_module
+from reconet_bench.runtimes import variants
+from reconet_bench.runtimes.base import RUNTIMES, Model, Session, session_parity
+from reconet_bench.runtimes.onnxruntime import (
+    CPU_PROVIDER,
+    CUDA_PROVIDER,
+    TENSORRT_PROVIDER,
+    OnnxSession,
+    check_placement,
+    compute_nodes,
+    tensorrt_options,
+)
+from reconet_bench.runtimes.openvino import check_precision, computed_in
+from reconet_bench.runtimes.pytorch import Torch, TorchSession
+from reconet_bench.runtimes.tensorrt import TensorRtSession, engine_place
+from reconet_bench.runtimes.variants import half_precision
+from reconet_bench.subjects import load_subject
+
+SIZES = [(40, 56), (33, 47), (16, 61)]
+#: Largest difference from fp32 eager in [0, 1] that rounding explains, by precision.
+TOLERANCE = {"fp32": 1e-4, "bf16": 0.1}
+#: Every way to run on a CPU but int8, which is another picture; and compiling, which is slow: both have tests of their own.
+ON_CPU = [
+    name for name in RUNTIMES.names()
+    if not any(word in name for word in ("fp16", "graph", "tensorrt", "int8")) and not name.startswith("torch-compile")
+]  # fmt: skip
+
+
+def load(name: str, model: Model, threads: int = 1) -> Session:
+    """A session, or a skipped test where the runtime is not installed or the CPU has no such precision."""
+    runtime = RUNTIMES[name]
+    if reason := runtime.missing():
+        pytest.skip(reason)
+    try:
+        return runtime.load(model, "cpu", threads)
+    except errors.RuntimeUnavailable as reason:
+        if name != "openvino:bf16":
+            raise
+        pytest.skip(str(reason))
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def image_model(path: Path, nodes: list[onnx.NodeProto], shape: list[str | int], constants: dict[str, np.ndarray] | None = None,
+                kind: int = TensorProto.FLOAT) -> Path:  # fmt: skip
+    """An ONNX file from ``x`` to ``y``, both of the same declared shape."""
+    x, y = (helper.make_tensor_value_info(name, kind, shape) for name in "xy")
+    weights = [onnx.numpy_helper.from_array(value, name) for name, value in (constants or {}).items()]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y], weights), opset_imports=[helper.make_opsetid("", 18)], ir_version=10
+    )
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def network() -> ReCoNet:
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        return ReCoNet().eval()
+
+
+@pytest.fixture(scope="module")
+def model(network: ReCoNet, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return checkpoint_model(Checkpoint(network, "reconet", "seeded"), tmp_path_factory.mktemp("onnx"))
+
+
+@pytest.fixture(scope="module", params=ON_CPU)
+def session(request: pytest.FixtureRequest, model: Model) -> Iterator[Session]:
+    with load(request.param, model) as opened:
+        yield opened
+
+
+def test_known_runtimes_are_found_by_being_there() -> None:
+    assert {"torch", "torch-compile", "onnxruntime", "openvino", "tensorrt", "ncnn"} <= set(RUNTIMES)
+    assert all(runtime.summary for _, runtime in RUNTIMES.items())
+    with pytest.raises(errors.UnknownName, match="did you mean 'onnxruntime'"):
+        RUNTIMES["onnx-runtime"]
+
+
+def test_a_name_holds_a_device_and_a_variant() -> None:
+    assert {"torch", "torch:bf16", "openvino", "openvino:bf16"} <= set(RUNTIMES.names())
+    assert RUNTIMES["torch:bf16"].description != RUNTIMES["torch"].description == RUNTIMES["torch:fp32"].description
+    canonical = {name: RUNTIMES.canonical(name) for name in ("torch:fp32", "torch:bf16:cpu", "torch:cpu:fp32")}
+    assert canonical == {"torch:fp32": "torch", "torch:bf16:cpu": "torch:cpu:bf16", "torch:cpu:fp32": "torch:cpu"}
+    assert RUNTIMES["torch"].options == (), "a variant changed the runtime itself"
+    with pytest.raises(errors.UnknownName, match="unknown variant of openvino 'bf61': did you mean 'bf16'"):
+        RUNTIMES["openvino:bf61"]
+    with pytest.raises(errors.UnknownName, match="unknown runtime 'openvin': did you mean 'openvino'"):
+        RUNTIMES["openvin:bf16"]
+    for twice in ("torch:bf16:fp32", "torch:cpu:cuda"):
+        with pytest.raises(errors.RuntimeUnavailable, match=f"'{twice}': a runtime has one device and one variant"):
+            RUNTIMES[twice]
+
+
+def test_the_device_in_a_name_is_the_device(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RUNTIMES["torch:cpu:bf16"].load(model, "auto", 1) as session:
+        assert (session.runtime, session.device, session.precision) == ("torch:cpu:bf16", "cpu", "bf16")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(errors.RuntimeUnavailable, match="device 'cuda' asked for"):
+        RUNTIMES["torch:cuda"].load(model)
+    with pytest.raises(errors.RuntimeUnavailable, match="name says cuda and the device is cpu: leave one"):
+        RUNTIMES["torch:cuda"].load(model, "cpu")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_any_runtime_gives_the_picture_of_pytorch(session: Session, network: ReCoNet, size: tuple[int, int]) -> None:
+    image = noise(*size)
+    with torch.no_grad():
+        expected = network(from_uint8(image))
+    got = session(image)
+    assert got.shape == (*size, 3)
+    assert got.dtype == np.uint8
+    tolerance = TOLERANCE[session.precision]
+    assert np.abs(got.astype(int) - to_uint8(expected)[0]).max() <= max(1, 255 * tolerance)
+    y = session.run(session.upload(image))
+    session.synchronize()
+    parity = session.output_float(y)
+    assert parity.shape == (1, 3, *size)
+    assert parity.dtype == np.float32
+    difference = np.abs(parity - expected.numpy())
+    assert difference.max() < tolerance
+    assert difference.mean() < tolerance / 4
+    if session.precision != "fp32":
+        assert difference.max() > TOLERANCE["fp32"], "it says that it computes in a reduced precision, and does not"
+    assert np.array_equal(session.download(y), got)
+
+
+def test_a_batch_is_its_frames(session: Session) -> None:
+    batch = np.stack([noise(33, 47, seed) for seed in (1, 2, 3)])
+    got = session(batch)
+    assert got.shape == batch.shape
+    for one, frame in zip(got, batch, strict=True):
+        assert np.abs(one.astype(int) - session(frame)).max() <= max(1, 255 * TOLERANCE[session.precision])
+
+
+def test_results_are_not_overwritten_by_the_next_frame(session: Session) -> None:
+    first, second = (session.run(session.upload(noise(40, 56, seed))) for seed in (1, 2))
+    assert np.array_equal(session.download(first), session(noise(40, 56, 1)))
+    assert not np.array_equal(session.download(first), session.download(second))
+
+
+def test_session_says_what_it_is(session: Session) -> None:
+    assert session.runtime in ON_CPU
+    assert session.precision == ("bf16" if session.runtime.endswith("bf16") else "fp32")
+    assert (session.device, session.threads) == ("cpu", 1)
+    assert 0 < session.load_seconds < 60
+
+
+@pytest.mark.parametrize("name", ON_CPU)
+def test_an_idle_runtime_takes_no_cores_from_the_next(name: str, model: Model) -> None:
+    """Its pool of threads sleeps soon after the frame: runtimes can take turns in one process and not slow one another."""
+    with load(name, model, threads=2) as session:
+        session(noise(64, 64))
+        time.sleep(0.1)
+        before = time.process_time()  # of all threads
+        time.sleep(0.5)
+        assert time.process_time() - before < 0.02 * 0.5
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (np.zeros((40, 56), np.uint8), "uint8"),
+        (np.zeros((40, 56, 3), np.float32), "float32"),
+        (np.zeros((40, 56, 4), np.uint8), r"\(H, W, 3\)"),
+        (np.zeros((1, 1, 40, 56, 3), np.uint8), r"\(H, W, 3\)"),
+        (np.zeros((40, 12, 3), np.uint8), "too small: 'reconet-seeded' needs 16 a side"),
+    ],
+)
+def test_bad_frames_are_refused(session: Session, image: np.ndarray, says: str) -> None:
+    with pytest.raises(errors.DataError, match=says) as caught:
+        session(image)
+    assert "\n" not in str(caught.value)
+
+
+class Levels(nn.Module):
+    """Shifts by a fraction of a level: what comes out lies between 8-bit levels, and beyond both ends."""
+
+    def __init__(self, levels: float) -> None:
+        super().__init__()
+        self.levels = levels
+
+    def forward(self, frame: Tensor) -> Tensor:
+        return frame + self.levels / 255
+
+
+@pytest.mark.parametrize("levels", [0.5, -0.5, 0.75, -3.25, 3.25])
+@pytest.mark.parametrize("runtime", [name for name in ON_CPU if "bf16" not in name and name != "ncnn"])
+def test_rounding_and_clipping_are_those_of_to_uint8(runtime: str, levels: float, tmp_path: Path) -> None:
+    shift = np.array(levels / 255, np.float32)
+    path = image_model(
+        tmp_path / "levels.onnx", [helper.make_node("Add", ["x", "s"], ["y"])], ["n", 3, "h", "w"], {"s": shift}
+    )
+    network = Levels(levels)
+    model = Model("levels", network, lambda: path, input_name="x", output_name="y")
+    image = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, 2)
+    with load(runtime, model) as session:
+        got = session(image)
+        clipped = session.output_float(session.run(session.upload(image)))
+    assert np.array_equal(got, to_uint8(network(from_uint8(image)))[0])
+    assert (clipped.min() >= 0, clipped.max() <= 1) == (True, True)
+    # Worked out by hand where no float error decides: a quarter of a level goes to the nearest, the ends are clipped.
+    by_hand = {3.25: [3, 4, 5, 255], -3.25: [0, 0, 0, 252], 0.75: [1, 2, 3, 255]}
+    if levels in by_hand:
+        assert got[0, [0, 1, 2, 255], 0].tolist() == by_hand[levels]
+
+
+def test_halves_round_to_even() -> None:
+    halves = torch.tensor([0.5, 1.5, 2.5, 127.5, 254.5]).div(255).view(1, 1, 1, 5).expand(1, 3, 1, 5)
+    exact = halves.mul(255)[0, 0, 0].tolist() == [0.5, 1.5, 2.5, 127.5, 254.5]
+    assert exact, "the example is no longer exact in float32"
+    session = Torch().load(Model("identity", Identity(), Path), "cpu", 1)
+    assert session.download(halves)[0, :, 0].tolist() == [0, 2, 2, 128, 254]
+
+
+def test_torch_leaves_the_callers_network_and_threads_alone(network: ReCoNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TorchSession, "_open_sessions", 0)  # as if no other test held one open
+    network.train()
+    before = torch.get_num_threads()
+    one, other = (Torch().load(Model("x", network, Path), "cpu", before + more) for more in (1, 2))
+    for session, more in ((one, 1), (other, 2), (one, 1)):
+        session(noise(16, 16))
+        assert torch.get_num_threads() == before + more
+    one.close()
+    one.close()
+    assert torch.get_num_threads() == before + 1
+    other.close()
+    assert torch.get_num_threads() == before
+    assert network.training
+    network.eval()
+    with pytest.raises(RuntimeError, match="closed"):
+        one(noise(16, 16))
+
+
+def test_torch_refuses_an_onnx_file() -> None:
+    for name in ("torch", "torch-compile"):
+        with pytest.raises(errors.RuntimeUnavailable, match=rf"{name} cannot run an ONNX file.*use --runtime onnxruntime"):
+            RUNTIMES[name].load(Model("theirs", None, Path), "cpu")
+        with pytest.raises(errors.RuntimeUnavailable, match=f"{name}:fp16 is for GPUs: on a CPU use {name}:bf16"):
+            RUNTIMES[f"{name}:fp16"].load(Model("identity", Identity(), Path), "cpu")
+
+
+@pytest.mark.parametrize("runtime", list(RUNTIMES))
+def test_no_gpu_and_no_threads_are_said_in_one_line(runtime: str, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    if reason := RUNTIMES[runtime].missing():
+        pytest.skip(reason)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(errors.RuntimeUnavailable, match="use --device cpu"):
+        RUNTIMES[runtime].load(model, "cuda")
+    with pytest.raises(errors.RuntimeUnavailable, match="threads must be 1 or more, got 0"):
+        RUNTIMES[runtime].load(model, "cpu", 0)
+
+
+def test_a_runtime_that_is_not_installed_says_what_to_install(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for name in ("onnxruntime", "openvino", "openvino:bf16", "ncnn"):
+        with pytest.raises(errors.RuntimeUnavailable, match=f"not installed: pip install {name.partition(':')[0]}"):
+            RUNTIMES[name].load(model, "cpu")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in ("nncf", "tensorrt") else name)
+    for name, package in {"openvino:int8": "nncf", "tensorrt": '"tensorrt<11"', "onnxruntime:tensorrt": '"tensorrt<11"'}.items():
+        assert f"is not installed: pip install {package}" in str(RUNTIMES[name].missing())
+    assert RUNTIMES["openvino"].missing() is RUNTIMES["onnxruntime"].missing() is None
+
+
+# --- ONNX Runtime's own ---------------------------------------------------------------------------------
+
+
+def test_every_compute_node_is_seen_on_the_cpu_provider(model: Model) -> None:
+    with RUNTIMES["onnxruntime"].load(model, "cpu", 1) as session:
+        assert set(session.placement) == {CPU_PROVIDER}
+        # 16 convolutions and 15 norms at least; fused or re-laid-out, they stay nodes.
+        assert session.placement[CPU_PROVIDER] >= 31
+
+
+def test_placement_counts_images_and_not_shape_arithmetic() -> None:
+    def event(name: str, operator: str, provider: str, *outputs: dict[str, list[int]], cat: str = "Node") -> dict:
+        return {"cat": cat, "name": name, "args": {"op_name": operator, "provider": provider, "output_type_shape": list(outputs)}}
+
+    trace = [
+        {"cat": "Session", "name": "model_run", "args": {}},
+        event("conv_kernel_time", "Conv", CUDA_PROVIDER, {"float": [1, 32, 64, 64]}),
+        event("conv_fence_before", "Conv", CPU_PROVIDER, {"float": [1, 32, 64, 64]}),
+        event("half_kernel_time", "Conv", CUDA_PROVIDER, {"float16": [1, 32, 64, 64]}),
+        event("shape_kernel_time", "Shape", CPU_PROVIDER, {"int64": [4]}),
+        event("scales_kernel_time", "Concat", CPU_PROVIDER, {"float": [4]}),
+    ]
+    assert compute_nodes(trace) == {"conv": ("Conv", CUDA_PROVIDER), "half": ("Conv", CUDA_PROVIDER)}
+    assert check_placement(compute_nodes(trace), CUDA_PROVIDER, "m") == {CUDA_PROVIDER: 2}
+    stray = [*trace, event("pad_kernel_time", "Pad", CPU_PROVIDER, {"float": [1, 3, 72, 72]})]
+    with pytest.raises(errors.RuntimeUnavailable, match=r"part of 'm' .*: pad \(Pad\) on CPUExecutionProvider; use"):
+        check_placement(compute_nodes(stray), CUDA_PROVIDER, "m")
+    with pytest.raises(errors.RuntimeUnavailable, match="cannot prove"):
+        check_placement({}, CPU_PROVIDER, "m")
+
+
+def test_a_silent_fall_back_from_cuda_is_an_error(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where torch says CUDA but ONNX Runtime gets only its CPU provider, nothing may be measured as CUDA."""
+    monkeypatch.setattr("reconet_bench.runtimes.base.pick_device", lambda name: torch.device("cuda", 0))
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [CUDA_PROVIDER, CPU_PROVIDER])
+    monkeypatch.setattr("onnxruntime.preload_dlls", lambda: None, raising=False)
+    monkeypatch.setattr(
+        "onnxruntime.InferenceSession", lambda *_, **__: SimpleNamespace(get_providers=lambda: [CPU_PROVIDER])
+    )
+    with pytest.raises(errors.RuntimeUnavailable, match="fell back from CUDAExecutionProvider to CPUExecutionProvider"):
+        RUNTIMES["onnxruntime"].load(model, "cuda")
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [CPU_PROVIDER])
+    with pytest.raises(errors.RuntimeUnavailable, match="pip install onnxruntime-gpu"):
+        RUNTIMES["onnxruntime"].load(model, "cuda")
+
+
+def test_a_broken_file_is_a_model_error_without_chatter(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(b"no model")
+    with pytest.raises(errors.ModelError, match=r"broken\.onnx: onnxruntime cannot load it") as caught:
+        RUNTIMES["onnxruntime"].load(Model("broken", None, lambda: path), "cpu")
+    assert "\n" not in str(caught.value)
+    # It cannot run, and a weight that no node uses is something to warn about.
+    weights = {"s": np.array([1, 3, 7, 7]), "unused": np.array([1])}
+    nodes = [helper.make_node("Reshape", ["x", "s"], ["y"])]
+    stuck = image_model(tmp_path / "stuck.onnx", nodes, ["n", 3, "h", "w"], weights)
+    with pytest.raises(errors.ModelError, match=r"stuck\.onnx: onnxruntime cannot run it on \(1, 3, 64, 64\): ") as caught:
+        RUNTIMES["onnxruntime"].load(Model("stuck", None, lambda: stuck, input_name="x", output_name="y"), "cpu")
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("size", [(32, 48), (33, 47)])
+def test_a_file_that_demands_a_multiple_is_padded_by_reflection_and_cropped(size: tuple[int, int], tmp_path: Path) -> None:
+    """Four-pixel blocks, averaged and enlarged: right at the border only if the padding is a reflection."""
+    nodes = [
+        helper.make_node("AveragePool", ["x"], ["small"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Resize", ["small", "", "scales"], ["y"], mode="nearest"),
+    ]
+    path = image_model(tmp_path / "blocks.onnx", nodes, [1, 3, "h", "w"], {"scales": np.array([1, 1, 4, 4], np.float32)})
+    model = inspect_onnx(path)
+    assert model.multiple == 4
+    image = noise(*size)
+    with RUNTIMES["onnxruntime"].load(model, "cpu", 1) as session:
+        got = session(image)
+    height, width = size
+    padded = np.pad(image, ((0, -height % 4), (0, -width % 4), (0, 0)), mode="reflect").astype(float)
+    means = padded.reshape(len(padded) // 4, 4, -1, 4, 3).mean((1, 3))
+    expected = means.repeat(4, 0).repeat(4, 1)[:height, :width]
+    assert np.abs(got - expected).max() <= 0.5 + 1e-4
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16])
+def test_other_layout_range_and_type_come_out_the_same(kind: int, tmp_path: Path) -> None:
+    """A negative in [0, 255], channels last: ``y = 255 - x``."""
+    dtype = np.float32 if kind == TensorProto.FLOAT else np.float16
+    nodes = [helper.make_node("Sub", ["white", "x"], ["y"])]
+    path = image_model(tmp_path / "negative.onnx", nodes, [1, "h", "w", 3], {"white": np.array(255, dtype)}, kind)
+    model = inspect_onnx(path)
+    assert (model.layout, model.input_range, model.output_range, model.multiple) == ("NHWC", BYTE, BYTE, 1)
+    image = noise(21, 34)
+    with RUNTIMES["onnxruntime"].load(model, "cpu", 1) as session:
+        assert np.array_equal(session(image), 255 - image)
+        assert session.precision == ("fp32" if kind == TensorProto.FLOAT else "fp16")
+        assert session.output_float(session.run(session.upload(image))).shape == (1, 3, 21, 34)
+
+
+def test_a_file_of_fixed_size_refuses_others(tmp_path: Path) -> None:
+    path = image_model(tmp_path / "fixed.onnx", [helper.make_node("Sigmoid", ["x"], ["y"])], [1, 3, 32, 48])
+    with RUNTIMES["onnxruntime"].load(inspect_onnx(path), "cpu", 1) as session:
+        assert session(noise(32, 48)).shape == (32, 48, 3)
+        with pytest.raises(errors.ModelError, match="takes frames of 48x32 pixels only, got 47x32: resize"):
+            session(noise(32, 47))
+
+
+def test_half_precision_keeps_norms_and_resizes_and_the_picture(model: Model) -> None:
+    graph = onnx.load_from_string(half_precision(model.onnx())).graph
+    assert graph.input[0].type.tensor_type.elem_type == graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT16
+    assert any(weight.data_type == TensorProto.FLOAT16 and len(weight.dims) == 4 for weight in graph.initializer)
+    casts = {node.output[0]: node.attribute[0].i for node in graph.node if node.op_type == "Cast"}
+    kept = [node for node in graph.node if node.op_type in ("InstanceNormalization", "Resize")]
+    assert len(kept) == 15 + 2
+    assert all(casts[node.input[0]] == TensorProto.FLOAT for node in kept)
+    # The CPU provider computes fp16 by way of fp32, slowly: enough to see that it is the same picture.
+    with load("torch", model) as reference, OnnxSession(model, model.onnx(), torch.device("cpu"), 1, "fp16") as session:
+        assert (session.precision, session.dtype) == ("fp16", torch.float16)
+        assert session_parity(reference, session, [noise(33, 47)]).psnr > 40
+
+
+# --- OpenVINO's own -------------------------------------------------------------------------------------
+
+
+def test_convolutions_in_another_type_than_asked_for_are_an_error() -> None:
+    """A CPU without bf16 takes the hint and computes in fp32, at fp32's speed, without a word."""
+    found = computed_in([("Convolution", "f32"), ("Deconvolution", "bf16"), ("Convolution", "bf16"), ("Eltwise", "f32")])
+    assert found == {"f32": 1, "bf16": 2}
+    with pytest.raises(errors.RuntimeUnavailable, match=r"asked for bf16 and computes convolutions of 'm' otherwise \(1 in f32\)"):
+        check_precision(found, "bf16", "m")
+    check_precision({"bf16": 16}, "bf16", "m")
+    check_precision({"f32": 16}, "fp32", "m")
+
+
+def test_openvino_reports_where_it_ran_and_keeps_a_form_for_each_size(model: Model) -> None:
+    with load("openvino", model) as session:
+        # 16 convolutions and 15 norms at least; what is fused or re-laid-out stays a node.
+        assert set(session.placement) == {"CPU"}
+        assert session.placement["CPU"] >= 31
+        expected = {size: session(noise(*size)) for size in [(16, 16 + n) for n in range(6)]}
+        for size, frame in expected.items():
+            assert np.array_equal(session(noise(*size)), frame)
+    with pytest.raises(RuntimeError, match="closed"):
+        session(noise(16, 16))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sigaltstack as Linux lays it out")
+@pytest.mark.parametrize("name", ["openvino", "openvino:int8"])
+def test_openvino_leaves_the_stack_for_signals_alone(name: str, model: Model) -> None:
+    """Its plug-in takes it and frees it when unloaded: the next Ctrl-C would be a segmentation fault."""
+
+    def stack() -> bytes:
+        library, state = ctypes.CDLL(None), ctypes.create_string_buffer(24)
+        assert library.sigaltstack(None, state) == 0
+        return state.raw
+
+    before = stack()
+    with load(name, model) as session:
+        session(noise(32, 32))
+        assert stack() == before
+
+
+def test_openvino_says_in_one_line_what_it_cannot_read(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(b"no model")
+    with pytest.raises(errors.ModelError, match=r"broken\.onnx: openvino cannot load it") as caught:
+        RUNTIMES["openvino"].load(Model("broken", None, lambda: path), "cpu")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16])
+def test_openvino_takes_other_layout_range_and_type(kind: int, tmp_path: Path) -> None:
+    dtype = np.float32 if kind == TensorProto.FLOAT else np.float16
+    nodes = [helper.make_node("Sub", ["white", "x"], ["y"])]
+    path = image_model(tmp_path / "negative.onnx", nodes, [1, "h", "w", 3], {"white": np.array(255, dtype)}, kind)
+    with load("openvino", inspect_onnx(path)) as session:
+        assert np.array_equal(session(noise(21, 34)), 255 - noise(21, 34))
+
+
+# --- int8 -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["onnxruntime:int8", "openvino:int8"])
+def test_int8_is_the_same_picture_roughly(name: str, trained: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shipped model, calibrated on small frames: int8 where it says so, and a picture that can be told from noise."""
+    monkeypatch.setattr(variants, "_SIDE", 64)
+    frames = [to_uint8(synthetic_clip("carousel", (72, 96), 2).frame(0))[0]]
+    with load("torch", trained) as reference, load(name, trained) as session:
+        assert (session.runtime, session.precision) == (name, "int8")
+        parity = session_parity(reference, session, frames)
+    assert 25 < parity.psnr < 60
+    assert parity.max_abs > TOLERANCE["fp32"]
+    if name.startswith("openvino"):
+        monkeypatch.setattr(openvino_module, "nncf_quantized", None)  # kept from before: not made again
+        with load("torch", trained) as reference, load(name, trained) as session:
+            assert session_parity(reference, session, frames) == parity
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load_subject("reconet-starry_night", tmp_path_factory.mktemp("trained")).model
+
+
+def test_what_has_no_convolutions_is_not_quantised(tmp_path: Path) -> None:
+    path = image_model(tmp_path / "sigmoid.onnx", [helper.make_node("Sigmoid", ["x"], ["y"])], [1, 3, "h", "w"])
+    for name in ("onnxruntime:int8", "openvino:int8"):
+        with pytest.raises(errors.ModelError, match=r"sigmoid\.onnx: has no convolutions to quantise"):
+            load(name, inspect_onnx(path))
+
+
+# --- TensorRT's own, as far as no GPU is needed ---------------------------------------------------------
+
+
+@pytest.fixture
+def a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "NVIDIA H100")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
+
+
+def test_an_engine_is_kept_for_its_model_size_precision_version_and_gpu_alone(
+    tmp_path: Path, a_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"one")
+    cuda = torch.device("cuda", 0)
+
+    def place(shape: tuple[int, ...] = (1, 3, 64, 64), precision: str = "fp32") -> Path:
+        return engine_place(path, shape, precision, cuda)
+
+    first = place()
+    assert place() == first
+    places = [first, place((1, 3, 64, 96)), place(precision="fp16")]
+    folders = [tensorrt_options(path, 0, half)["trt_engine_cache_path"] for half in (False, True)]
+    for patch in (
+        lambda: monkeypatch.setattr(variants, "versions", lambda: {"tensorrt": "10.99"}),
+        lambda: monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "NVIDIA T4"),
+        lambda: path.write_bytes(b"other"),
+    ):
+        patch()
+        places.append(place())
+        folders.append(tensorrt_options(path, 0, False)["trt_engine_cache_path"])
+    assert len(set(places)) == len(places) == 6
+    assert len(set(folders)) == len(folders) == 5
+    assert all(Path(folder).is_dir() for folder in folders)
+
+
+def test_an_engine_of_another_version_is_built_anew(tmp_path: Path, a_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What TensorRT does not take for its own (it returns None) is replaced; what it takes is not built again."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"one")
+    engine = SimpleNamespace(num_layers=31, create_execution_context=lambda: "context")
+    built: list[tuple[int, ...]] = []
+
+    def session() -> TensorRtSession:
+        made = object.__new__(TensorRtSession)
+        made._path, made.precision, made.torch_device, made._engines = path, "fp32", torch.device("cuda", 0), {}
+        made._runtime = SimpleNamespace(deserialize_cuda_engine=lambda plan: engine if plan == b"ours" else None)
+        monkeypatch.setattr(made, "_build", lambda shape: built.append(shape) or b"ours", raising=False)
+        return made
+
+    shape = (1, 3, 64, 64)
+    place = engine_place(path, shape, "fp32", torch.device("cuda", 0))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(b"of another version")
+    one = session()
+    assert one._engine(shape) == (engine, "context")
+    assert one.placement == {"TensorRT": 31}
+    assert place.read_bytes() == b"ours"
+    assert session()._engine(shape) == (engine, "context")
+    assert built == [shape], "a kept engine was built again"
+
+
+def test_what_is_for_gpus_says_so(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    for name in ("tensorrt", "tensorrt:fp16"):
+        with pytest.raises(errors.RuntimeUnavailable, match="tensorrt is for NVIDIA GPUs"):
+            RUNTIMES[name].load(model, "cpu")
+    for name in ("fp16", "graph", "fp16-graph", "tensorrt", "tensorrt-fp16"):
+        with pytest.raises(errors.RuntimeUnavailable, match=f"onnxruntime:{name} is for GPUs"):
+            RUNTIMES[f"onnxruntime:{name}"].load(model, "cpu")
+
+
+def test_providers_are_asked_for_in_order_and_with_what_they_need(model: Model, a_gpu: None) -> None:
+    """As they go to ONNX Runtime, which has no GPU here to take them."""
+    made = object.__new__(OnnxSession)
+    made._path, made._half, made.torch_device = model.onnx(), True, torch.device("cuda", 1)
+    for provider, expected in {CUDA_PROVIDER: [CUDA_PROVIDER], TENSORRT_PROVIDER: [TENSORRT_PROVIDER, CUDA_PROVIDER]}.items():
+        made.provider = provider
+        *gpu, last = made._providers(graphed=True)
+        assert [name for name, _ in gpu] == expected
+        assert last == CPU_PROVIDER
+        assert {options["device_id"] for _, options in gpu} == {1}
+        assert (gpu[-1][1]["use_tf32"], gpu[-1][1]["enable_cuda_graph"]) == ("0", "1")
+
+
+# --- ncnn's own -----------------------------------------------------------------------------------------
+
+
+def test_ncnn_takes_several_frames_and_says_what_it_cannot_convert(model: Model) -> None:
+    with load("ncnn", model) as session:
+        batch = np.stack([noise(32, 48, seed) for seed in (1, 2)])
+        got = session(batch)
+        assert np.array_equal(got[1], session(batch[1]))
+    with pytest.raises(RuntimeError, match="closed"):
+        session(batch)
+    with pytest.raises(errors.RuntimeUnavailable, match="ncnn cannot run an ONNX file"):
+        load("ncnn", Model("theirs", None, Path))
+
+
+# --- torch.compile's own --------------------------------------------------------------------------------
+
+
+class Small(ReCoNet):
+    """A layer of each kind, narrow: compiles in seconds."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.encoder = nn.Sequential(ConvBlock(3, 4, 3, stride=4))
+        self.residual = nn.Sequential(ResidualBlock(4))
+        self.decoder = nn.Sequential(Upsample(), Upsample(), nn.Conv2d(4, 3, 3, padding=1))
+
+
+@pytest.mark.parametrize("variant", ["", ":bf16"])
+def test_a_compiled_network_gives_the_picture_of_the_eager_one(variant: str) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        model = Model("small", Small().eval(), Path)
+    frames = [noise(33, 47, seed) for seed in (1, 2)]
+    with load("torch", model) as reference, load(f"torch-compile{variant}", model) as session:
+        first = session.run(session.upload(frames[0]))
+        parity = session_parity(reference, session, frames)
+        assert np.array_equal(session.download(first), session(frames[0])), "overwritten by the next frame"
+    precision = variant[1:] or "fp32"
+    assert (session.runtime, session.precision) == (f"torch-compile{variant}", precision)
+    assert parity.max_abs < TOLERANCE[precision]
+    assert (parity.max_abs > TOLERANCE["fp32"]) == (precision == "bf16")
+    with pytest.raises(RuntimeError, match="closed"):
+        session(frames[0])
+
+
+def test_a_network_that_cannot_be_compiled_whole_is_refused() -> None:
+    class Printing(nn.Module):
+        def forward(self, frame: Tensor) -> Tensor:
+            torch._dynamo.graph_break()
+            return frame
+
+    with load("torch-compile", Model("printing", Printing(), Path)) as session, pytest.raises(
+        errors.RuntimeUnavailable, match="torch-compile cannot compile 'printing': "
+    ) as caught:
+        session(noise(16, 16))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_compiler_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert "install g++" in str(RUNTIMES["torch-compile:bf16"].missing())
+
+
+def test_parity_of_known_differences() -> None:
+    load = Torch().load
+    exact, shifted = (load(Model(str(n), Levels(n), Path), "cpu", 1) for n in (0, 2))
+    frames = [np.full((20, 30, 3), 100, np.uint8), np.full((10, 10, 3), 50, np.uint8)]
+    same, apart = session_parity(exact, exact, frames), session_parity(exact, shifted, frames)
+    assert (same.max_abs, same.psnr, same.frames) == (0, float("inf"), 2)
+    assert apart.max_abs == pytest.approx(2 / 255, rel=1e-4)
+    assert apart.psnr == pytest.approx(20 * np.log10(255 / 2), abs=1e-3)
+    with pytest.raises(errors.DataError, match="at least one frame"):
+        session_parity(exact, exact, [])
+    broken = load(Model("broken", Levels(float("nan")), Path), "cpu", 1)
+    with pytest.raises(errors.ModelError, match="'broken' in torch: the output is not finite"):
+        session_parity(exact, broken, frames)

@@ -1,0 +1,192 @@
+"""Runtimes in processes of their own: the same frames, a clock that adds nothing, and deaths that cost one row."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import TranslationClip
+from torch import Tensor, nn
+
+from reconet_bench import errors
+from reconet_bench.comparison import Plan, compare
+from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session, session_parity
+from reconet_bench.runtimes.pytorch import TorchSession
+from reconet_bench.subjects import Subject
+from reconet_bench.timing import measure
+from reconet_bench.workers import Worker, open_all
+
+FRAMES = [np.random.default_rng(seed).integers(0, 256, (32, 48, 3), dtype=np.uint8) for seed in range(3)]
+SECONDS = 0.05
+
+
+class Blur(nn.Module):
+    def forward(self, frame: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(frame, 3, 1, 1)
+
+
+class Asleep(TorchSession):
+    """A frame takes a known time."""
+
+    def infer(self, x: Tensor) -> Tensor:
+        time.sleep(SECONDS)
+        return x
+
+
+class Killed(TorchSession):
+    """Dies in the midst of its tenth frame, as of a system that has run out of memory."""
+
+    frames = 0
+
+    def infer(self, x: Tensor) -> Tensor:
+        self.frames += 1
+        if self.frames == 10:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().infer(x)
+
+
+class Narrow(TorchSession):
+    """Has little more memory than it uses already."""
+
+    def infer(self, x: Tensor) -> Tensor:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * os.sysconf("SC_PAGE_SIZE") + 2**26
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        return super().infer(x)
+
+
+class Made(Runtime):
+    """PyTorch by way of another class of session."""
+
+    summary, from_network = "made for a test", True
+
+    def __init__(self, kind: type[TorchSession]) -> None:
+        self.kind = kind
+
+    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+        return self.kind(model, model.network, device, threads)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def made() -> Iterator[None]:
+    """Workers get the runtime itself from here, so these need not be installed there."""
+    list(RUNTIMES)
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (Asleep, Killed, Narrow):
+            patch.setitem(RUNTIMES._plugins, kind.__name__.lower(), Made(kind))
+        yield
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model("blur", Blur(), Path)
+
+
+@pytest.fixture(scope="module")
+def worker(model: Model) -> Iterator[Worker]:
+    with Worker("torch") as started:
+        yield started.load(model, "cpu", 1)
+
+
+def fail(name: str, error: Exception) -> None:
+    raise AssertionError(f"{name}: {error}")
+
+
+def processor_seconds(session: Session) -> float:
+    return time.process_time()
+
+
+def divide(session: Session, by: int) -> float:
+    return 1 / by
+
+
+def environment(session: Session, name: str) -> str | None:
+    return os.environ.get(name)
+
+
+def test_a_worker_is_the_session_it_holds(worker: Worker, model: Model) -> None:
+    with RUNTIMES["torch"].load(model, "cpu", 1) as here:
+        assert np.array_equal(worker(FRAMES[0]), here(FRAMES[0]))
+        assert session_parity(here, worker, FRAMES).max_abs == 0
+        for fact in ("runtime", "device", "precision", "threads", "placement", "model"):
+            assert getattr(worker, fact) == getattr(here, fact), fact
+        assert worker.load_seconds > 0
+    timing = measure({"torch": worker}, FRAMES, 2, 0.01)["torch"]
+    assert [len(samples.rounds) for samples in timing.samples.values()] == [2, 2]
+    assert worker.ask(environment, "OMP_WAIT_POLICY") == os.environ.get("OMP_WAIT_POLICY"), "PASSIVE slows PyTorch"
+
+
+def test_mistakes_in_a_worker_are_errors_here_and_it_lives_on(worker: Worker) -> None:
+    with pytest.raises(errors.DataError, match=r"a frame is \(H, W, 3\) uint8") as caught:
+        worker(np.zeros((4, 4), np.uint8))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(RuntimeError, match=r"(?s)in the worker of torch.*in divide.*ZeroDivisionError"):
+        worker.ask(divide, 0)
+    assert worker.ask(divide, 2) == 0.5
+
+
+def test_an_idle_worker_takes_no_cores(worker: Worker) -> None:
+    worker(FRAMES[0])
+    before = worker.ask(processor_seconds)
+    time.sleep(0.5)
+    assert worker.ask(processor_seconds) - before < 0.02 * 0.5
+
+
+def test_what_the_parent_does_is_no_memory_of_the_workers(worker: Worker) -> None:
+    hoard = np.ones(2**28, np.uint8)
+    timing = measure({"torch": worker}, FRAMES, 1, 0.0, ("device",))["torch"]
+    assert timing.peak_memory is not None
+    assert timing.peak_memory < 2**26 < hoard.nbytes
+
+
+def test_one_that_is_killed_costs_its_row_and_a_worker_adds_no_time(model: Model) -> None:
+    """Frames of a known time, while another worker dies; best of many, whatever else runs here only ever adds."""
+    failed: dict[str, str] = {}
+    with contextlib.ExitStack() as stack:
+        workers = open_all(["asleep", "killed"], model, "cpu", 1, stack, fail)
+        timings = measure(workers, FRAMES, 2, 0.3, on_failure=lambda name, error: failed.update({name: str(error)}))
+        assert list(timings) == ["asleep"]
+        for samples in timings["asleep"].samples.values():
+            assert SECONDS <= samples.seconds.min() < 1.02 * SECONDS
+            assert len(samples.rounds) == 2
+        assert list(failed) == ["killed"]
+        assert "killed by SIGKILL, as the system does when memory runs out" in failed["killed"]
+        assert "\n" not in failed["killed"]
+        with pytest.raises(errors.RuntimeUnavailable, match="its process ended"):
+            workers["killed"](FRAMES[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of a process's memory is Linux's to set")
+def test_a_frame_too_large_for_memory_is_said_in_one_line(model: Model) -> None:
+    with Worker("narrow") as narrow, pytest.raises(errors.RuntimeUnavailable) as caught:
+        narrow.load(model, "cpu", 1)(np.zeros((4000, 4000, 3), np.uint8))
+    assert str(caught.value) == (
+        "torch has not enough memory on cpu for 'blur' at 4000x4000: use a smaller size or batch"
+    )
+
+
+def test_what_cannot_be_loaded_is_told_and_the_rest_is_there(model: Model) -> None:
+    failed: dict[str, str] = {}
+    with contextlib.ExitStack() as stack:
+        loaded = open_all(["torch:fp16", "torch"], model, "cpu", 1, stack, lambda name, error: failed.update({name: str(error)}))
+        assert list(loaded) == ["torch"]
+        assert failed == {"torch:fp16": "torch:fp16 is for GPUs: on a CPU use torch:bf16"}
+
+
+def test_a_comparison_goes_on_without_the_runtime_that_died(model: Model) -> None:
+    plan = Plan([Subject(model, "mine", "")], [TranslationClip(length=3)], ["torch", "killed"], "cpu", 1, rounds=2)
+    result = compare(plan)
+    (skipped,) = result.skipped
+    assert skipped.startswith("blur in killed: its process ended in the midst of the work (killed by SIGKILL")
+    assert {record.runtime for record in result.records if record.metric == "fps_device"} == {"torch"}
+    assert {name for _, name, *_ in result.timings} == {"torch"}
