@@ -1,0 +1,241 @@
+"""One run against another: paired differences with intervals, what changed around them, and a gate for CI."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reconet_bench.errors import DataError, UnknownName
+from reconet_bench.metrics.base import METRICS, RESAMPLES, SEED, Footage, Metric, paired_difference
+from reconet_bench.records import Record
+from reconet_bench.report.run import Run
+
+#: What fails a comparison of two runs unless said otherwise.
+DEFAULT_GATE = "temporal_error>+2%,temporal_error_long>+2%,style_distance>+5%,fps<-10%"
+#: Short names that a gate may use.
+ALIASES = {"fps": "fps_device", "latency": "latency_device"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A metric of one model in one runtime, before and after.
+
+    Attributes:
+        where: runtime, and the frame size where it is a speed.
+        relative: change in percent of the value before; ``None`` where that is zero.
+        low, high: 95 % interval of the difference; ``None`` where the samples do not allow one.
+        n: pairs behind it, of a speed the timed frames of the smaller side.
+    """
+
+    metric: str
+    better: str
+    model: str
+    where: str
+    before: float
+    after: float
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def relative(self) -> float | None:
+        return 100 * (self.after / self.before - 1) if self.before else None
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval leaves zero out; without an interval, whether anything changed."""
+        if self.low is None or self.high is None:
+            return self.before != self.after
+        return self.low > 0 or self.high < 0
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        if not self.shown:
+            return "the same" if self.before == self.after else "no difference shown"
+        if self.better not in ("lower", "higher"):
+            return "changed"
+        return "better" if (self.after < self.before) == (self.better == "lower") else "worse"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """``temporal_error>+2%``: fails where the change is shown and beyond the limit."""
+
+    metric: str
+    sign: str
+    amount: float
+    percent: bool
+    text: str
+
+    def broken_by(self, change: Change) -> bool:
+        """Whether a change is over it; one whose interval holds zero is not, however large."""
+        got = change.relative if self.percent else change.after - change.before
+        if got is None:
+            # From nothing to something: no percentage says how much, but the direction is known.
+            got = float("inf") if change.after > change.before else float("-inf") if change.after < change.before else 0.0
+        return change.metric == self.metric and change.shown and (got > self.amount if self.sign == ">" else got < self.amount)
+
+
+def parse_limits(text: str, known: Sequence[str]) -> list[Limit]:
+    """Limits from ``temporal_error>+2%,fps<-5%``; an empty text has none.
+
+    Raises:
+        DataError: not of this form. UnknownName: no such metric in the two runs.
+    """
+    limits = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        found = re.fullmatch(r"(\w+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(%?)", part)
+        if not found:
+            raise DataError(f"'{part}' is no limit: write METRIC>NUMBER or METRIC<NUMBER, in percent with %, e.g. temporal_error>+2%")
+        name = ALIASES.get(found[1], found[1])
+        if name not in known:
+            raise UnknownName("metric in both runs", found[1], known)
+        limits.append(Limit(name, found[2], float(found[3]), bool(found[4]), part))
+    return limits
+
+
+def default_limits(known: Sequence[str]) -> list[Limit]:
+    """Those of :data:`DEFAULT_GATE` that both runs can be held to."""
+    parts = (part for part in DEFAULT_GATE.split(",") if ALIASES.get(name := re.split("[<>]", part)[0], name) in known)
+    return parse_limits(",".join(parts), known)
+
+
+def changes(before: Run, after: Run) -> tuple[list[Change], list[str]]:
+    """Every metric that both runs have of the same model on the same pixels, and a line about what cannot be paired.
+
+    Raises:
+        DataError: the runs have nothing in common.
+    """
+    pairs, notes = _same_models(before, after)
+    videos, more = _same_videos(before, after)
+    found = [*_quality(before, after, pairs, videos), *_speed(before, after, pairs)]
+    if not found:
+        raise DataError(f"{before.folder} and {after.folder} have nothing in common: no model on the same video in the same runtime")
+    return found, notes + more
+
+
+def _same_models(before: Run, after: Run) -> tuple[dict[str, str], list[str]]:
+    """Models by name; where that fails, the only one of a method on either side."""
+    pairs = {name: name for name in before.models if name in after.models}
+    notes = []
+    methods = [{record.model or record.method: record.method for record in run.records} for run in (before, after)]
+    rest = [{name: method for name, method in side.items() if name not in pairs} for side in methods]
+    for name, method in rest[0].items():
+        same = [other for other, its in rest[1].items() if its == method]
+        if len(same) == 1 and list(rest[0].values()).count(method) == 1:
+            pairs[name] = same[0]
+            notes.append(f"{name} is compared with {same[0]}: the only other {method}")
+        else:
+            notes.append(f"{name} is in {before.name} only")
+    notes += [f"{name} is in {after.name} only" for name in rest[1] if name not in pairs.values()]
+    return pairs, notes
+
+
+def _same_videos(before: Run, after: Run) -> tuple[list[str], list[str]]:
+    """Videos of the same pixels in both; frames of others cannot be paired."""
+    facts = [run.provenance.get("videos") or {} for run in (before, after)]
+    sizes = [{r.video: (r.width, r.height) for r in run.records if r.video} for run in (before, after)]
+    same, notes = [], []
+    for video in before.videos:
+        pixels = [(side.get(video) or {}).get("pixels") for side in facts]
+        if video not in after.videos:
+            notes.append(f"{video} is in {before.name} only")
+        elif sizes[0][video] != sizes[1][video] or (None not in pixels and pixels[0] != pixels[1]):
+            notes.append(f"{video} is left out: it has other pixels in {after.name}")
+        else:
+            same.append(video)
+    return same, notes + [f"{video} is in {after.name} only" for video in after.videos if video not in before.videos]
+
+
+class _Unknown(Metric):
+    """A metric of another version: its mean is all that can be taken."""
+
+    better, summary = "reference", "a metric of another version"
+
+    def samples(self, footage: Footage) -> dict[int, float]:
+        raise NotImplementedError
+
+
+def _quality(before: Run, after: Run, pairs: dict[str, str], videos: Sequence[str]) -> Iterator[Change]:
+    """Frames of all shared videos together, paired one by one."""
+    better = {record.metric: record.better for record in (*before.records, *after.records)}
+    known = dict(METRICS.items())
+    places = dict.fromkeys((model, runtime, metric) for model, _, runtime, metric in before.samples if model in pairs)
+    for model, runtime, metric in places:
+        first: list[float] = []
+        second: list[float] = []
+        for video in videos:
+            old = before.samples.get((model, video, runtime, metric), {})
+            new = after.samples.get((pairs[model], video, runtime, metric), {})
+            for frame in sorted(old.keys() & new.keys()):
+                first.append(old[frame])
+                second.append(new[frame])
+        if first:
+            how = known.get(metric) or _Unknown()
+            e = paired_difference(how, second, first)
+            values = [float(how.reduce(np.asarray(side))) for side in (first, second)]
+            yield Change(metric, better.get(metric, "reference"), model, runtime, values[0], values[1], e.low, e.high, e.n)
+
+
+def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
+    """Frames a second and latency at each boundary; intervals from the timed frames, which have no partners."""
+    for record in before.records:
+        found = re.fullmatch(r"(fps|latency)_(device|end_to_end)", record.metric)
+        if not found or record.video or record.value is None or (record.model or record.method) not in pairs:
+            continue
+        model = record.model or record.method
+        twin = next((other for other in after.records if _same_place(record, other, pairs[model])), None)
+        if twin is not None and twin.value is not None:
+            size = f"{record.width}x{record.height}"
+            seconds = [run.timings.get((name, record.runtime, size, found[2]), []) for run, name in ((before, model), (after, pairs[model]))]
+            low, high = _median_interval(seconds, found[1] == "fps")
+            place = f"{record.runtime} {record.precision} {record.device} {size}"
+            yield Change(record.metric, record.better, model, place, record.value, twin.value, low, high, min(map(len, seconds)))
+
+
+def _same_place(one: Record, other: Record, model: str) -> bool:
+    keys = ("metric", "video", "runtime", "precision", "device", "height", "width")
+    return (other.model or other.method) == model and all(getattr(one, key) == getattr(other, key) for key in keys)
+
+
+def _median_interval(seconds: Sequence[Sequence[float]], rate: bool) -> tuple[float | None, float | None]:
+    """95 % bootstrap interval of the difference of frames a second, or of milliseconds, of two sets of timings."""
+    if min(map(len, seconds)) < 2:
+        return None, None
+    random = np.random.default_rng(SEED)
+    drawn = [np.median(random.choice(np.asarray(side), (RESAMPLES, len(side))), -1) for side in seconds]
+    values = [1 / side if rate else 1000 * side for side in drawn]
+    low, high = np.quantile(values[1] - values[0], (0.025, 0.975))
+    return float(low), float(high)
+
+
+def setup_changes(before: Run, after: Run) -> list[tuple[str, str, str]]:
+    """Facts of provenance that are not the same: (what, before, after)."""
+    facts = [dict(_flat(run.provenance)) for run in (before, after)]
+    names = dict.fromkeys(itertools.chain(*facts))
+    rows = [(name, facts[0].get(name, "–"), facts[1].get(name, "–")) for name in names]
+    return [row for row in rows if row[1] != row[2]]
+
+
+def _flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key} ")
+        else:
+            yield f"{prefix}{key}", str(value)
+
+
+def failures(found: Sequence[Change], limits: Sequence[Limit]) -> list[str]:
+    """A line for each limit that a change breaks."""
+    lines = []
+    for limit, change in itertools.product(limits, found):
+        if limit.broken_by(change):
+            amount = f"{change.relative:+.1f} %" if change.relative is not None else f"{change.after - change.before:+.3g}"
+            lines.append(f"{change.metric} of {change.model} in {change.where}: {change.before:.4g} → {change.after:.4g} ({amount}), limit {limit.text}")
+    return lines

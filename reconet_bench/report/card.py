@@ -1,0 +1,75 @@
+"""Model cards: what a checkpoint is, how it was trained and how the losses went."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from reconet_bench.report.curves import parse_curves
+from reconet_bench.report.tables import markdown, significant
+
+#: Rows of the loss curve that a card shows.
+CURVE_ROWS = 12
+
+
+def model_card(name: str, summary: str, info: Mapping[str, Any], curves: str, licence: str = "MIT") -> str:
+    """Markdown card of a model.
+
+    Args:
+        summary: one line on its method.
+        info: the checkpoint's training facts.
+        curves: text of ``curves.csv``, each row the mean since the last.
+    """
+    data = info.get("data") or {}
+    size = info.get("size")
+    facts = {
+        "Objective": summary,
+        "Style": f"{info.get('style_file')}, shorter side {info.get('style_size')} pixels",
+        "Data": _data(data),
+        "Begun from": _trunk(info.get("trunk")),
+        "Steps": f"{info.get('steps')}, batch {info.get('batch')}, {size}x{size} pixels, seed {info.get('seed')}",
+        "Loss weights": ", ".join(f"{term} {weight:g}" for term, weight in (info.get("weights") or {}).items()),
+        "Optimiser": _optimiser(info),
+        "Waiting for data": f"{share:.1%} of the time" if (share := parse_curves(curves).waiting()) is not None else None,
+        "Command": f"`{info.get('command')}`",
+        "Code": f"commit {info.get('commit')}, torch {(info.get('versions') or {}).get('torch')}",
+        "Machine": info.get("gpu") or info.get("cpu"),
+        "Loss network": info.get("loss_network"),
+        "Licence": licence,
+    }
+    rows = [[key, str(value)] for key, value in facts.items() if value]
+    return "\n".join([f"# {name}\n", markdown(["", ""], rows), "## Loss curve\n",
+                      "Weighted terms, each the mean over the steps since the row before in `curves.csv`.\n",
+                      _curve(curves), "<details><summary>All training facts</summary>\n",
+                      f"```json\n{json.dumps(dict(info), indent=2, sort_keys=True)}\n```\n</details>\n"])  # fmt: skip
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    """A description of training data in words, part by part."""
+    words = [", ".join(value) if isinstance(value, list) else str(value) for key, value in data.items() if value and key != "parts"]
+    return "; ".join([", ".join(words), *(_data(part) for part in data.get("parts", ()))])
+
+
+def _optimiser(info: Mapping[str, Any]) -> str:
+    schedule = {"steps": f"times {info.get('decay')} at {info.get('milestones')} of the run"}.get(info.get("schedule", "cosine"), info.get("schedule", "cosine"))
+    return f"{info.get('optimizer', 'adam')}, learning rate {info.get('learning_rate')}, {schedule}, precision {info.get('precision')}"
+
+
+def _trunk(trunk: Mapping[str, Any] | None) -> str:
+    """The trainings before this one, the nearest first."""
+    if not trunk:
+        return ""
+    before = _trunk(trunk.get("trunk"))
+    return f"step {trunk.get('step')} of a {trunk.get('method')} run" + (f", itself from {before}" if before else "")
+
+
+def _curve(curves: str) -> str:
+    header, *rows = list(csv.reader(io.StringIO(curves)))
+    step = max(1, len(rows) // CURVE_ROWS)
+    chosen = rows[step - 1 :: step]
+    if rows[-1] not in chosen:
+        chosen.append(rows[-1])
+    return markdown(header, [[row[0], *(significant(float(value)) for value in row[1:])] for row in chosen])

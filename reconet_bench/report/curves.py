@@ -1,0 +1,53 @@
+"""``curves.csv`` of a training run: loss terms and pace over the steps."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+
+#: Columns that are no loss terms: the pace since the row before, and the share of that time spent waiting for data.
+PACE = ("steps_per_second", "waiting")
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The rows of a ``curves.csv``; rows that are no numbers are left out.
+
+    Attributes:
+        steps: of each row.
+        terms: weighted loss terms by name, a value for each row.
+        pace: columns of :data:`PACE` that the file has.
+    """
+
+    steps: list[int] = field(default_factory=list)
+    terms: dict[str, list[float]] = field(default_factory=dict)
+    pace: dict[str, list[float]] = field(default_factory=dict)
+
+    def waiting(self) -> float | None:
+        """Share of the whole run that was spent waiting for data; ``None`` where that was not noted."""
+        if not all(name in self.pace for name in PACE) or not self.steps:
+            return None
+        counts = [after - before for before, after in zip([0, *self.steps], self.steps, strict=False)]
+        seconds = [n / max(rate, 1e-9) for n, rate in zip(counts, self.pace["steps_per_second"], strict=True)]
+        return sum(s * share for s, share in zip(seconds, self.pace["waiting"], strict=True)) / max(sum(seconds), 1e-9)
+
+
+def parse_curves(text: str) -> Curves:
+    """The content of a ``curves.csv``, of any version and however broken."""
+    header, *rows = list(csv.reader(io.StringIO(text))) or [[]]
+    if header[:1] != ["step"]:
+        return Curves()
+    numbers = []
+    for row in rows:
+        try:
+            numbers.append([int(row[0]), *map(float, row[1:])])
+        except (ValueError, IndexError):
+            continue
+    whole = [row for row in numbers if len(row) == len(header)]
+    columns = {name: [row[place] for row in whole] for place, name in enumerate(header) if place}
+    return Curves(
+        [int(row[0]) for row in whole],
+        {name: values for name, values in columns.items() if name not in PACE},
+        {name: columns[name] for name in PACE if name in columns},
+    )

@@ -1,0 +1,58 @@
+"""The run folder: records, tables, samples and provenance, each file written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reconet_bench.data.files import write_text
+from reconet_bench.records import Record, records_to_csv, to_csv, to_jsonl
+from reconet_bench.report.flow import flow_markdown
+from reconet_bench.report.latex import latex_table
+from reconet_bench.report.page import page
+from reconet_bench.report.run import Run, load_run
+from reconet_bench.report.tables import report_markdown, summary
+
+Samples = Mapping[tuple[str, str, str, str], Mapping[int, float]]
+Timings = Sequence[tuple[str, str, str, str, int, float]]
+FILES = ("report.html", "summary.md", "summary.csv", "records.csv", "records.jsonl", "frames.csv", "differences.csv", "timings.csv", "provenance.json")
+
+
+def write_run(
+    folder: Path, records: Sequence[Record], samples: Samples, timings: Timings,
+    differences: Sequence[dict[str, Any]], provenance: dict[str, Any], curves: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
+    """Write :data:`FILES` into ``folder``.
+
+    Args:
+        samples: (model, video, runtime, metric) → value by frame index.
+        timings: (model, runtime, size, boundary, number, seconds) of every timed frame.
+        differences: rows of paired differences.
+        curves: text of the loss curves by model.
+    """
+    write_text(folder / "records.jsonl", to_jsonl(records))
+    write_text(folder / "records.csv", records_to_csv(records))
+    rows = [(*key, index, value) for key, values in samples.items() for index, value in values.items()]
+    write_text(folder / "frames.csv", to_csv(rows, ("model", "video", "runtime", "metric", "frame", "value")))
+    write_text(folder / "timings.csv", to_csv(timings, ("model", "runtime", "size", "boundary", "number", "seconds")))
+    header = ("metric", "better", "video", "first", "second", "difference", "ci_low", "ci_high", "n", "verdict")
+    write_text(folder / "differences.csv", to_csv([[row[name] for name in header] for row in differences], header))
+    write_text(folder / "provenance.json", json.dumps(provenance, indent=2, sort_keys=True) + "\n")
+    for model, text in (curves or {}).items():
+        write_text(folder / "curves" / f"{model}.csv", text)
+    write_reports(load_run(folder), folder)
+
+
+def write_reports(run: Run, folder: Path, latex: bool = False) -> list[str]:
+    """Write everything that people read of a run into ``folder``; returns the names of the files."""
+    texts = {
+        "report.html": page(run),
+        "summary.md": report_markdown(run.records, run.differences, run.provenance, flow_markdown(run.records)),
+        "summary.csv": summary(run.records).to_csv(index=False),
+        **({"table.tex": latex_table(run.records, run.differences)} if latex else {}),
+    }
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return list(texts)

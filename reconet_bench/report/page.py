@@ -1,0 +1,255 @@
+"""The page: one HTML file that needs nothing but a browser, made from a run folder alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from reconet_bench.report import figures, flow, tables, verdict
+from reconet_bench.report.clips import Clip, data_uri, find_clips, player_data, within_budget
+from reconet_bench.report.curves import PACE
+from reconet_bench.report.figures import Bar, Point, Series
+from reconet_bench.report.overall import Row, labels, overall
+from reconet_bench.report.published import BESIDE, Beside
+from reconet_bench.report.run import Run
+
+#: Per-frame curves that are open when the page is; the others are folded.
+OPEN_CURVES = ("temporal_error", "ssim_adjacent", "style_distance")
+_HERE = Path(__file__).parent
+
+
+def page(run: Run) -> str:
+    """The whole file as text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(number=tables.significant, uri=data_uri)
+    texts = {name: (_HERE / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
+    return environment.get_template("page.html.j2").render(page=Page(run), run=run, **texts) + "\n"
+
+
+@dataclass
+class Page:
+    """What the template shows, part by part."""
+
+    run: Run
+
+    def __post_init__(self) -> None:
+        self.records = self.run.records
+        self.better = tables.directions(self.records)
+        self.metrics = tables.quality_metrics(self.records)
+        self.ranked = [metric for metric in self.metrics if self.better[metric] != "reference"]
+        self.names = labels(self.records)
+        self.rows: list[Row] = overall(self.records, self.run.differences)
+        shown = [row.model for row in self.rows if not row.reference]
+        slots = {model: index for index, model in enumerate(dict.fromkeys([*shown, *self.names]))}
+        self.series = {model: Series(name, (), -1 if name == "identity" else slots[model]) for model, name in self.names.items()}
+        found, missing = find_clips(self.run.folder / "pictures", self.run.videos, shown)
+        self.clips, heavy = within_budget(found)
+        self.flow_header = flow.HEADER
+        self.problems = [*self.run.problems, *missing, *heavy]
+        if not found:
+            self.problems.append("no pictures in this run: neither filmstrip nor player")
+
+    @cached_property
+    def verdict(self) -> verdict.Verdict:
+        """What to see in ten seconds."""
+        return verdict.verdict(self.records, self.rows, self.run.differences, self.warnings)
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """Everything that qualifies a number: leakage, unstable timing, changed output, uncommitted code."""
+        found = [f"{self.names[r.model or r.method]} on {r.video}: {r.note}" for r in self.records if r.value is not None and r.note and r.video]
+        rows, _ = tables.speed_rows(self.records)
+        found += [f"{self.names.get(row[0], row[0])} in {row[1]} at {row[2]}: {row[-1]}" for row in rows if row[-1]]
+        if self.run.provenance.get("dirty"):
+            found.append("the code had changes that no commit holds")
+        if self.run.provenance.get("interrupted"):
+            found.append("the run was stopped before its end")
+        return list(dict.fromkeys([*found, *(f"skipped {line}" for line in self.run.provenance.get("skipped", ()))]))
+
+    def sign(self, model: str) -> str:
+        """Colour, dash and marker of a model."""
+        return figures.legend_mark(self.series[model])
+
+    def head(self, metric: str) -> str:
+        """Short name and direction of a metric."""
+        return tables.heading(metric, tables.QUALITY, self.better)
+
+    @cached_property
+    def per_video(self) -> list[tuple[str, str, list[str]]]:
+        """Video, label with runtime, and cells with intervals: nothing left out."""
+        table = tables.summary(self.records)
+        return [
+            (str(row["video"]), f"{self.names.get(row['model'] or row['method'], row['model'])} · {row['runtime']} {row['precision']}",
+             [tables.with_interval(row.get(m), row.get(f"{m}_low"), row.get(f"{m}_high")) for m in self.metrics])
+            for row in tables.rows_of(table)
+        ]  # fmt: skip
+
+    @cached_property
+    def differences(self) -> list[list[str]]:
+        """Paired differences over all videos, or over the only one."""
+        many = {row["metric"] for row in self.run.differences if row["video"] == "all"}
+        return [tables.difference_cells(row) for row in self.run.differences if row["video"] == "all" or row["metric"] not in many]
+
+    @cached_property
+    def flows(self) -> tuple[list[list[str]], list[str]]:
+        """Estimated flow beside true flow: rows under its header, and a line on the order of the methods for each clip."""
+        found = flow.beside_true_flow(self.records)
+        return [row for one in found for row in one.rows], [flow.NOTE, *(one.order for one in found if one.order)]
+
+    @cached_property
+    def speed(self) -> tuple[list[str], list[list[str]]]:
+        """Header and rows of the speed table: time, placement, parity."""
+        rows, metrics = tables.speed_rows(self.records)
+        rows = [[self.names.get(model, model), *rest] for model, *rest in rows]
+        return ["method", "runtime, precision, device", "size", *(tables.heading(m, tables.SPEED, self.better) for m in metrics), "note"], rows
+
+    @cached_property
+    def beside(self) -> list[dict[str, str]]:
+        """Published numbers with ours beside them; a video's number only where that video was measured."""
+        sintel = {record.video for record in self.records if record.source.startswith("sintel")}
+        groups: dict[tuple[str, str], list[Beside]] = {}
+        for number in BESIDE:
+            if number.source.startswith("Mahakalkar") or number.video in sintel:
+                groups.setdefault((number.what, number.source), []).append(number)
+        return [
+            {"what": what, "source": source, "ours": self._ours(numbers[0].metric, numbers[0].video, sintel),
+             "published": ", ".join(f"{b.method} {tables.significant(b.value)}" for b in numbers), "differs": numbers[0].differs}
+            for (what, source), numbers in groups.items()
+        ]  # fmt: skip
+
+    def _ours(self, metric: str, video: str, sintel: set[str]) -> str:
+        if metric.startswith("fps"):
+            speeds = [r for r in self.records if r.metric == metric and r.value is not None]
+            best = max(speeds, key=lambda r: r.value or 0, default=None)
+            return f"up to {tables.significant(best.value or 0)} ({best.width}x{best.height}, {best.runtime}, {best.device})" if best else "not measured"
+        if video and video not in sintel:
+            return "not measured: needs MPI-Sintel"
+        if video:
+            known = {self.names[r.model or r.method]: r.value for r in self.records if (r.metric, r.video) == (metric, video) and r.value is not None}
+        else:
+            known = {row.label: row.cells[metric].value for row in self.rows if metric in row.cells and not row.reference}
+        return ", ".join(f"{name} {tables.significant(value)}" for name, value in known.items()) or "not measured"
+
+    # --- figures ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def curves(self) -> list[dict[str, Any]]:
+        """Per-frame curves: a group for each metric, in it a panel for each video, all on one scale."""
+        by_place: dict[str, dict[str, dict[str, list[tuple[float, float]]]]] = {}
+        taken: dict[tuple[str, str, str], str] = {}
+        for (model, video, runtime, metric), values in self.run.samples.items():
+            if model in self.series and values and taken.setdefault((model, video, metric), runtime) == runtime:
+                root = math.sqrt if metric in tables.SQUARED else float
+                by_place.setdefault(metric, {}).setdefault(video, {})[model] = [(i + 1, root(max(v, 0) if root is math.sqrt else v)) for i, v in sorted(values.items())]
+        order = [metric for metric in tables.QUALITY if metric in by_place] + sorted(by_place.keys() - tables.QUALITY.keys())
+        return [self._group(metric, by_place[metric]) for metric in order if metric not in ("content_temporal_error", "traceable_share")]
+
+    def _group(self, metric: str, videos: dict[str, dict[str, list[tuple[float, float]]]]) -> dict[str, Any]:
+        # The content has style distance 1 and content SSIM 1 by definition: it would flatten the others.
+        constant = metric in ("style_distance", "content_similarity")
+        chosen = {video: [Series(s.name, points, s.slot) for model, points in models.items() if not ((s := self.series[model]).slot < 0 and constant)]
+                  for video, models in videos.items()}  # fmt: skip
+        chosen = {video: series for video, series in chosen.items() if series}
+        values = [y for series in chosen.values() for one in series for _, y in one.points]
+        shared = figures.axis(values, figures.HEIGHT - figures.BOTTOM, figures.TOP) if values else None
+        panels = [figures.lines(video, series, "frame", shared, cursor=video) for video, series in chosen.items()]
+        return {"head": self.head(metric), "metric": metric, "open": metric in OPEN_CURVES, "panels": panels}
+
+    @cached_property
+    def trade_off(self) -> str:
+        """Stability against style, the area of a mark its speed; empty where either is not measured."""
+        fastest: dict[str, float] = {}
+        for record in self.records:
+            if record.metric == "fps_device" and record.value is not None:
+                fastest[record.model] = max(record.value, fastest.get(record.model, 0))
+        points = []
+        for row in self.rows:
+            x, y = row.cells.get("style_distance"), row.cells.get("temporal_error")
+            if x and y and x.value > 0:
+                bounds = [(c.low, c.high) if c.low is not None and c.high is not None else None for c in (x, y)]
+                points.append(Point(self.series[row.model], x.value, y.value, bounds[0], bounds[1], fastest.get(row.model)))
+        return figures.trade_off(points, "style distance (1 = not stylised)", "E(V), temporal error") if len(points) > 1 else ""
+
+    @cached_property
+    def speed_bars(self) -> list[str]:
+        """A chart for each frame size."""
+        sizes: dict[tuple[int, int], list[Bar]] = {}
+        for r in self.records:
+            if r.metric == "fps_device" and r.value is not None:
+                place = f"{r.runtime} {r.precision}" + ("" if r.device == "cpu" else f" {r.device}")
+                sizes.setdefault((r.height, r.width), []).append(Bar(self.series[r.model or r.method], place, r.value, r.note))
+        return [figures.bars(f"frames a second at {width}x{height}", rows, "fps") for (height, width), rows in sorted(sizes.items())]
+
+    @cached_property
+    def losses(self) -> list[str]:
+        """Loss curves: a panel for each term, on a logarithmic scale."""
+        terms: dict[str, list[Series]] = {}
+        for model, text in self.run.curves.items():
+            if model in self.series:
+                for term, points in _terms(text).items():
+                    terms.setdefault(term, []).append(Series(self.series[model].name, points, self.series[model].slot))
+        return [figures.lines(term, series, "step", log=True) for term, series in terms.items()]
+
+    # --- pictures ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def player(self) -> str:
+        """Frames of the player as JSON."""
+        return player_data(self.clips, self.names)
+
+    @cached_property
+    def strips(self) -> list[dict[str, Any]]:
+        """Of each clip the instant at which the models flicker most: content, models, and their heat maps."""
+        return [strip for clip in self.clips if (strip := self._strip(clip))]
+
+    def _strip(self, clip: Clip) -> dict[str, Any] | None:
+        shared = set(clip.content).intersection(*clip.models.values())
+        if not shared:
+            return None
+        mapped = shared.intersection(*clip.errors.values()) if clip.errors else set()
+        number = max(sorted(mapped or shared), key=lambda n: self._flicker(clip.video, n))
+        cells = [{"name": "content", "picture": clip.content[number], "error": None}]
+        cells += [{"name": self.names[m], "picture": lane[number], "error": clip.errors.get(m, {}).get(number)} for m, lane in clip.models.items()]
+        long = [{"name": self.names.get(m, "content"), "frames": sorted(lane.items())} for m, lane in clip.long.items()]
+        return {"video": clip.video, "number": number, "cells": cells, "long": long}
+
+    def _flicker(self, video: str, number: int) -> float:
+        return sum(values.get(number - 1, 0) for (_, v, _, metric), values in self.run.samples.items() if v == video and metric == "temporal_error")
+
+    # --- provenance -------------------------------------------------------------------------------------
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Where the numbers come from, as pairs."""
+        return list(_flat(self.run.provenance))
+
+
+def _terms(text: str) -> dict[str, list[tuple[float, float]]]:
+    """Points of each column of a loss curve; cells that are no number are passed over."""
+    terms: dict[str, list[tuple[float, float]]] = {}
+    for row in csv.DictReader(io.StringIO(text)):
+        for term, value in row.items():
+            try:
+                point = (float(row["step"]), float(value))
+            except (TypeError, ValueError, KeyError):
+                continue
+            if term not in ("step", *PACE) and all(map(math.isfinite, point)) and point[1] > 0:
+                terms.setdefault(term, []).append(point)
+    return {term: points[:: max(1, len(points) // 120)] for term, points in terms.items()}
+
+
+def _flat(facts: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for key, value in facts.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _flat(value, f"{name} · ")
+        elif value not in (None, "", []) and key != "command":
+            yield name, " × ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,155 @@
+"""A run folder, read back: whatever is there is taken, and whatever is missing or broken is said."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reconet_bench.errors import DataError
+from reconet_bench.records import Record, salvage_jsonl
+
+#: (model, video, runtime, metric) → value by frame index.
+Samples = dict[tuple[str, str, str, str], dict[int, float]]
+#: (model, runtime, size, boundary) → seconds of every timed frame.
+Timings = dict[tuple[str, str, str, str], list[float]]
+
+
+@dataclass
+class Run:
+    """Everything that a run left behind.
+
+    Attributes:
+        samples, timings: empty where their files are missing.
+        differences: rows as :func:`reconet_bench.differences.differences` gives them.
+        curves: text of the loss curves by model.
+        problems: a line for each file that is missing, broken or cut short.
+    """
+
+    folder: Path
+    records: list[Record]
+    samples: Samples = field(default_factory=dict)
+    timings: Timings = field(default_factory=dict)
+    differences: list[dict[str, Any]] = field(default_factory=list)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """What to call it: the name of its folder."""
+        return self.folder.resolve().name
+
+    @property
+    def time(self) -> str:
+        """When it was measured, ISO 8601; empty where no record is."""
+        return self.records[0].time if self.records else ""
+
+    @property
+    def models(self) -> list[str]:
+        """Names in order of appearance."""
+        return list(dict.fromkeys(record.model or record.method for record in self.records))
+
+    @property
+    def videos(self) -> list[str]:
+        """Names in order of appearance."""
+        return list(dict.fromkeys(record.video for record in self.records if record.video))
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        DataError: there is no folder, or not one record in it.
+    """
+    folder = Path(folder)
+    path = folder / "records.jsonl"
+    if not folder.is_dir():
+        raise DataError(f"no such run folder: {folder}")
+    if not path.is_file():
+        raise DataError(f"{folder} is no run folder: it holds no records.jsonl (compare writes one)")
+    records, broken = salvage_jsonl(_text(path))
+    if not records:
+        raise DataError(f"{path}: no record in it{f' ({broken[0]})' if broken else ''}")
+    run = Run(folder, records)
+    if broken:
+        rest = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        run.problems.append(f"records.jsonl is not whole, {broken[0]}{rest}: the rest is reported")
+    for row in _table(run, "frames.csv", "curves and paired differences"):
+        key = (row["model"], row["video"], row["runtime"], row["metric"])
+        run.samples.setdefault(key, {})[int(row["frame"])] = float(row["value"])
+    for row in _table(run, "timings.csv", "intervals of speed"):
+        place = (row["model"], row["runtime"], row["size"], row["boundary"])
+        run.timings.setdefault(place, []).append(float(row["seconds"]))
+    numbers: dict[str, Callable[[str], Any]] = {"difference": float, "ci_low": _number, "ci_high": _number, "n": int}
+    for row in _table(run, "differences.csv", "significance"):
+        run.differences.append({key: numbers.get(key, str)(value) for key, value in row.items()})
+    run.provenance = _provenance(run)
+    for curve in sorted((folder / "curves").glob("*.csv")):
+        run.curves[curve.stem] = _text(curve)
+    return run
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Run folders in a folder, itself included, oldest first as far as their names tell."""
+    if not Path(folder).is_dir():
+        raise DataError(f"no such folder: {folder}")
+    return sorted(path.parent for path in Path(folder).glob("**/records.jsonl"))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _table(run: Run, name: str, serves: str) -> Iterable[dict[str, str]]:
+    """Rows of a CSV file whose cells are all there and read as they should; what is not becomes a problem."""
+    path = run.folder / name
+    if not path.is_file():
+        run.problems.append(f"{name} is missing: no {serves}")
+        return
+    broken = 0
+    for row in csv.DictReader(io.StringIO(_text(path))):
+        if None in row or None in row.values() or not _reads(row):
+            broken += 1
+            continue
+        yield row
+    if broken:
+        run.problems.append(f"{name}: {broken} broken row{'s' if broken > 1 else ''} left out")
+
+
+def _reads(row: dict[str, str]) -> bool:
+    """Whether what must be a number is one: a file may be cut in the middle of a line."""
+    try:
+        for key in ("frame", "n", "number"):
+            int(row.get(key) or 0)
+        for key in ("value", "seconds", "difference", "ci_low", "ci_high"):
+            if not math.isfinite(float(row.get(key) or 0)):
+                return False
+    except ValueError:
+        return False
+    return all(row.get(key, "0") for key in ("frame", "n", "value", "seconds", "difference"))
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    path = run.folder / "provenance.json"
+    if not path.is_file():
+        run.problems.append("provenance.json is missing: machine, versions and command are unknown")
+        return {}
+    try:
+        found = json.loads(_text(path))
+    except ValueError as error:
+        run.problems.append(f"provenance.json cannot be read ({error})")
+        return {}
+    return found if isinstance(found, dict) else {}

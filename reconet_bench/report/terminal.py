@@ -1,0 +1,151 @@
+"""The same tables for a terminal, coloured and narrow enough to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import pandas as pd
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from reconet_bench.records import Record
+from reconet_bench.report import flow, tables
+from reconet_bench.report.run import Run
+
+#: Columns that fit a terminal; the files hold all.
+_QUALITY = ("temporal_error", "temporal_error_long", "ssim_adjacent_warped", "ssim_adjacent", "content_similarity", "style_distance")
+_SPEED = ("fps_device", "fps_end_to_end", "latency_device_p90", "speed_up", "peak_memory", "parity_psnr", "temporal_error_change")
+
+
+def comparison(records: Sequence[Record], differences: Sequence[dict[str, Any]]) -> RenderableType:
+    """Everything ``compare`` shows: quality, paired differences, speed, published numbers, what is missing."""
+    parts: list[RenderableType] = [quality(records)]
+    if pooled := [row for row in differences if row["video"] == "all" or _only_video(row, differences)]:
+        parts.append(differences_table(pooled))
+    if beside := flow.beside_true_flow(records):
+        parts.append(_table("Estimated flow beside true flow", flow.HEADER, [row for one in beside for row in one.rows], left=(0, 1, 2)))
+        parts += [Text(one.order) for one in beside if one.order]
+    rows, metrics = tables.speed_rows(records, _SPEED)
+    if rows:
+        parts.append(speed(records, rows, metrics))
+        parts += [Text(f"{model} in {runtime} at {size}: {note}", style="yellow") for model, runtime, size, *_, note in rows if note]
+    if published := tables.published_rows(records):
+        parts.append(_table("Published numbers on these videos (other style and training: orientation only)",
+                            tables.PUBLISHED_HEADER, published, left=(0, 1, 2, 3, 5)))  # fmt: skip
+    for metric, where, reason in tables.absences(record for record in records if record.video):
+        parts.append(Text(f"{metric} not measured on {where}: {reason}", style="yellow"))
+    for remark in tables.remarks(record for record in records if record.video):
+        parts.append(Text(remark, style="bold red"))
+    return Group(*parts)
+
+
+def quality(records: Sequence[Record]) -> Table:
+    """One row per video and model, in the first runtime that ran it; the best trained value of a video is bold."""
+    first: dict[tuple[str, str], str] = {}
+    for record in records:
+        if record.video:
+            first.setdefault((record.model, record.video), record.runtime)
+    shown = [record for record in records if record.video and record.runtime == first[record.model, record.video]]
+    runtimes = ", ".join(dict.fromkeys(first.values()))
+    table, better = tables.summary(shown), tables.directions(shown)
+    metrics = [metric for metric in _QUALITY if metric in table and table[metric].notna().any()]
+    out = Table(title=f"Stability and fidelity (frames by {runtimes}; intervals in summary.md)", title_justify="left")
+    out.add_column("video", no_wrap=True)
+    out.add_column("method", no_wrap=True)
+    for metric in metrics:
+        out.add_column(tables.heading(metric, tables.QUALITY, better), justify="right")
+    rows = tables.rows_of(table)
+    for video, group in groupby(rows, key=lambda row: row["video"]):
+        members = list(group)
+        best = {metric: _best([row for row in members if row["method"] != "identity"], metric, better[metric]) for metric in metrics}
+        for row in members:
+            cells = [Text(tables.with_interval(row[m], None, None), style="bold" if row[m] == best[m] else "") for m in metrics]
+            out.add_row(Text(str(video) if row is members[0] else ""), Text(tables.label(row, table)), *cells, style="dim" if row["method"] == "identity" else "")
+        out.add_section()
+    return out
+
+
+def _best(rows: Sequence[dict[str, Any]], metric: str, better: str) -> float | None:
+    values = [row[metric] for row in rows if pd.notna(row[metric])]
+    if len(values) < 2:
+        return None
+    return float(min(values) if better == "lower" else max(values))
+
+
+def differences_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """Paired differences, one row each."""
+    header = ["metric", "video", "first − second", "difference [95 % interval]", "n", "verdict"]
+    return _table("Paired differences, frame by frame", header, [tables.difference_cells(row) for row in rows], left=(0, 1, 2, 5))
+
+
+def speed(records: Sequence[Record], rows: Sequence[Sequence[str]], metrics: Sequence[str]) -> Table:
+    """Speed and parity, one row per model, runtime and size."""
+    better = tables.directions(records)
+    header = ["model", "runtime", "size", *(tables.heading(metric, tables.SPEED, better) for metric in metrics)]
+    return _table("Speed, with what it costs in fidelity to PyTorch fp32", header, [row[:-1] for row in rows], left=(0, 1, 2))
+
+
+def estimates(rows: Sequence[tuple[str, str, str, str]]) -> Table:
+    """What ``evaluate`` shows: metric, value with interval, frames, meaning or reason."""
+    return _table("", ["metric", "value", "frames", "meaning"], rows, left=(0, 1, 3))
+
+
+def changes(rows: Sequence[Sequence[Any]], setup: Sequence[tuple[str, str, str]]) -> RenderableType:
+    """What ``diff`` shows: metrics before and after, and the facts around them that are not the same.
+
+    Args:
+        rows: (metric, better, model, where, before, after, percent, low, high, n, verdict) each.
+    """
+    cells = [
+        (f"{metric} {tables.ARROWS.get(better, '')}", model, where, tables.significant(before), tables.significant(after),
+         "–" if percent is None else f"{percent:+.2f}", tables.with_interval(after - before, low, high), str(n), verdict)
+        for metric, better, model, where, before, after, percent, low, high, n, verdict in rows
+    ]  # fmt: skip
+    header = ["metric", "model", "where", "before", "after", "%", "difference [95 % interval]", "n", "verdict"]
+    parts: list[RenderableType] = [_table("After minus before, on the same frames", header, cells, left=(0, 1, 2, 8))]
+    if setup:
+        parts.append(_table("What else changed", ["what", "before", "after"], setup, left=(0, 1, 2)))
+    return Group(*parts)
+
+
+def history(runs: Sequence[Run]) -> RenderableType:
+    """Past runs, a few lines each: a table would fold the command, which is there to be copied."""
+    parts: list[RenderableType] = []
+    for run in runs:
+        head = Text(str(run.folder), style="bold", overflow="fold").append(f"  {run.time[:16].replace('T', ' ')}", style="not bold dim")
+        parts += [head, Text(f"  {', '.join(run.models)} on {', '.join(run.videos) or 'no video'}", overflow="fold")]
+        if command := run.provenance.get("command"):
+            parts.append(Text(f"  $ {command}", style="dim", overflow="fold"))
+        parts += [Text(f"  {problem}", style="yellow") for problem in run.problems]
+    return Group(*parts)
+
+
+def listing(kind: str, rows: Sequence[tuple[str, str]]) -> Table:
+    """One kind of thing that there is: name and what it is, or why it is missing."""
+    out = Table(title=kind, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0), title_style="bold")
+    for name, text in rows:
+        out.add_row(Text(name), Text(text, style="yellow" if text.startswith("missing") else ""))
+    return out
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> Table:
+    out = Table(title=title or None, title_justify="left")
+    for index, name in enumerate(header):
+        out.add_column(name, justify="left" if index in left else "right", overflow="fold", no_wrap=index in left and index < 3)
+    for row in rows:
+        out.add_row(*map(Text, row))  # as text: brackets in a name are no markup
+    return out
+
+
+def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> Table:
+    """A table of cells as they are; ``left`` are the columns of text."""
+    return _table("", header, rows, left)
+
+
+def _only_video(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether this difference has no pooled row, for there was one video to measure it on."""
+    same = [r for r in rows if (r["metric"], r["first"], r["second"]) == (row["metric"], row["first"], row["second"])]
+    return len(same) == 1

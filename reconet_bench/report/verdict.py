@@ -1,0 +1,76 @@
+"""What a reader wants within ten seconds: which is stable, which is fast, which reaches the style, can I trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reconet_bench.records import Record
+from reconet_bench.report.overall import Row, paired
+from reconet_bench.report.tables import significant
+
+#: The best style distance of a run may be this many times better before the most stable model counts as held back.
+UNDERSTYLED = 2.0
+
+
+@dataclass(frozen=True)
+class Card:
+    """A question, its answer in a word or two, and what stands behind it."""
+
+    question: str
+    answer: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One sentence and the cards below it."""
+
+    sentence: str
+    cards: list[Card]
+
+
+def verdict(records: Sequence[Record], rows: Sequence[Row], differences: Sequence[dict[str, Any]], warnings: Sequence[str]) -> Verdict:
+    """Answers from the numbers; a question that the run cannot answer has no card."""
+    stable = _best(rows, "temporal_error")
+    fast = max((r for r in records if r.metric == "fps_device" and r.value is not None), key=lambda r: r.value or 0, default=None)
+    styled = _best(rows, "style_distance")
+    cards, said = [], []
+    if stable:
+        cards.append(Card("Most stable", stable.label, _stability(stable, rows, differences, styled)))
+        said.append(f"{stable.label} flickers least")
+    if fast:
+        place = f"{fast.runtime} {fast.precision}, {fast.width}x{fast.height}, {fast.device}"
+        name = next((row.label for row in rows if row.model == fast.model), fast.model)
+        cards.append(Card("Fastest", f"{significant(fast.value or 0)} fps", f"{name} in {place}" + (f" ({fast.note})" if fast.note else "")))
+        said.append(f"{name} in {fast.runtime} is fastest with {significant(fast.value or 0)} frames a second")
+    if styled:
+        cards.append(Card("Nearest to the style", styled.label, f"style distance {significant(styled.cells['style_distance'].value)} (1 = not stylised)"))
+        said.append(f"{styled.label} comes nearest to the style")
+    trust = "With care" if warnings else "Yes"
+    count = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''} below" if warnings else "no warning: no leakage, stable timing, unchanged output"
+    cards.append(Card("Can I trust it?", trust, count))
+    return Verdict(("; ".join(said) or "Nothing to rank in this run") + ".", cards)
+
+
+def _best(rows: Sequence[Row], metric: str) -> Row | None:
+    found = [row for row in rows if metric in row.cells and not row.reference]
+    return next((row for row in found if row.cells[metric].standing == "best"), found[0] if len(found) == 1 else None)
+
+
+def _stability(best: Row, rows: Sequence[Row], differences: Sequence[dict[str, Any]], styled: Row | None) -> str:
+    cell = best.cells["temporal_error"]
+    text = f"E(V) {significant(cell.value)}"
+    others = sorted((r for r in rows if "temporal_error" in r.cells and not r.reference and r is not best), key=lambda r: r.cells["temporal_error"].value)
+    if others and others[0].cells["temporal_error"].value > 0:
+        second = others[0]
+        text += f", {100 * (1 - cell.value / second.cells['temporal_error'].value):.0f} % below {second.label}"
+        pair = paired(differences, "temporal_error", best.model, second.model)
+        standing = {"worse": "a difference is shown", "tie": "no difference is shown"}.get(second.cells["temporal_error"].standing, "not tested")
+        frames = f" on {pair['n']} paired frames" if pair else ""
+        text += f" ({standing}{frames})"
+    own = best.cells.get("style_distance")
+    if styled and own and own.value > UNDERSTYLED * styled.cells["style_distance"].value:
+        text += f"; but its style distance is {own.value / styled.cells['style_distance'].value:.1f} × the best: stability bought with style"
+    return text

@@ -1,0 +1,257 @@
+"""The page: one file that asks for nothing, where every name is text, made of whatever the run folder holds."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import html
+import io
+import json
+import re
+import runpy
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from test_report import DIFFERENCES, PROVENANCE, record, speed
+
+from reconet_bench.data.files import write_image
+from reconet_bench.errors import DataError
+from reconet_bench.metrics.base import METRICS
+from reconet_bench.records import Record, to_jsonl
+from reconet_bench.report import clips, figures, tables
+from reconet_bench.report.folder import write_reports, write_run
+from reconet_bench.report.overall import overall
+from reconet_bench.report.page import page
+from reconet_bench.report.run import load_run
+from reconet_bench.report.verdict import verdict
+
+OLD = Path(__file__).parent / "old_runs"
+NASTY = [
+    "<script>alert(1)</script>", "a|b,c;d", 'she said "no" & \'yes\'', "夜の星 Ночь ليل", "x" * 300, "a_b%c$d#e{f}g~h^i\\j", "line\nbreak", "--><!--", "{{ 7*7 }}",
+]  # fmt: skip
+MODELS = {"reconet": "reconet-wave", "johnson": "johnson-wave", "identity": "identity"}
+
+
+def quality(videos=("alley_2", "stroll")) -> list[Record]:
+    """Two methods and the identity: reconet is stable, johnson is nearer to the style."""
+    found = []
+    for number, (method, model) in enumerate(MODELS.items(), 1):
+        for step, video in enumerate(videos):
+            row = {"method": method, "model": model, "video": video, "source": "synthetic"}
+            value = (0.05, 0.1, 0.01)[number - 1] + step / 100
+            found.append(record("temporal_error", value, ci_low=value - 0.003, ci_high=value + 0.004, **row))
+            found.append(record("style_distance", (0.03, 0.02, 1.0)[number - 1], **row))
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A whole run with samples, speed, curves and pictures of one video."""
+    samples = {(m, v, "torch", "temporal_error"): {i: 0.01 * (i + 1) for i in range(4)} for m in MODELS.values() for v in ("alley_2", "stroll")}
+    records = [*quality(), speed("fps_device", 12.5), speed("parity_psnr", 61.0), speed("fps_device", 25.0, runtime="onnxruntime", note="unstable: rounds differ")]
+    timings = [("reconet-wave", "torch", "1024x436", "device", number, 0.08) for number in range(3)]
+    target = tmp_path / "run"
+    for kind, count in (("content", 4), ("stylised/reconet-wave", 4), ("stylised/johnson-wave", 4), ("error/reconet-wave", 3), ("long/reconet-wave", 3)):
+        for number in range(1, count + 1):
+            write_image(target / "pictures" / kind / "stroll" / f"{number:04d}.webp", np.full((20, 32, 3), 40 * number, np.uint8))
+    write_run(target, records, samples, timings, DIFFERENCES, PROVENANCE, {"reconet-wave": "step,content,style\n25,3.5,2.5\n50,nan,1.5\n75,2.5,"})
+    return target
+
+
+def test_the_page_holds_every_part_and_asks_for_nothing(folder):
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    for part in ("quality", "player-section", "pictures", "trade-off", "curves", "speed", "published", "losses", "provenance", "warnings"):
+        assert f'<section id="{part}">' in text, part
+    assert "reconet flickers least" in text
+    assert not re.search(r"""(?:src|href|url\()=?["']?(?!data:)(?:https?:|//|\w+\.(?:js|css))""", text)
+    assert "default-src &#39;none&#39;" in text or "default-src 'none'" in text
+    assert "reconet-bench compare --videos alley_2" in text
+    assert "unstable: rounds differ" in text
+
+
+def test_every_chart_is_well_formed(folder):
+    charts = re.findall(r'<svg class="chart".*?</svg>', (folder / "report.html").read_text(encoding="utf-8"), re.S)
+    assert len(charts) >= 6
+    for chart in charts:
+        ET.fromstring(chart)
+        assert "nan" not in chart
+
+
+def test_the_page_is_the_same_each_time(folder):
+    assert page(load_run(folder)) == page(load_run(folder))
+
+
+# --- what stands in it ----------------------------------------------------------------------------------
+
+
+def test_a_mean_is_over_videos_with_the_interval_of_independent_ones():
+    (row,) = [row for row in overall(quality()) if row.model == "reconet-wave"]
+    cell = row.cells["temporal_error"]
+    assert cell.value == pytest.approx(0.055)
+    assert cell.low == pytest.approx(0.055 - np.hypot(0.003, 0.003) / 2)
+    assert cell.high == pytest.approx(0.055 + np.hypot(0.004, 0.004) / 2)
+    assert cell.videos == 2
+
+
+def test_no_model_is_spared_a_difficult_video():
+    some = [r for r in quality() if (r.model, r.video) != ("johnson-wave", "stroll")]
+    assert {row.cells["temporal_error"].videos for row in overall(some)} == {1}
+
+
+@pytest.mark.parametrize(("low", "high", "standing"), [(-0.06, -0.04, "worse"), (-0.06, 0.01, "tie"), (None, None, "")])
+def test_a_difference_to_the_best_is_shown_only_where_its_interval_says_so(low, high, standing):
+    pair = {**DIFFERENCES[0], "ci_low": low, "ci_high": high}
+    marks = {row.model: row.cells["temporal_error"].standing for row in overall(quality(), [pair])}
+    assert marks == {"reconet-wave": "best", "johnson-wave": standing, "identity": ""}
+
+
+def test_stability_that_was_bought_with_style_is_called_so():
+    some = [dataclasses.replace(r, value=0.2) if (r.model, r.metric) == ("reconet-wave", "style_distance") else r for r in quality()]
+    assert "bought with style" in verdict(some, overall(some), [], []).cards[0].detail
+    assert "bought with style" not in verdict(quality(), overall(quality()), [], []).cards[0].detail
+
+
+def test_a_frame_is_shown_in_the_unit_of_its_metric():
+    squared = {name for name, metric in METRICS.items() if float(metric.reduce(np.array([0.25]))) == 0.5}
+    assert set(tables.SQUARED) == squared
+
+
+def test_ticks_are_round_and_within_the_axis():
+    for low, high in ((0, 0.11), (3.2, 47), (-5, 5), (0.98, 1.0)):
+        ticks = figures.Axis(low, high, 0, 100).ticks()
+        assert 3 <= len(ticks) <= 8
+        assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
+    assert figures.Axis(0.015, 1.3, 0, 1, log=True).ticks() == pytest.approx([0.02, 0.05, 0.1, 0.2, 0.5, 1])
+
+
+def test_published_numbers_stand_beside_ours_with_what_differs(folder):
+    text = html.unescape((folder / "report.html").read_text(encoding="utf-8"))
+    section = text[text.index('id="published"') : text.index('id="provenance"')]
+    for part in ("proposed 0.0821", "Johnson 0.4, Dougherty 0.59, proposed 0.66", "0.52", "47", "Tesla P100", "not measured: needs MPI-Sintel"):
+        assert part in section, part
+
+
+# --- names are text -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NASTY, ids=range(len(NASTY)))
+def test_a_name_is_text_everywhere(tmp_path, name):
+    some = [dataclasses.replace(r, model=name, method=name, note=name) if r.method == "reconet" else r for r in quality(("stroll", name))]
+    some.append(speed("fps_device", 3.0, model=name, method=name, runtime=name))
+    pair = [{**DIFFERENCES[0], "first": name, "verdict": f"{name} is better"}]
+    write_run(tmp_path, some, {(name, name, name, "temporal_error"): {0: 0.1, 1: 0.2}}, [], pair, {**PROVENANCE, "command": name, "cpu": name})
+    write_reports(load_run(tmp_path), tmp_path, latex=True)
+    texts = {file: (tmp_path / file).read_text(encoding="utf-8") for file in ("report.html", "summary.md", "records.csv", "table.tex")}
+    assert "<script>alert" not in texts["report.html"]
+    seen = html.unescape(re.sub(r"<(?:style|script).*?</(?:style|script)>", "", texts["report.html"], flags=re.S))
+    assert name in seen
+    assert name in {row["model"] for row in csv.DictReader(io.StringIO(texts["records.csv"], newline=""))}
+    tabled = [line for line in texts["summary.md"].splitlines() if line.startswith("|")]
+    assert all("<" not in re.sub(r"\\.", "", line) for line in tabled)
+    quality_table = texts["summary.md"].split("## Quality")[1].split("\n## ")[0]
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in quality_table.splitlines() if line.startswith("|")}
+    assert len(widths) == 1, "a name opens no new column"
+    body = texts["table.tex"].split(r"\midrule")[1].split(r"\bottomrule")[0]
+    assert all(len(re.findall(r"(?<!\\)&", line)) == 2 for line in body.strip().splitlines())
+    assert not re.search(r"(?<!\\)[%#]", body)
+
+
+def test_a_name_in_the_players_data_cannot_end_its_element(folder):
+    run = load_run(folder)
+    found, _ = clips.find_clips(folder / "pictures", run.videos, run.models)
+    found[0].video = "</script><script>alert(1)</script>"
+    data = clips.player_data(found, {})
+    assert "<" not in data
+    assert json.loads(data)[0]["video"] == found[0].video
+
+
+def test_a_name_that_points_outside_the_folder_finds_no_pictures(folder):
+    assert clips.find_clips(folder / "pictures" / "content", ["../content/stroll", ".."], ["../stylised"])[0] == []
+
+
+# --- what is missing or broken --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["frames.csv", "timings.csv", "differences.csv", "provenance.json"])
+def test_a_missing_file_is_said_and_the_rest_reported(folder, name):
+    (folder / name).unlink()
+    run = load_run(folder)
+    assert any(name in problem for problem in run.problems)
+    assert f"{name} is missing" in page(run)
+
+
+def test_a_record_file_cut_in_the_middle_gives_what_is_whole(folder):
+    path = folder / "records.jsonl"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text[: len(text) * 2 // 3], encoding="utf-8")
+    run = load_run(folder)
+    assert 0 < len(run.records) < len(text.splitlines())
+    assert "records.jsonl is not whole, line" in page(run)
+
+
+def test_a_table_cut_in_the_middle_loses_its_last_row_alone(folder):
+    path = folder / "frames.csv"
+    path.write_text(path.read_text(encoding="utf-8").rstrip("\n").rpartition(",")[0], encoding="utf-8")
+    run = load_run(folder)
+    assert "frames.csv: 1 broken row left out" in run.problems
+    assert sum(map(len, run.samples.values())) == 23
+
+
+def test_a_metric_of_a_newer_version_is_shown(folder):
+    records = [*quality(), record("depth_error", 0.123, better="sideways")]
+    (folder / "records.jsonl").write_text(to_jsonl(records), encoding="utf-8")
+    text = page(load_run(folder))
+    assert "depth_error" in text
+    assert "0.123" in text
+
+
+def test_missing_pictures_are_counted_and_an_empty_one_is_missing(folder):
+    (folder / "pictures" / "stylised" / "reconet-wave" / "stroll" / "0002.webp").unlink()
+    (folder / "pictures" / "stylised" / "johnson-wave" / "stroll" / "0003.webp").write_bytes(b"")
+    text = page(load_run(folder))
+    assert "1 of 4 pictures of reconet-wave on stroll are missing" in text
+    assert "1 of 4 pictures of johnson-wave on stroll are missing" in text
+
+
+def test_pictures_beyond_the_budget_stay_out_and_are_named(folder, monkeypatch):
+    monkeypatch.setattr(clips.within_budget, "__defaults__", (100,))
+    assert "stroll is not in the player" in page(load_run(folder))
+
+
+@pytest.mark.parametrize("version", ["format-1", "format-2"])
+def test_runs_of_every_format_are_read(version):
+    run = load_run(OLD / version)
+    assert run.records[0].metric == "temporal_error"
+    text = page(run)
+    assert tables.significant(run.records[0].value) in text
+    assert "frames.csv is missing" in text
+
+
+def test_a_folder_without_a_record_is_no_run(tmp_path):
+    for content, reason in ((None, "no records.jsonl"), ("", "no record in it"), ("{", "line 1")):
+        if content is not None:
+            (tmp_path / "records.jsonl").write_text(content)
+        with pytest.raises(DataError, match=reason):
+            load_run(tmp_path)
+    with pytest.raises(DataError, match="no such run folder"):
+        load_run(tmp_path / "nowhere")
+
+
+def test_pictures_are_webp_that_opencv_reads_back(folder):
+    path = folder / "pictures" / "content" / "stroll" / "0001.webp"
+    assert cv2.imread(str(path)).shape == (20, 32, 3)
+    assert clips.data_uri(path).startswith("data:image/webp;base64,UklGR")
+
+
+def test_the_readmes_table_is_that_of_the_sample_report():
+    root = Path(__file__).resolve().parents[1]
+    sample = root / "reports" / "sample"
+    script = root / "docs" / "readme_table.py"
+    if not (sample.is_dir() and script.is_file()):
+        pytest.skip("no checkout: the sample report and docs are not part of the package")
+    tool = runpy.run_path(str(script))
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    assert tool["with_table"](readme, load_run(sample)) == readme, "make it again: python docs/readme_table.py"
