@@ -1,0 +1,129 @@
+"""The package from Python: load a model, stylise arrays or footage, measure what came out.
+
+These names, as ``reconet_bench.load_model`` and so on, are stable; everything below them may move.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from reconet_bench.comparison import measure_footage
+from reconet_bench.data.catalog import Selection
+from reconet_bench.data.footage import read_stylized
+from reconet_bench.errors import DataError
+from reconet_bench.foreign import Hints
+from reconet_bench.metrics.base import METRICS, Footage, estimate
+from reconet_bench.ops import from_uint8
+from reconet_bench.pipeline import Done, Look, stylize_file
+from reconet_bench.runtimes.base import RUNTIMES, Session
+from reconet_bench.subjects import load_subject, painting_style, workspace
+
+
+@dataclass
+class StyleModel:
+    """A loaded model: a function from frame to stylised frame, both ``(H, W, 3)`` uint8 RGB. Close it, or use ``with``.
+
+    Attributes:
+        name: of the model.
+        session: what runs it, see :class:`reconet_bench.runtimes.base.Session`.
+    """
+
+    name: str
+    session: Session
+    _folder: tempfile.TemporaryDirectory[str]
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        return self.session(frame)
+
+    def close(self) -> None:
+        """Give back what it holds; it takes no more frames."""
+        self.session.close()
+        self._folder.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def load_model(
+    name: str | Path, runtime: str = "onnxruntime", device: str = "auto", threads: int | None = None, *,
+    input_range: str = "", output_range: str = "", layout: str = "",
+) -> StyleModel:  # fmt: skip
+    """A shipped model by name, a checkpoint, or an ONNX file.
+
+    Args:
+        input_range, output_range: of an ONNX file: ``0..1``, ``0..255``, ``-1..1`` or ``imagenet``; found where it is
+            not said, and a guess that may be wrong is a ``UserWarning``.
+        layout: of an ONNX file: ``NCHW`` or ``NHWC``.
+
+    Raises:
+        ReconetBenchError: no such model or runtime, or it does not run here.
+    """
+    folder = workspace()
+    try:
+        subject = load_subject(str(name), Path(folder.name), Hints(input_range, output_range, layout), warnings.warn)
+        return StyleModel(subject.model.name, RUNTIMES[runtime].load(subject.model, device, threads), folder)
+    except BaseException:
+        folder.cleanup()
+        raise
+
+
+def stylize(
+    model: StyleModel | str, footage: str | Path, output: str | Path, *, strength: float = 1.0, keep_colors: bool = False,
+    side_by_side: bool = False, start: float = 0.0, end: float | None = None, max_size: int | None = None,
+) -> Done:  # fmt: skip
+    """A video, folder of frames or image into another, as ``reconet-bench stylize`` does.
+
+    Args:
+        model: from :func:`load_model`, or what it takes as a name.
+        strength: 0 is the content, 1 the style.
+        start, end: the part to stylise, seconds.
+        max_size: longest side, pixels.
+
+    Raises:
+        ReconetBenchError: the footage is broken or the model does not take it; nothing is left behind.
+    """
+    if not isinstance(model, StyleModel):
+        with load_model(model) as loaded:
+            return stylize(loaded, footage, output, strength=strength, keep_colors=keep_colors, side_by_side=side_by_side,
+                           start=start, end=end, max_size=max_size)  # fmt: skip
+    look = Look(strength, keep_colors, side_by_side)
+    return stylize_file(model, footage, Path(output), look, start=start, end=end, max_size=max_size)
+
+
+def measure(
+    video: str | Path, stylized: str | Path | Sequence[np.ndarray], *, style: str | Path | None = None, flow: str = "",
+    frames: int | None = None, sintel: str | Path | None = None, vgg: str | Path | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Every metric that can be measured on a stylised clip, by name; see the README for what they say.
+
+    Args:
+        video: the content: a built-in clip, a Sintel sequence, a video or a folder of frames.
+        stylized: video, folder, or frames ``(H, W, 3)`` uint8 RGB, as many as the content has.
+        style: the painting, for ``style_distance``.
+        flow: ``dis``, ``raft`` or ``none``; by default true flow where it is known, else ``dis``.
+        frames: at most so many.
+
+    Raises:
+        ReconetBenchError: the two clips do not belong together, or cannot be read.
+    """
+    if isinstance(stylized, str | Path):
+        ours = read_stylized(Path(stylized), frames)
+    else:
+        for frame in stylized:
+            if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+                raise DataError(f"a frame is (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
+        ours = [from_uint8(frame) for frame in stylized]
+    clip = Selection(sintel=Path(sintel) if sintel else None, frames=frames, flow=flow).clip(str(video))
+    weights = Path(vgg) if vgg else None
+    measured = measure_footage(Footage(clip, ours, painting_style(Path(style), 384, weights) if style else None))
+    return {name: estimate(METRICS[name], list(s.values())).value for name, s in measured.items() if not isinstance(s, str)}

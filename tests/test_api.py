@@ -1,0 +1,57 @@
+"""The package from Python: the names that are promised, and what they give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from clips import make_clip, scene, times
+from conftest import SIZE
+
+import reconet_bench
+from reconet_bench.checkpoint import Checkpoint, save_checkpoint
+from reconet_bench.networks import Identity
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "identity-none.safetensors"
+    save_checkpoint(path, Checkpoint(Identity().eval(), "identity", ""))
+    return path
+
+
+def test_every_promised_name_is_there_and_stays_what_it_is():
+    for name in reconet_bench.__all__:
+        first = getattr(reconet_bench, name)
+        assert callable(first)
+        assert getattr(reconet_bench, name) is first, "a module of the same name must not take its place"
+        assert first.__doc__
+    assert set(reconet_bench.__all__) <= set(dir(reconet_bench))
+    with pytest.raises(AttributeError, match="no attribute 'stylise'"):
+        reconet_bench.stylise  # noqa: B018
+
+
+def test_arrays_and_videos_are_stylised_and_measured(model, tmp_path):
+    source = make_clip(tmp_path / "a.mp4")
+    with reconet_bench.load_model(model, runtime="torch", device="cpu", threads=1) as network:
+        np.testing.assert_array_equal(network(scene(0)), scene(0))
+        done = reconet_bench.stylize(network, source, tmp_path / "b.mp4")
+    assert done.frames == 8
+    assert times(tmp_path / "b.mp4") == times(source)
+    values = reconet_bench.measure(source, tmp_path / "b.mp4", frames=4)
+    assert values["content_similarity"] > 0.9
+    assert values["temporal_error"] < 0.05
+    frames = [scene(number) for number in range(4)]
+    assert reconet_bench.measure(source, frames, frames=4, flow="none").keys() == {"content_similarity", "ssim_adjacent"}
+
+
+def test_mistakes_are_errors_of_one_tree(model, tmp_path):
+    source = make_clip(tmp_path / "a.mp4")
+    for wrong in (
+        lambda: reconet_bench.load_model("nonsense"),
+        lambda: reconet_bench.load_model(model, runtime="nonsense"),
+        lambda: reconet_bench.stylize("nonsense", source, tmp_path / "b.mp4"),
+        lambda: reconet_bench.measure(source, [np.zeros(SIZE)]),
+        lambda: reconet_bench.measure(source, [scene(0)]),
+    ):
+        with pytest.raises(reconet_bench.ReconetBenchError):
+            wrong()
