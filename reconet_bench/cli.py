@@ -1,0 +1,73 @@
+"""The command line: finds the commands, and turns every mistake of a user's into one line and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from rich_argparse import RawDescriptionRichHelpFormatter
+
+from reconet_bench.commands.base import COMMANDS, err
+from reconet_bench.errors import ReconetBenchError
+
+#: Exit code for anything that a user can mend.
+USER_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``reconet-bench``."""
+    options = build_parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except ReconetBenchError as error:
+        _fail(str(error))
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(f"{error.strerror or error}{where}")
+    except KeyboardInterrupt as interrupt:
+        _fail(str(interrupt) or "stopped")
+
+
+def _fail(message: str) -> NoReturn:
+    err.print(f"reconet-bench: {' '.join(message.split())}", markup=False, style="red")
+    sys.exit(USER_ERROR)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are one line like any other."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # What begins like a negative number is a value, a range such as -1..1 too.
+        self._negative_number_matcher = re.compile(r"^-\d*\.?\d+(\.\.\d+)?$")
+
+    def error(self, message: str) -> NoReturn:
+        _fail(f"{message} (see: {self.prog} --help)")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line; each command's function is its ``run``."""
+    from reconet_bench.environment import versions
+
+    parser = _Parser(
+        prog="reconet-bench", formatter_class=RawDescriptionRichHelpFormatter,
+        description="Train ReCoNet, export it, and compare video style transfer: speed, stability, fidelity.",
+        epilog="Start here:  reconet-bench compare",
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"reconet-bench {versions().get('reconet-bench', '')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(
+            name, help=command.summary, description=command.summary, epilog=f"Example:  {command.example}",
+            formatter_class=RawDescriptionRichHelpFormatter,
+        )  # fmt: skip
+        command.add_options(sub)
+        sub.set_defaults(run=command.run)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""``reconet-bench compare``: compare models on videos in every runtime: stability, fidelity, speed."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from reconet_bench.commands.base import (
+    COMMANDS,
+    Command,
+    add_data_options,
+    add_onnx_options,
+    add_vgg_option,
+    at_least,
+    err,
+    onnx_hints,
+    out,
+    selection,
+    warn,
+    writable,
+)
+
+
+@COMMANDS.register("compare")
+class Compare(Command):
+    """``reconet-bench compare``."""
+
+    summary = "Compare models on videos in every runtime: stability, fidelity, speed."
+    example = "reconet-bench compare --videos alley_2 market_6 --sintel data/MPI-Sintel"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--videos", nargs="+", default=[], metavar="NAME", help="built-in clips, sequences of Sintel or DAVIS, videos, folders of frames, or a folder of all DAVIS (default: the built-in clips)")
+        parser.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="shipped models of these methods (default: all, and identity)")
+        parser.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="shipped models by name, checkpoints, or ONNX files of your own")
+        parser.add_argument("--runtimes", nargs="+", default=[], metavar="NAME", help="runtimes and variants such as openvino:bf16, see 'reconet-bench list runtimes'; auto = the fastest whose frames are PyTorch's, all = every one (default: the usual ones that are installed)")
+        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto is CUDA where there is one (default: auto)")
+        parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of each runtime (default: all)")
+        parser.add_argument("--rounds", type=at_least(0), default=5, metavar="N", help="rounds of the speed measurement; 0 leaves it out (default: 5)")
+        parser.add_argument("--save-frames", action="store_true", help="keep the stylised frames in the run folder")
+        parser.add_argument("--no-pictures", action="store_true", help="leave the small pictures of the report out: no filmstrip, no player")
+        parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="run folder (default: reports/TIME)")
+        add_onnx_options(parser)
+        add_vgg_option(parser)
+        add_data_options(parser)
+
+    def run(self, options: Any) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        from reconet_bench import comparison, subjects
+        from reconet_bench.differences import differences
+        from reconet_bench.errors import ReconetBenchError
+        from reconet_bench.report import terminal
+        from reconet_bench.report.folder import FILES, write_run
+
+        target = writable(options.output or Path("reports") / time.strftime("%Y%m%d-%H%M%S"))
+        hints = onnx_hints(options)
+        clips = selection(options).clips(options.videos)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        runtimes = subjects.usable_runtimes(options.runtimes, warn)
+        with subjects.workspace() as folder:
+            models = subjects.load_subjects(options.models, options.methods, Path(folder), hints, warn)
+            pictures = Path(folder) / "pictures"
+            plan = comparison.Plan(
+                models, clips, runtimes, options.device, options.threads, options.rounds, options.vgg,
+                target / "frames" if options.save_frames else None, None if options.no_pictures else pictures,
+            )  # fmt: skip
+            with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+                task = progress.add_task("loading", total=plan.steps)
+                result, failure = comparison.new_result(), None
+                try:
+                    comparison.compare(plan, lambda text: progress.update(task, description=text, advance=1), result)
+                except (KeyboardInterrupt, ReconetBenchError) as stop:
+                    if not result.records:
+                        raise
+                    failure = stop
+                    result.differences = differences(models, [clip.name for clip in clips], result.samples)
+            provenance = {**comparison.provenance(plan, options.seed), "skipped": result.skipped, "interrupted": failure is not None}
+            curves = {subject.model.name: subject.curves for subject in models if subject.curves}
+            # The pictures come last: a comparison that fails before its first number leaves nothing behind.
+            shutil.rmtree(target / "pictures", ignore_errors=True)
+            if pictures.is_dir():
+                shutil.move(pictures, target / "pictures")
+            write_run(target, result.records, result.samples, result.timings, result.differences, provenance, curves)
+        out.print(terminal.comparison(result.records, result.differences))
+        for line in result.chosen:
+            err.print(f"auto: {line}", markup=False)
+        for line in result.skipped:
+            err.print(f"skipped {line}", style="yellow", markup=False)
+        out.print(f"Written to {target}: {', '.join(FILES)}", markup=False)
+        if failure is not None:
+            message = f"{str(failure) or 'stopped'}: {target} holds what was measured until then"
+            raise KeyboardInterrupt(message) if isinstance(failure, KeyboardInterrupt) else ReconetBenchError(message)

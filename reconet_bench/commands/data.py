@@ -1,0 +1,74 @@
+"""``reconet-bench data``: which standard data there is, get a part of it, see that it is whole."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from reconet_bench.commands.base import COMMANDS, Command, err, out
+
+
+@COMMANDS.register("data")
+class Data(Command):
+    """``reconet-bench data``."""
+
+    summary = "List, describe, fetch or verify standard data; only what is asked for crosses the network."
+    example = "reconet-bench data fetch sintel --videos alley_2 market_6"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("action", choices=("list", "info", "fetch", "verify"), metavar="list|info|fetch|verify", help="what to do")
+        parser.add_argument("name", nargs="?", metavar="NAME", help="sintel, davis or styles")
+        parser.add_argument("--videos", nargs="+", default=[], metavar="NAME", help="sequences or paintings to fetch; 'all' is everything (default: see info)")
+        parser.add_argument("--pass", dest="render_pass", default="clean", metavar="clean|final|albedo", help="Sintel's rendering pass (default: clean)")
+        parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="where it goes or is (default: data/…, where the other commands look)")
+        parser.add_argument("--url", default="", metavar="URL", help="a mirror of the archive (of styles: a folder of NAME.jpg)")
+
+    def run(self, options: Any) -> None:
+        from reconet_bench.data.fetch import DATASETS, dataset
+        from reconet_bench.errors import DataError
+        from reconet_bench.report.terminal import listing
+
+        if options.action == "list":
+            rows = [(name, f"{known.summary} ({'here' if known.folder.is_dir() else 'not here'}: {known.folder})") for name, known in DATASETS.items()]
+            out.print(listing("data", rows))
+            return
+        if options.name is None:
+            raise DataError(f"which data? {', '.join(DATASETS)}")
+        known = dataset(options.name)
+        folder = options.output or known.folder
+        if options.action == "info":
+            facts = {"what": known.summary, "licence": known.licence, "from": known.url, "goes to": str(folder), "by default": ", ".join(known.videos)}
+            out.print(listing(options.name, list(facts.items())))
+        elif options.action == "verify":
+            self._verify(folder)
+        else:
+            self._fetch(options, folder)
+
+    def _verify(self, folder: Path) -> None:
+        from reconet_bench.data.fetch import verify
+        from reconet_bench.errors import DataError
+
+        count, wrong = verify(folder)
+        for line in wrong[1:]:
+            err.print(line, style="yellow", markup=False)
+        if wrong:
+            raise DataError(f"{len(wrong)} of {count} files are wrong, e.g. {wrong[0]}; fetch again mends what was fetched")
+        out.print(f"{folder}: {count} files, all readable and as they were fetched", markup=False)
+
+    def _fetch(self, options: Any, folder: Path) -> None:
+        from rich.progress import Progress, SpinnerColumn, TextColumn
+
+        from reconet_bench.data.fetch import fetch
+
+        received = 0
+        with Progress(SpinnerColumn(), TextColumn("{task.description}", markup=False), console=err, transient=True, disable=not err.is_terminal) as progress:
+            task = progress.add_task("asking for the archive's directory")
+
+            def show(name: str, size: int) -> None:
+                nonlocal received
+                received += size
+                progress.update(task, description=f"{name} ({received / 2**20:.1f} MiB so far)")
+
+            target, count = fetch(options.name, folder, options.videos, options.render_pass, options.url, show)
+        out.print(f"{target}: {count} files whole, {received / 2**20:.1f} MiB fetched", markup=False)

@@ -1,0 +1,50 @@
+"""``reconet-bench diff``: compare two runs, and fail where one is worse: a gate for CI."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from reconet_bench.commands.base import COMMANDS, Command, err, out
+
+#: Exit code of a regression, as against 2 for a mistake of the user's.
+REGRESSION = 1
+
+
+@COMMANDS.register("diff")
+class Diff(Command):
+    """``reconet-bench diff``."""
+
+    summary = "Compare two runs frame by frame; exit code 1 where the second is worse than the limits allow."
+    example = 'reconet-bench diff reports/before reports/after --fail-on "temporal_error>+2%%,fps<-5%%"'
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("before", type=Path, metavar="RUN_A", help="run folder to compare with")
+        parser.add_argument("after", type=Path, metavar="RUN_B", help="run folder to judge")
+        parser.add_argument(
+            "--fail-on", metavar="LIMITS",
+            help="metrics and the change that fails, where its interval leaves zero out; empty for none "
+                 "(default: temporal_error and its long form >+2%%, style_distance >+5%%, fps <-10%%)",
+        )  # fmt: skip
+
+    def run(self, options: Any) -> None:
+        from reconet_bench import regression
+        from reconet_bench.report import terminal
+        from reconet_bench.report.run import load_run
+
+        before, after = load_run(options.before), load_run(options.after)
+        found, notes = regression.changes(before, after)
+        known = list(dict.fromkeys(change.metric for change in found))
+        limits = regression.default_limits(known) if options.fail_on is None else regression.parse_limits(options.fail_on, known)
+        rows = [(c.metric, c.better, c.model, c.where, c.before, c.after, c.relative, c.low, c.high, c.n, c.verdict) for c in found]
+        out.print(terminal.changes(rows, regression.setup_changes(before, after)))
+        for line in [*(f"{run.folder}: {problem}" for run in (before, after) for problem in run.problems), *notes]:
+            err.print(line, style="yellow", markup=False)
+        failed = regression.failures(found, limits)
+        for line in failed:
+            err.print(f"regression: {line}", style="bold red", markup=False)
+        if failed:
+            sys.exit(REGRESSION)
+        out.print(f"No regression by {', '.join(limit.text for limit in limits) or 'no limit'}.", markup=False)

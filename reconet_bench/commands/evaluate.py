@@ -1,0 +1,86 @@
+"""``reconet-bench evaluate``: measure frames that any other tool stylised; no model is needed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconet_bench.commands.base import (
+    COMMANDS,
+    Command,
+    add_data_options,
+    add_vgg_option,
+    at_least,
+    err,
+    out,
+    selection,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from reconet_bench.data.base import Clip
+
+
+@COMMANDS.register("evaluate")
+class Evaluate(Command):
+    """``reconet-bench evaluate``."""
+
+    summary = "Measure frames that any other tool stylised; no model is needed."
+    example = "reconet-bench evaluate --stylized my_frames --video alley_2 --sintel data/MPI-Sintel --json"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--stylized", type=Path, required=True, metavar="DIR", help="folder of stylised frames or a video, one for each content frame, in order of their names")
+        parser.add_argument("--video", required=True, metavar="NAME|PATH", help="the content: built-in clip, Sintel sequence, video or folder of frames")
+        parser.add_argument("--style", type=Path, metavar="FILE", help="the painting, for style_distance")
+        parser.add_argument("--style-size", type=at_least(16), default=384, metavar="N", help="its shorter side in pixels (default: 384, as our models are trained)")
+        parser.add_argument("--json", action="store_true", help="print one object {metric: value} and nothing else")
+        add_vgg_option(parser)
+        add_data_options(parser)
+
+    def run(self, options: Any) -> None:
+        import json
+
+        from reconet_bench.comparison import measure_footage
+        from reconet_bench.data.footage import read_stylized
+        from reconet_bench.metrics.base import METRICS, Footage, estimate
+        from reconet_bench.report import terminal
+        from reconet_bench.report.tables import with_interval
+        from reconet_bench.subjects import painting_style
+
+        stylized = read_stylized(options.stylized, options.frames)
+        clip = _content_clip(options, stylized)
+        style = painting_style(options.style, options.style_size, options.vgg) if options.style else None
+        measured = measure_footage(Footage(clip, stylized, style))
+        estimates = {name: estimate(METRICS[name], list(s.values())) for name, s in measured.items() if not isinstance(s, str)}
+        if options.json:
+            print(json.dumps({name: e.value for name, e in estimates.items()}))
+            if clip.remark:
+                err.print(f"{clip.name}: {clip.remark}", markup=False)
+            for name, reason in measured.items():
+                if isinstance(reason, str):
+                    err.print(f"{name} not measured: {reason}", markup=False)
+            return
+        rows = []
+        for name, samples in measured.items():
+            if isinstance(samples, str):
+                rows.append((name, "–", "", f"not measured: {samples}"))
+            else:
+                e = estimates[name]
+                remark = f"; {clip.remark}" if METRICS[name].uses_motion and clip.remark else ""
+                rows.append((name, with_interval(e.value, e.low, e.high), str(e.n), METRICS[name].summary + remark))
+        out.print(terminal.estimates(rows))
+
+
+def _content_clip(options: Any, stylized: Sequence[Tensor]) -> Clip:
+    """The content of stylised frames; a rendered clip, which has any size and length, takes theirs."""
+    from reconet_bench.data.catalog import DEFAULT_VIDEOS
+
+    wanted = selection(options)
+    if options.video in DEFAULT_VIDEOS:
+        height, width = stylized[0].shape[-2:]
+        wanted = replace(wanted, size=wanted.size or (height, width), frames=wanted.frames or len(stylized))
+    return wanted.clip(options.video)

@@ -1,0 +1,38 @@
+"""``reconet-bench report``: make the page and the tables of past runs again, from their records alone."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from reconet_bench.commands.base import COMMANDS, Command, err, out, writable
+
+
+@COMMANDS.register("report")
+class Report(Command):
+    """``reconet-bench report``."""
+
+    summary = "Make the page and tables of past runs again, from their records alone."
+    example = "reconet-bench report reports/sample"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders that compare wrote")
+        parser.add_argument("--latex", action="store_true", help="also write the main table for a paper, table.tex")
+        parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="where to write, with several runs into a folder each (default: the run folder)")
+
+    def run(self, options: Any) -> None:
+        from reconet_bench.errors import DataError
+        from reconet_bench.report.folder import write_reports
+        from reconet_bench.report.run import load_run
+
+        runs = [load_run(folder) for folder in options.runs]
+        several = len(runs) > 1
+        if options.output and len({run.name for run in runs}) < len(runs):
+            raise DataError("two of these runs have the same name: give one at a time with --output")
+        for run in runs:
+            target = run.folder if options.output is None else options.output / run.name if several else options.output
+            names = write_reports(run, writable(target), options.latex)
+            for line in run.problems:
+                err.print(f"{run.folder}: {line}", style="yellow", markup=False)
+            out.print(f"Written to {target}: {', '.join(names)}", markup=False)

@@ -1,0 +1,63 @@
+"""``reconet-bench roofline``: how near each runtime is to what this machine can do."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from reconet_bench.commands.base import COMMANDS, Command, at_least, err, out, size, writable
+
+HEADER = ("runtime", "precision", "ms a frame", "TFLOP/s", "limit ms", "bound by", "share of the limit", "note")
+
+
+@COMMANDS.register("roofline")
+class Roofline(Command):
+    """``reconet-bench roofline``."""
+
+    summary = "Show how near each runtime is to what this machine can do: operations, bytes, ceilings, share."
+    example = "reconet-bench roofline reconet-starry_night --size 1024x436 --runtimes torch openvino:bf16"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("model", nargs="?", default="reconet-starry_night", metavar="MODEL", help="a shipped model by name, or a checkpoint (default: reconet-starry_night)")
+        parser.add_argument("--size", type=size, default=(256, 256), metavar="WxH", help="of the frames (default: 256)")
+        parser.add_argument("--runtimes", nargs="+", default=[], metavar="NAME", help="as of compare (default: the usual ones that are installed)")
+        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto is CUDA where there is one (default: auto)")
+        parser.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads (default: all)")
+        parser.add_argument("--rounds", type=at_least(1), default=5, metavar="N", help="rounds of the measurement (default: 5)")
+        parser.add_argument("--output", "-o", type=Path, metavar="FILE.csv", help="write the table as CSV too")
+
+    def run(self, options: Any) -> None:
+        from reconet_bench import subjects
+        from reconet_bench.data.files import write_text
+        from reconet_bench.records import to_csv
+        from reconet_bench.report.terminal import plain_table
+        from reconet_bench.roofline import measure_runtimes
+
+        if options.output:
+            writable(options.output.parent)
+
+        def say(line: str) -> None:
+            err.print(line, style="yellow", markup=False)
+
+        names = subjects.usable_runtimes(options.runtimes, say)
+        with subjects.workspace() as folder:
+            subject = subjects.load_subject(options.model, Path(folder))
+            found = measure_runtimes(subject, options.size, names, options.device, options.threads, options.rounds, say)
+        cost, (height, width) = found.cost, options.size
+        out.print(f"{subject.model.name} at {width}x{height}: {cost.macs / 1e9:.1f} GMAC, {cost.values / 1e6:.1f} million numbers moved a frame", markup=False)
+        for precision, ceiling in found.ceilings.items():
+            out.print(
+                f"measured ceilings, {precision}: {ceiling.flops / 1e12:.2f} TFLOP/s (matrix product), {ceiling.bandwidth / 1e9:.1f} GB/s (copy)",
+                markup=False, highlight=False,
+            )  # fmt: skip
+        shown = [
+            (row.runtime, row.precision, f"{1000 * row.seconds:.2f}", f"{row.flops / 1e12:.3f}", f"{1000 * row.limit:.2f}",
+             row.bound, f"{100 * row.share:.1f} %", row.note)
+            for row in found.rows
+        ]  # fmt: skip
+        out.print(plain_table(HEADER, shown, left=(0, 1, 5, 7)))
+        if options.output:
+            rows = [(r.runtime, r.precision, 1000 * r.seconds, r.flops / 1e12, 1000 * r.limit, r.bound, r.share, r.note) for r in found.rows]
+            write_text(options.output, to_csv(rows, HEADER))
+            out.print(f"Written: {options.output}", markup=False)

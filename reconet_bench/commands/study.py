@@ -1,0 +1,31 @@
+"""``reconet-bench study``: the dissertation's studies of weights, optimisers and epochs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from reconet_bench.commands.base import COMMANDS, Command, at_least, err, out, writable
+
+
+@COMMANDS.register("study")
+class StudyCommand(Command):
+    """``reconet-bench study``."""
+
+    summary = "Repeat a study of the dissertation at any number of steps and size: weights, optimizers, epochs."
+    example = "reconet-bench study weights -o runs/weights -- --preset dissertation --style painting.jpg --data synthetic --size 192 --steps 500"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("study", metavar="NAME", help="weights (Table 5.1), optimizers (Fig. 5.2) or epochs (Fig. 5.1)")
+        parser.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="runs at the same time (default: 1)")
+        parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="folder for the runs and the table (default: runs/study-NAME)")
+        parser.add_argument("train", nargs="*", metavar="-- TRAIN OPTIONS", help="options of 'reconet-bench train' for all runs, after --")
+
+    def run(self, options: Any) -> None:
+        from reconet_bench.studies import run_study
+
+        folder = writable(options.output or Path("runs") / f"study-{options.study}")
+        run_study(options.study, options.train, folder, options.jobs, lambda text: err.print(text, markup=False))
+        out.print((folder / "summary.md").read_text(), markup=False)
+        out.print(f"Written to {folder}: summary.csv, summary.md and a run folder for each setting", markup=False)

@@ -1,0 +1,112 @@
+"""``reconet-bench stylize``: footage in, stylised footage out: sound, timing and size kept."""
+
+from __future__ import annotations
+
+import argparse
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconet_bench.commands.base import COMMANDS, Command, add_onnx_options, at_least, err, onnx_hints, out, warn
+
+if TYPE_CHECKING:
+    from reconet_bench.subjects import Subject
+
+
+def seconds(text: str) -> float:
+    """``12.5``, ``1:30`` or ``1:02:03.5`` as seconds."""
+    try:
+        value = sum(float(part) * 60.0**place for place, part in enumerate(reversed(text.split(":"))))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"'{text}': give a time such as 12.5, 1:30 or 1:02:03")
+    return value
+
+
+def frame_rate(text: str) -> Fraction:
+    """``25``, ``29.97`` or ``30000/1001`` frames per second."""
+    try:
+        value = Fraction(text).limit_denominator(1001)
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(0)
+    if not 0 < value <= 1000:
+        raise argparse.ArgumentTypeError(f"'{text}': give frames per second such as 25 or 30000/1001")
+    return value
+
+
+@COMMANDS.register("stylize")
+class Stylize(Command):
+    """``reconet-bench stylize``."""
+
+    summary = "Stylise a video, a folder of frames, an image or a camera; sound, timing and size are kept."
+    example = "reconet-bench stylize holiday.mp4 -o painted.mp4 --model reconet-starry_night"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("input", nargs="?", metavar="INPUT", help="video, folder of frames, pattern such as 'in/*.png', or image")
+        parser.add_argument("--output", "-o", type=Path, required=True, metavar="OUT", help=".mp4 .mov .mkv (H.264), .webm (VP9), .gif, an image, frame_%%04d.png, or a folder for PNG frames")
+        parser.add_argument("--model", default="reconet-starry_night", metavar="MODEL", help="a shipped model by name, a checkpoint, or an ONNX file (default: reconet-starry_night)")
+        parser.add_argument("--runtime", default="onnxruntime", metavar="NAME", help="see: reconet-bench list runtimes; auto = the fastest whose frames are PyTorch's, found once and remembered (default: onnxruntime)")
+        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto is CUDA where there is one (default: auto)")
+        parser.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads of the network (default: all)")
+        parser.add_argument("--camera", type=at_least(0), metavar="N", help="live from camera N instead of INPUT, until Ctrl-C")
+        parser.add_argument("--codec", default="", metavar="h264|hevc|vp9|gif", help="another codec than the suffix means")
+        parser.add_argument("--max-size", type=at_least(16), metavar="N", help="scale down to at most N pixels a side")
+        parser.add_argument("--strength", type=float, default=1.0, metavar="X", help="0 is the content, 1 the style (default: 1)")
+        parser.add_argument("--keep-colors", action="store_true", help="the content's colours, the painting's light and strokes")
+        parser.add_argument("--side-by-side", action="store_true", help="content on the left, result on the right")
+        parser.add_argument("--start", type=seconds, default=0.0, metavar="TIME", help="begin here, e.g. 12.5 or 1:30")
+        parser.add_argument("--end", type=seconds, metavar="TIME", help="stop here")
+        parser.add_argument("--fps", type=frame_rate, metavar="N", help="frames per second of images (default: 25)")
+        add_onnx_options(parser)
+
+    def run(self, options: Any) -> None:
+        import time
+
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from reconet_bench import subjects
+        from reconet_bench.errors import DataError
+        from reconet_bench.pipeline import Look, stylize_file
+        from reconet_bench.runtimes.base import RUNTIMES
+
+        if (options.input is None) == (options.camera is None):
+            raise DataError("give either an INPUT or --camera N")
+        look = Look(options.strength, options.keep_colors, options.side_by_side)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[fps]:.1f} frames/s"), TimeRemainingColumn())
+        with subjects.workspace() as folder:
+            subject = subjects.load_subject(options.model, Path(folder), onnx_hints(options), warn)
+            runtime = _fastest(options, subject) if options.runtime == subjects.AUTO else options.runtime
+            with (
+                RUNTIMES[runtime].load(subject.model, options.device, options.threads) as session,
+                Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress,
+            ):
+                task = progress.add_task(subject.model.name, total=None, fps=0.0)
+                began = time.perf_counter()
+
+                def show(count: int) -> None:
+                    progress.update(task, completed=count, fps=count / (time.perf_counter() - began))
+
+                done = stylize_file(
+                    session, options.input or "", options.output, look, start=options.start, end=options.end, rate=options.fps,
+                    camera=options.camera, max_size=options.max_size, codec=options.codec,
+                    begin=lambda length: progress.update(task, total=length or None), progress=show,
+                )  # fmt: skip
+                took = time.perf_counter() - began
+        if done.remark:
+            err.print(done.remark, style="yellow", markup=False)
+        out.print(f"Written: {options.output} ({done.frames} frames, {done.frames / took:.1f} frames/s, {session.runtime} on {session.device})", markup=False)
+
+
+def _fastest(options: Any, subject: Subject) -> str:
+    """What ``auto`` stands for at the size of this footage; says what was chosen and why."""
+    from reconet_bench.auto import choose_runtime
+    from reconet_bench.data.media import Camera, open_source
+    from reconet_bench.pipeline import fitted
+
+    source = Camera(options.camera) if options.input is None else open_source(options.input, options.fps, options.start, options.end)
+    size = fitted(source.size, options.max_size)
+    source.close()
+    choice = choose_runtime(subject, size, options.device, options.threads, lambda text: err.print(text, style="dim", markup=False))
+    err.print(f"auto: {choice.reason}", markup=False)
+    return choice.name

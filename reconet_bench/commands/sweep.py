@@ -1,0 +1,93 @@
+"""``reconet-bench sweep``: sizes × batches × threads × runtimes: how the time of a frame grows with its pixels."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from reconet_bench.commands.base import (
+    COMMANDS,
+    Command,
+    add_onnx_options,
+    at_least,
+    err,
+    onnx_hints,
+    out,
+    size,
+    warn,
+    writable,
+)
+
+SHOWN = ("runtime", "threads", "size", "batch", "ms a frame", "p90 ms", "end to end ms", "fps", "PSNR dB", "note")
+GROWTH = ("runtime", "threads", "batch", "time grows as pixels^", "ms a megapixel")
+
+
+@COMMANDS.register("sweep")
+class Sweep(Command):
+    """``reconet-bench sweep``."""
+
+    summary = "Time runtimes at several frame sizes, batches and thread counts: how cost grows with pixels, as a table and a plot."
+    example = "reconet-bench sweep --sizes 256 512 1024x436 --runtimes torch openvino:bf16 -o reports/sweep"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("model", nargs="?", default="reconet-starry_night", metavar="MODEL", help="a shipped model by name, a checkpoint, or an ONNX file (default: reconet-starry_night)")
+        parser.add_argument("--sizes", nargs="+", type=size, default=[], metavar="WxH", help="of the frames (default: 256 512 1024x436 1280x720 1920x1080)")
+        parser.add_argument("--runtimes", nargs="+", default=[], metavar="NAME", help="as of compare (default: the usual ones that are installed)")
+        parser.add_argument("--threads", nargs="+", type=at_least(1), default=[], metavar="N", help="CPU threads, several to compare them (default: all)")
+        parser.add_argument("--batch", nargs="+", type=at_least(1), default=[1], metavar="N", help="frames at once, several to compare them; times are those of one frame (default: 1)")
+        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto is CUDA where there is one (default: auto)")
+        parser.add_argument("--rounds", type=at_least(1), default=5, metavar="N", help="rounds of the measurement (default: 5)")
+        parser.add_argument("--output", "-o", type=Path, default=Path("reports/sweep"), metavar="DIR", help="folder for sweep.csv, sweep.md, sweep.svg and provenance.json (default: reports/sweep)")
+        add_onnx_options(parser)
+
+    def run(self, options: Any) -> None:
+        import json
+        from dataclasses import astuple, fields
+
+        from reconet_bench import subjects
+        from reconet_bench.data.files import write_text
+        from reconet_bench.environment import cpu_name, describe
+        from reconet_bench.errors import DataError
+        from reconet_bench.records import to_csv
+        from reconet_bench.report.growth import plot
+        from reconet_bench.report.tables import markdown, significant
+        from reconet_bench.report.terminal import plain_table
+        from reconet_bench.sweep import SIZES, Row, growth, sweep
+
+        target = writable(options.output)
+
+        def say(line: str) -> None:
+            err.print(line, style="yellow" if line.startswith("skipped") else "", markup=False)
+
+        names = subjects.usable_runtimes(options.runtimes, say)
+        with subjects.workspace() as folder:
+            subject = subjects.load_subject(options.model, Path(folder), onnx_hints(options), warn)
+            rows = sweep(
+                subject, options.sizes or SIZES, names, options.threads or [None], options.device, options.rounds, say,
+                batches=options.batch,
+            )  # fmt: skip
+        shown = [
+            [row.runtime, str(row.threads), f"{row.width}x{row.height}", str(row.batch),
+             *map(significant, (row.device_ms, row.p90_ms, row.end_to_end_ms, row.fps, row.psnr)), row.note]
+            for row in rows
+        ]  # fmt: skip
+        grown = [[g.runtime, str(g.threads), str(g.batch), f"{g.exponent:.2f}", significant(g.ms_per_megapixel)] for g in growth(rows)]
+        title = f"{subject.model.name}, {cpu_name() if rows[0].device == 'cpu' else rows[0].device}"
+        tables = [markdown(SHOWN, shown), *([markdown(GROWTH, grown)] if grown else [])]
+        write_text(target / "sweep.csv", to_csv([astuple(row) for row in rows], [field.name for field in fields(Row)]))
+        write_text(target / "sweep.md", "\n".join([f"# Sweep\n\n{title}\n", *tables]))
+        write_text(target / "provenance.json", json.dumps(describe(), indent=2, sort_keys=True) + "\n")
+        out.print(plain_table(SHOWN, shown, left=(0, 2, 9)))
+        if grown:
+            out.print(plain_table(GROWTH, grown, left=(0,)))
+        lines: dict[str, list[tuple[int, float]]] = {}
+        for row in rows:
+            label = f"{row.runtime}, {row.threads} threads" + (f", batch {row.batch}" if row.batch > 1 else "")
+            lines.setdefault(label, []).append((row.width * row.height, row.device_ms))
+        written = ["sweep.csv", "sweep.md", "provenance.json"]
+        try:
+            written.append(plot(target / "sweep.svg", lines, title).name)
+        except DataError as reason:
+            err.print(str(reason), style="yellow", markup=False)
+        out.print(f"Written to {target}: {', '.join(written)}", markup=False)

@@ -1,0 +1,641 @@
+"""The command line: what it prints and writes, and one line with exit code 2 for everything that a user can mend."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from clips import make_clip
+from conftest import picture
+from onnx import TensorProto, helper
+from safetensors.torch import save_file
+
+from reconet_bench import cli, comparison, export, subjects
+from reconet_bench.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from reconet_bench.commands import base
+from reconet_bench.data.files import read_flo, write_flo, write_image
+from reconet_bench.metrics.base import METRICS
+from reconet_bench.networks import ReCoNet
+from reconet_bench.records import read_records
+from reconet_bench.report.folder import FILES
+from reconet_bench.runtimes.base import RUNTIMES, Parity
+
+SMALL = ["--size", "56x40", "--frames", "3"]
+#: One model, one runtime, no timing: seconds are for the tests of the comparison.
+QUICK = ["compare", "--methods", "identity", "--runtimes", "torch", "--device", "cpu", "--threads", "1", "--rounds", "0"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """A working folder without data, and a cache without weights."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no-cache"))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """A checkpoint with random weights."""
+    path = tmp_path_factory.mktemp("models") / "reconet-noise.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        save_checkpoint(path, Checkpoint(ReCoNet().eval(), "reconet", "noise"))
+    return path
+
+
+@pytest.fixture
+def frames(tmp_path) -> Path:
+    """Three frames in a folder."""
+    for number in range(1, 4):
+        write_image(tmp_path / "frames" / f"{number:02d}.png", picture(number, (1, 0)))
+    return tmp_path / "frames"
+
+
+@pytest.fixture
+def run(capsys) -> Callable[..., str]:
+    """Runs a command that succeeds; gives what it printed."""
+
+    def command(*arguments: object) -> str:
+        capsys.readouterr()
+        cli.main([str(argument) for argument in arguments])
+        return capsys.readouterr().out
+
+    return command
+
+
+@pytest.fixture
+def fails(capsys, tmp_path) -> Callable[..., str]:
+    """Runs a command that fails: one line on standard error, exit code 2, nothing written; gives the line."""
+
+    def command(*arguments: object) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        assert caught.value.code == 2
+        assert printed.out == ""
+        assert printed.err.count("\n") == 1, printed.err
+        assert printed.err.startswith("reconet-bench: ")
+        assert "Traceback" not in printed.err
+        assert "Error(" not in printed.err
+        assert sorted(tmp_path.rglob("*")) == before, "nothing may be left behind"
+        return printed.err.strip()
+
+    return command
+
+
+def in_a_process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A command as a user runs it."""
+    words = [sys.executable, "-m", "reconet_bench.cli", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+# --- help and lists -------------------------------------------------------------------------------------
+
+OPTIONS = {
+    "compare": "--videos --methods --models --runtimes --device --threads --rounds --save-frames --no-pictures --output --vgg "
+               "--input-range --output-range --layout "
+               "--data --sintel --pass --size --frames --flow --raft --seed",
+    "evaluate": "--stylized --video --style --style-size --json --vgg --data --sintel --pass --size --frames --flow --raft --seed",
+    "train": "--method --style --data --textures --sintel --pass --split --steps --size --batch --learning-rate --style-size "
+             "--weights --seed --device --precision --compile --save-every --branch-from --resume --download-vgg --output --vgg "
+             "--preset --set --show --optimizer --epochs --footage --flow --raft --workers --tensorboard --benchmark",
+    "export": "--output --all",
+    "study": "--jobs --output",
+    "curves": "--output",
+    "render": "--output --data --sintel --pass --size --frames --flow --raft --seed",
+    "list": "--sintel",
+    "sweep": "--sizes --runtimes --threads --batch --device --rounds --output --input-range --output-range --layout",
+    "roofline": "--size --runtimes --device --threads --rounds --output",
+    "report": "--latex --output",
+    "diff": "--fail-on",
+    "runs": "",
+    "data": "--videos --pass --output --url",
+    "stylize": "--output --model --runtime --device --threads --camera --codec --max-size --strength --keep-colors "
+               "--side-by-side --start --end --fps --input-range --output-range --layout",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_help_names_every_option_and_gives_an_example(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main([command, "--help"])
+    assert caught.value.code == 0
+    printed = capsys.readouterr().out
+    for option in OPTIONS[command].split():
+        assert f"{option} " in printed or f"{option},\n" in printed or f"{option}\n" in printed, option
+    assert f"reconet-bench {command}" in printed[printed.index("Example:") :]
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--help"])
+    assert caught.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(command in printed for command in OPTIONS)
+    assert "reconet-bench compare" in printed
+    actions = next(action for action in cli.build_parser()._actions if action.choices)
+    assert actions.choices.keys() == OPTIONS.keys()
+    for command, parser in actions.choices.items():
+        known = {max(action.option_strings, key=len) for action in parser._actions if action.option_strings}
+        assert known == {*OPTIONS[command].split(), "--help"}, "a new option belongs into this test and into the README"
+
+
+def test_list_shows_everything_there_is(run):
+    printed = run("list")
+    for name in [*METRICS, *RUNTIMES, "reconet", "identity", "stroll", "motorcycle", "sintel"]:
+        assert name in printed
+    assert "missing: MPI-Sintel not found" in printed
+
+
+def test_list_shows_one_kind_and_why_something_is_missing(run, monkeypatch, tiny_sintel):
+    monkeypatch.setattr(RUNTIMES["onnxruntime"], "missing", lambda: "not installed: pip install onnxruntime", raising=False)
+    printed = run("list", "runtimes")
+    assert "missing: not installed: pip install onnxruntime" in printed
+    assert "openvino:bf16" in printed
+    assert "style_distance" not in printed
+    assert "sintel clean alley_1, alley_2, bandage_1, cave_2" in " ".join(run("list", "data", "--sintel", tiny_sintel).split())
+
+
+# --- render, evaluate, compare --------------------------------------------------------------------------
+
+
+def test_a_rendered_clip_is_evaluated_with_its_own_flow(run, capsys, tmp_path):
+    printed = run("render", "stroll", "-o", tmp_path / "rendered", "--size", "56x40", "--frames", "7")
+    folder = tmp_path / "rendered" / "training" / "clean" / "stroll"
+    assert f"Written: {folder} (7 frames of 56x40" in printed
+    cli.main(["evaluate", "--stylized", str(folder), "--video", str(folder), "--json"])
+    printed = capsys.readouterr()
+    values = json.loads(printed.out)
+    assert values.keys() == {name for name, _ in METRICS.items()} - {"style_distance"}
+    assert values["temporal_error"] == values["content_temporal_error"] > 0
+    assert values["content_similarity"] == 1
+    assert values["ssim_adjacent"] < values["ssim_adjacent_warped"] < 1
+    assert printed.err.startswith("style_distance not measured: no style is known")
+    built_in = json.loads(run("evaluate", "--stylized", folder, "--video", "stroll", "--size", "56x40", "--frames", "7", "--json"))
+    assert built_in["temporal_error"] == pytest.approx(values["temporal_error"], rel=1e-3)
+
+
+def test_evaluate_shows_a_table_with_reasons(run, frames):
+    printed = run("evaluate", "--stylized", frames, "--video", frames, "--flow", "none")
+    for name, metric in METRICS.items():
+        (line,) = [line for line in printed.splitlines() if f" {name} " in line]
+        if name in ("ssim_adjacent", "content_similarity"):
+            assert metric.summary.split(",")[0][:40] in printed
+        else:
+            assert "–" in line
+    assert "frames has no true flow" in printed
+
+
+def test_names_with_brackets_are_shown_as_they_are(run, frames, tmp_path):
+    shutil.copytree(frames, tmp_path / "take [b]")
+    printed = run("evaluate", "--stylized", frames, "--video", tmp_path / "take [b]", "--flow", "none")
+    assert "take [b] has no true flow" in printed
+
+
+def test_evaluate_measures_the_distance_to_a_painting(run, frames, tmp_path, stand_in_weights):
+    write_image(tmp_path / "painting.png", picture(5, (3, 2), (64, 80)))
+    words = ["evaluate", "--stylized", frames, "--video", frames, "--json", "--style", tmp_path / "painting.png", "--style-size", "64"]
+    assert json.loads(run(*words, "--vgg", stand_in_weights))["style_distance"] == pytest.approx(1)
+    assert "style_distance" not in json.loads(run(*words))
+
+
+def test_compare_writes_every_file_and_prints_a_table(run, model, tmp_path, stand_in_weights):
+    target = tmp_path / "deep" / "run"
+    words = ["compare", "--models", model, "--videos", "stroll", *SMALL, *QUICK[3:], "--save-frames", "--vgg", stand_in_weights, "-o", target]
+    printed = run(*words)
+    assert sorted(path.name for path in target.iterdir()) == sorted([*FILES, "frames", "pictures"])
+    records = read_records(target / "records.jsonl")
+    assert {(record.model, record.video, record.runtime) for record in records} == {
+        ("reconet-noise", "stroll", "torch"), ("identity", "stroll", "torch"),
+    }  # fmt: skip
+    values = {record.metric: record.value for record in records if record.model == "reconet-noise" and record.value is not None}
+    for part in ("stroll", "reconet", "identity", "Written to", "summary.md", f"{values['ssim_adjacent']:.3g}", "stroll has 3 frames, pairs 5 apart need 6"):
+        assert part in printed
+    saved = target / "frames" / "reconet-noise" / "stroll" / "torch"
+    again = json.loads(run("evaluate", "--stylized", saved, "--video", "stroll", *SMALL, "--json"))
+    assert again == values, "frames that compare saved, measured by evaluate"
+    facts = json.loads((target / "provenance.json").read_text())
+    assert facts["models"].keys() == {"reconet-noise", "identity"}
+
+
+def test_compare_has_a_folder_of_its_own_by_default(run, tmp_path):
+    run(*QUICK, "--videos", "stroll", *SMALL)
+    (folder,) = (tmp_path / "reports").iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "pictures"])
+
+
+def test_compare_takes_folders_of_frames(run, frames, tmp_path):
+    assert "frames has no true flow" in run(*QUICK, "--videos", frames, "--flow", "none", "-o", tmp_path / "run")
+    printed = run(*QUICK, "--videos", frames, "-o", tmp_path / "run2")
+    assert "frames~dis: estimated flow (dis)" in printed
+    records = {record.metric: record for record in read_records(tmp_path / "run2" / "records.jsonl")}
+    assert records["temporal_error"].note == records["traceable_share"].note == "estimated flow (dis)"
+    assert records["content_similarity"].note == ""
+    assert records["temporal_error"].value == records["content_temporal_error"].value
+    assert 0 < records["traceable_share"].value <= 1
+
+
+def test_true_and_estimated_flow_stand_side_by_side(run, tmp_path, tiny_sintel):
+    run(*QUICK, "--videos", "alley_2", "--sintel", tiny_sintel, "--flow", "dis", "-o", tmp_path / "run")
+    records = [record for record in read_records(tmp_path / "run" / "records.jsonl") if record.metric == "temporal_error"]
+    assert [(record.video, record.note) for record in records] == [("alley_2", ""), ("alley_2~dis", "estimated flow (dis)")]
+    assert records[0].n == records[1].n == 7
+
+
+def test_videos_are_measured_and_take_videos(run, capsys, tmp_path):
+    make_clip(tmp_path / "my pan.mp4")
+    cli.main(["evaluate", "--stylized", str(tmp_path / "my pan.mp4"), "--video", str(tmp_path / "my pan.mp4"), "--json", "--frames", "5"])
+    printed = capsys.readouterr()
+    values = json.loads(printed.out)
+    assert values["content_similarity"] == 1
+    assert values["temporal_error"] == values["content_temporal_error"] < 0.02
+    assert "my pan~dis: estimated flow (dis)" in printed.err
+
+
+def test_a_runtime_that_is_not_here_is_skipped_with_the_reason(run, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(RUNTIMES["onnxruntime"], "missing", lambda: "not installed: pip install onnxruntime", raising=False)
+    words = [*QUICK[:3], "--runtimes", "onnxruntime", "torch", *QUICK[5:], "--videos", "stroll", *SMALL, "-o", str(tmp_path / "run")]
+    cli.main(words)
+    assert "skipped onnxruntime: not installed: pip install onnxruntime\n" in capsys.readouterr().err
+    assert {record.runtime for record in read_records(tmp_path / "run" / "records.jsonl")} == {"torch"}
+
+
+def test_export_tells_how_true_the_file_is(run, model, tmp_path, monkeypatch):
+    def fake(checkpoint: Checkpoint, path: Path) -> Path:
+        path.write_bytes(bytes(2**20))
+        return path
+
+    monkeypatch.setattr(export, "export_onnx", fake)
+    monkeypatch.setattr(export, "parity", lambda checkpoint, path: Parity(1.5e-6, 123.4, 1))
+    printed = run("export", model, "-o", tmp_path / "out.onnx")
+    assert "out.onnx" in printed
+    assert "1.0 MiB" in printed
+    assert "max abs 1.50e-06, PSNR 123.4 dB" in printed
+
+
+def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
+    write_image(tmp_path / "squares.png", picture(5, (3, 2), (64, 80)))
+    words = ["train", "--method", "johnson", "--style", tmp_path / "squares.png", "--vgg", stand_in_weights, "--steps", 2, "--size", 32]
+    printed = run(*words, "--style-size", 64, "--device", "cpu", "--precision", "fp32", "--weights", "style=1", "-o", tmp_path / "run")
+    path = tmp_path / "run" / "johnson-squares.safetensors"
+    assert path.name in printed.replace("\n", "")
+    assert load_checkpoint(path).info["steps"] == 2
+
+
+# --- what goes wrong: names -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["compare", "--data", "synthetic", "--videos", "strol"], "unknown built-in clip 'strol': did you mean 'stroll'?"),
+        (["compare", "--data", "sintl"], "unknown data source 'sintl': did you mean 'sintel'?"),
+        (["compare", "--pass", "finale"], "unknown pass 'finale': did you mean 'final'? known: albedo, clean, final"),
+        (["compare", "--methods", "reconnet", "--videos", "stroll", *SMALL], "unknown method 'reconnet': did you mean 'reconet'?"),
+        (["compare", "--runtimes", "onnxruntim", "--videos", "stroll", *SMALL], "unknown runtime 'onnxruntim': did you mean 'onnxruntime'?"),
+        (["compare", "--models", "nonsense", "--runtimes", "torch"], "unknown model 'nonsense'"),
+        (["compare", "--models", "none.onnx", "--runtimes", "torch"], "no such model file: none.onnx"),
+        (["compare", "--videos", "no/such/folder"], "no such folder of frames: "),
+        (["compare", "--frames", "1"], "at least two frames are needed, got --frames 1"),
+        (["compare", "--frames", "0"], "at least two frames are needed, got --frames 0"),
+        ([*QUICK, "--videos", "stroll", *SMALL, "--device", "tpu"], "no device 'tpu' here"),
+        ([*QUICK, "--videos", "stroll", *SMALL, "--threads", "0"], "threads must be 1 or more, got 0"),
+        ([*QUICK, "--videos", "stroll", *SMALL, "--rounds", "-1"], "rounds"),
+        ([*QUICK, "--videos", "stroll", *SMALL, "--seed", "-1"], "seed"),
+        ([*QUICK, "--videos", "stroll", *SMALL, "--vgg", "none.safetensors"], "no such file: none.safetensors"),
+        (["render", "strol", "--data", "synthetic", "-o", "out"], "unknown built-in clip 'strol'"),
+        (["render", "stroll", "--frames", "1", "-o", "out"], "at least two frames are needed, got --frames 1"),
+        (["export", "nonsense", "-o", "out.onnx"], "unknown model 'nonsense'"),
+        (["list", "metricks"], "unknown kind 'metricks': did you mean 'metrics'? known: data, methods, metrics, models, runtimes"),
+        (["evaluate", "--stylized", "none", "--video", "stroll", *SMALL], "no such folder of frames: none"),
+        (["train", "--method", "reconnet", "--style", "none.png"], "unknown method 'reconnet'"),
+        (["train", "--method", "reconet", "--style", "none.png", "--weights", "flicker=3"], "unknown loss term of reconet 'flicker'"),
+        (["train", "--method", "reconet", "--style", "none.png", "--weights", "style"], "--weights takes TERM=NUMBER, got 'style'"),
+        (["train", "--method", "reconet", "--style", "none.png", "--steps", "0"], "steps must be at least 1, got 0"),
+        (["train", "--method", "reconet", "--style", "none.png", "--split", "half", "--data", "sintel"], "MPI-Sintel not found"),
+        (["train", "--method", "reconet", "--style", "none.png", "--data", "kinetics"], "unknown training data 'kinetics'"),
+        (["train", "--preset", "disertation"], "unknown preset 'disertation': did you mean 'dissertation'"),
+        (["train", "--set", "step=3"], "unknown setting in --set step=3 'step': did you mean 'steps'"),
+        (["train"], "--style FILE is needed"),
+        (["train", "--method", "identity", "--style", "none.png"], "method 'identity' has nothing to train"),
+    ],
+)
+def test_wrong_names_and_numbers_are_one_line(fails, words, message):
+    assert message in fails(*words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["compare", "--size", "big"], "give WIDTHxHEIGHT such as 1024x436"),
+        (["compare", "--size", "8x8"], "at least 16"),
+        (["compare", "--size", "64x64x64"], "give WIDTHxHEIGHT"),
+        (["compare", "--size", "64x"], "give WIDTHxHEIGHT"),
+        (["compare", "--frames", "many"], "many"),
+        (["compare", "--vidoes", "stroll"], "--vidoes"),
+        (["render", "stroll"], "--output"),
+        (["nonsense"], "nonsense"),
+        ([], "COMMAND"),
+    ],
+)
+def test_words_that_are_no_command_line_are_one_line_too(fails, words, message):
+    assert message in fails(*words)
+
+
+def test_a_recipe_is_shown_and_nothing_trained(run, tmp_path):
+    printed = run("train", "--preset", "dissertation", "--steps", 9, "--set", "weights.style=4", "--show")
+    assert 'optimizer = "adamax"' in printed
+    assert "steps = 9\nepochs = 0" in printed
+    assert "style = 4.0" in printed
+    assert not list(tmp_path.iterdir())
+
+
+def test_sizes_are_width_by_height():
+    assert base.size("1024x436") == (436, 1024)
+    assert base.size("1024X436") == (436, 1024)
+    assert base.size("256") == (256, 256)
+
+
+# --- what goes wrong: training --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trains(fails, tmp_path, stand_in_weights) -> Callable[..., str]:
+    """A training that fails before it begins: one line, and no run folder."""
+    write_image(tmp_path / "good.png", picture(5, (3, 2), (64, 80)))
+
+    def command(*words: object, style: Path = tmp_path / "good.png", vgg: Path = stand_in_weights) -> str:
+        return fails("train", "--style", style, "--vgg", vgg, "--steps", 2, "--size", 32, "--device", "cpu", "-o", tmp_path / "run", *words)
+
+    return command
+
+
+def test_a_style_that_is_no_painting(trains, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    write_image(tmp_path / "tiny.png", picture(0, (0, 0), (40, 50)))
+    assert "broken.png: not a readable image" in trains(style=tmp_path / "broken.png")
+    assert "cannot read image" in trains(style=tmp_path / "none.png")
+    assert "tiny.png: a style image needs at least 64 pixels a side, got 50x40" in trains(style=tmp_path / "tiny.png")
+
+
+def test_a_loss_network_that_is_none(trains, tmp_path):
+    save_file({"0.weight": torch.zeros(1)}, str(tmp_path / "other.safetensors"))
+    assert "not the weights of vgg16.features, '0.bias' is missing" in trains(vgg=tmp_path / "other.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"no tensors")
+    assert "not a readable safetensors file" in trains(vgg=tmp_path / "broken.safetensors")
+
+
+def test_nothing_to_train_on(trains, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "no images below" in trains("--textures", tmp_path / "empty")
+    assert "no footage in" in trains("--data", "footage", "--footage", tmp_path / "empty")
+    assert "--footage DIR|FILE" in trains("--data", "footage")
+    assert "with a weight above zero, got 'sintel:0'" in trains("--data", "synthetic:1", "sintel:0")
+
+
+def test_numbers_that_no_training_can_have(trains):
+    assert "weight of 'style' must be zero or more, got -1.0" in trains("--weights", "style=-1")
+    zero = [f"{term}=0" for term in ("content", "style", "tv", "temporal_short", "temporal_long")]
+    assert "all weights of reconet are zero: there is nothing to optimise" in trains("--weights", *zero)
+    assert "precision fp16 needs a CUDA GPU" in trains("--precision", "fp16")
+    assert "at least 0" in trains("--workers", "-1")
+    assert "unknown flow estimator 'dsi': did you mean 'dis'" in trains("--data", "footage", "--footage", "x", "--flow", "dsi")
+
+
+def test_curves_are_plotted_on_demand(run, fails, tmp_path):
+    for name, losses in (("adam", "3 2 1"), ("adamax", "3 1 1")):
+        (tmp_path / name).mkdir()
+        rows = "".join(f"{step},{loss}\n" for step, loss in enumerate(losses.split(), 1))
+        (tmp_path / name / "curves.csv").write_text(f"step,content\n{rows}")
+    assert f"Written: {tmp_path / 'adam' / 'curves.png'}" in run("curves", tmp_path / "adam").replace("\n", "")
+    run("curves", tmp_path / "adam", tmp_path / "adamax", "-o", tmp_path / "both.svg")
+    assert "<!-- adamax -->" in (tmp_path / "both.svg").read_text()
+    assert "no curves in" in fails("curves", tmp_path)
+    (tmp_path / "notes.csv").write_text("a,b\n1,2\n")
+    assert "notes.csv: not the curves of a training" in fails("curves", tmp_path / "notes.csv")
+
+
+def test_the_benchmark_of_a_recipe_trains_nothing(run, tmp_path, stand_in_weights):
+    write_image(tmp_path / "squares.png", picture(5, (3, 2), (64, 80)))
+    words = ["train", "--benchmark", "--method", "johnson", "--style", tmp_path / "squares.png", "--vgg", stand_in_weights, "--size", 32]
+    printed = run(*words, "--style-size", 64, "--device", "cpu", "-o", tmp_path / "run")
+    assert re.search(r"\d+\.\d\d times as fast, \d+\.\d\d to \d+\.\d\d over 7 rounds; size 32, batch 1, precision auto", " ".join(printed.split()))
+    assert not (tmp_path / "run").exists()
+
+
+# --- what goes wrong: data ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["--videos", "alley_2"], ["--data", "sintel"], ["--videos", "stroll", "alley_2", "--sintel", "nowhere"]])
+def test_missing_sintel_says_where_it_looked_how_to_get_it_and_what_runs_without(fails, words):
+    line = fails(*QUICK, *words)
+    assert "MPI-Sintel not found (looked for 'training' in " in line
+    assert ("nowhere" if "nowhere" in words else "data/MPI-Sintel*") in line
+    for part in ("http://sintel.is.tue.mpg.de", "--sintel", "$RECONET_BENCH_SINTEL", "reconet-bench compare"):
+        assert part in line
+
+
+def test_an_absent_sequence_gets_a_list_of_those_that_are_here(fails, tiny_sintel):
+    line = fails(*QUICK, "--videos", "alley_2", "market_6", "--sintel", tiny_sintel)
+    assert "'market_6'" in line
+    assert "known: alley_1, alley_2, bandage_1, cave_2" in line
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def other_magic(path: Path) -> None:
+    path.write_bytes(b"FLOW" + path.read_bytes()[4:])
+
+
+def other_size(path: Path) -> None:
+    if path.suffix == ".flo":
+        write_flo(path, read_flo(path)[:, :-2])
+    else:
+        write_image(path, picture(0, (0, 0), (38, 56)))
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil", "message"),
+    [
+        ("flow/alley_2/frame_0002.flo", truncate, "frame_0002.flo: truncated or broken .flo: 56x40 needs"),
+        ("flow/alley_2/frame_0002.flo", other_magic, "frame_0002.flo: wrong magic b'FLOW'"),
+        ("flow/alley_2/frame_0002.flo", other_size, "frame_0002.flo: flow is 56x38, the frames are 56x40"),
+        ("clean/alley_2/frame_0003.png", truncate, "frame_0003.png: truncated PNG"),
+        ("clean/alley_2/frame_0003.png", lambda path: path.write_text("no picture"), "frame_0003.png: not a readable image"),
+        ("clean/alley_2/frame_0003.png", other_size, "frame_0003.png: frame is 56x38, the sequence is 56x40"),
+        ("occlusions/alley_2/frame_0002.png", Path.unlink, "missing mask"),
+        ("invalid/alley_2/frame_0002.png", Path.unlink, "missing mask"),
+        ("occlusions/alley_2/frame_0002.png", other_size, "frame_0002.png: mask is 56x38, the frames are 56x40"),
+        ("invalid/alley_2/frame_0002.png", truncate, "frame_0002.png: truncated PNG"),
+    ],
+)
+@pytest.mark.parametrize("command", ["compare", "evaluate"])
+def test_broken_data_are_one_line_that_names_the_file(fails, tiny_sintel, tmp_path, command, file, spoil, message):
+    stylized = tmp_path / "stylized"
+    shutil.copytree(tiny_sintel / "training" / "clean" / "alley_2", stylized)
+    spoil(tiny_sintel / "training" / file)
+    where = ["--sintel", tiny_sintel]
+    words = [*QUICK, "--videos", "alley_2", "-o", "run"] if command == "compare" else ["evaluate", "--video", "alley_2", "--stylized", stylized]
+    line = fails(*words, *where)
+    assert message in line
+    assert file in line
+
+
+def test_one_frame_is_not_enough(fails, frames):
+    for name in ("02.png", "03.png"):
+        (frames / name).unlink()
+    assert "at least two frames are needed to compare them, found 1" in fails(*QUICK, "--videos", frames)
+    assert "at least two frames are needed" in fails("evaluate", "--stylized", frames, "--video", frames)
+
+
+def test_stylised_folders_that_do_not_fit(fails, frames, tmp_path):
+    def evaluate(folder: Path) -> str:
+        return fails("evaluate", "--stylized", folder, "--video", frames, "--json")
+
+    few, other, empty = (tmp_path / name for name in ("few", "other", "empty"))
+    shutil.copytree(frames, few)
+    (few / "02.png").unlink()
+    assert evaluate(few) == "reconet-bench: frames~dis: 3 content frames but 2 stylised ones"
+    shutil.copytree(frames, other)
+    write_image(other / "02.png", picture(0, (0, 0), (40, 64)))
+    assert evaluate(other) == "reconet-bench: frames~dis: stylised frame 02 is 64x40, the content 56x40"
+    empty.mkdir()
+    assert evaluate(empty).startswith(f"reconet-bench: no frames in {empty}")
+    assert evaluate(tmp_path / "missing") == f"reconet-bench: no such folder of frames: {tmp_path / 'missing'}"
+    assert evaluate(frames / "01.png").startswith("reconet-bench: no such folder of frames")
+    truncate(few / "01.png")
+    assert "truncated PNG" in evaluate(few)
+
+
+def test_tiny_frames_have_reasons_and_no_traceback(run, tmp_path):
+    for number in range(2):
+        write_image(tmp_path / "tiny" / f"{number}.png", np.full((4, 5, 3), 40 * number, np.uint8))
+    assert json.loads(run("evaluate", "--stylized", tmp_path / "tiny", "--video", tmp_path / "tiny", "--json", "--flow", "none")) == {}
+
+
+# --- what goes wrong: models ----------------------------------------------------------------------------
+
+
+def onnx_file(path: Path, shape: list[object], operator: str = "Sigmoid", output: list[object] | None = None) -> Path:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, s) for name, s in (("x", shape), ("y", output or shape))]
+    graph = helper.make_graph([helper.make_node(operator, ["x"], ["y"])], "g", values[:1], values[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("text.onnx", "this is no model", "text.onnx: not an ONNX model"),
+        ("text.safetensors", "this is no model", "text.safetensors: not a readable safetensors file"),
+        ("empty.onnx", "", "empty.onnx: not an ONNX model"),
+        ("empty.safetensors", "", "empty.safetensors: not a readable safetensors file"),
+        ("words.onnx", ["n", 128], "words.onnx: not image to image"),
+        ("grey.onnx", [1, 1, "h", "w"], "grey.onnx"),
+    ],
+)
+def test_files_that_are_no_style_transfer_models(fails, tmp_path, name, content, message):
+    path = tmp_path / name
+    if isinstance(content, str):
+        path.write_text(content)
+    else:
+        onnx_file(path, content)
+    assert message in fails("compare", "--models", path, *QUICK[3:], "--videos", "stroll", *SMALL, "-o", "run")
+
+
+def test_a_truncated_checkpoint(fails, model, tmp_path):
+    short = tmp_path / "short.safetensors"
+    short.write_bytes(model.read_bytes()[:5000])
+    assert "short.safetensors: not a readable safetensors file" in fails("compare", "--models", short, *QUICK[3:], "--videos", "stroll", *SMALL)
+    assert "short.safetensors" in fails("export", short, "-o", "out.onnx")
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_weights_that_are_no_loss_network(fails, tmp_path, suffix):
+    (tmp_path / f"weights.{suffix}").write_text("these are no weights")
+    assert f"weights.{suffix}" in fails(*QUICK, "--videos", "stroll", *SMALL, "--vgg", f"weights.{suffix}")
+
+
+@pytest.mark.parametrize("size", ["0", "-5", "4"])
+def test_a_painting_has_a_size(fails, frames, tmp_path, stand_in_weights, size):
+    write_image(tmp_path / "painting.png", picture(5, (3, 2), (64, 80)))
+    words = ["evaluate", "--stylized", frames, "--video", frames, "--style", tmp_path / "painting.png", "--vgg", stand_in_weights]
+    assert "style" in fails(*words, "--style-size", size)
+
+
+# --- what goes wrong: the machine -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [*QUICK, "--videos", "stroll", *SMALL],
+        [*QUICK, "--videos", "stroll", *SMALL, "--save-frames"],
+        ["render", "stroll", *SMALL],
+    ],
+)
+@pytest.mark.parametrize("place", ["taken", "taken/deeper"])
+def test_output_that_cannot_be_written_is_one_line(fails, tmp_path, words, place):
+    (tmp_path / "taken").write_text("a file")
+    assert "taken" in fails(*words, "-o", tmp_path / place)
+
+
+def test_output_is_refused_before_the_work_is_done_and_not_after(fails, tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("a file")
+    monkeypatch.setattr(comparison, "compare", lambda *_: pytest.fail("hours of work would be lost"))
+    assert "taken" in fails(*QUICK, "--videos", "stroll", *SMALL, "-o", tmp_path / "taken")
+
+
+@pytest.mark.parametrize(("said", "line"), [("", "stopped"), ("stopped at step 7: go on with --resume", "stopped at step 7: go on with --resume")])
+def test_an_interrupted_command_says_so_in_one_line(fails, monkeypatch, said, line):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt(said) if said else KeyboardInterrupt
+
+    monkeypatch.setattr(comparison, "_quality", stop)
+    monkeypatch.setattr(subjects, "inventory", stop)
+    assert fails("list") == f"reconet-bench: {line}"
+    assert fails(*QUICK, "--videos", "stroll", *SMALL) == f"reconet-bench: {line}"
+
+
+def test_a_bug_is_not_dressed_up_as_a_users_mistake(monkeypatch):
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(subjects, "inventory", broken)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["list"])
+
+
+# --- as a process ---------------------------------------------------------------------------------------
+
+
+def test_a_real_process_fails_with_one_line(tmp_path):
+    done = in_a_process(*QUICK, "--videos", "alley_2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("reconet-bench: 'alley_2' is no built-in clip")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_real_process_prints_json_and_nothing_else(frames, tmp_path):
+    done = in_a_process("evaluate", "--stylized", frames, "--video", frames, "--json", cwd=tmp_path)
+    assert done.returncode == 0
+    unmeasured = {"temporal_error_long", "style_distance"}  # three frames, no painting
+    assert json.loads(done.stdout).keys() == set(METRICS) - unmeasured
+    assert "Warning" not in done.stderr
+    said, *reasons = done.stderr.splitlines()
+    assert "estimated" in said, "flow that is no true flow says so"
+    assert {reason.partition(" not measured: ")[0] for reason in reasons} == unmeasured
