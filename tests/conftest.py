@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
+import multiprocessing
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +100,18 @@ def write_tiny_sintel(root: Path) -> Path:
             write_image(root / "training" / "occlusions" / name / f"frame_{number:04d}.png", occluded)
             write_image(root / "training" / "invalid" / name / f"frame_{number:04d}.png", invalid)
     return root
+
+
+def pytest_unconfigure() -> None:
+    """What keeps Python from ending after the last test is told, where it would otherwise wait for ever."""
+    faulthandler.dump_traceback_later(120, exit=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    """Whoever starts a process ends it."""
+    yield
+    assert not multiprocessing.active_children()
 
 
 @pytest.fixture(autouse=True)

@@ -66,6 +66,33 @@ def test_a_signal_finishes_the_step_saves_and_stops(settings, tmp_path, number, 
     assert [row["step"] for row in curves(tmp_path / "run")] == ["1", "2", "3", "4", "5", "6"]
 
 
+@pytest.mark.parametrize("seconds", [0, 3600])
+def test_a_program_ends_though_data_are_being_loaded(seconds):
+    """Python waits at its end for every process it began: those that load, and one that is stuck, must not outlive it."""
+    code = f"""
+        import sys, time
+        from pathlib import Path
+        import torch
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from conftest import TranslationClip
+        from test_training import TrainingSettings
+        from reconet_bench.data.windows import ClipWindows
+        from reconet_bench.training.distributed import Group
+        from reconet_bench.training.loader import Loader
+
+        class Stuck(ClipWindows):
+            def __getitem__(self, index):
+                time.sleep(bool(index) * {seconds})
+                return super().__getitem__(index)
+
+        settings = TrainingSettings("reconet", Path("wave.png"), steps=9, batch=1, workers=1)
+        batches = iter(Loader(settings, Stuck(32, 0, [TranslationClip()]), 0, torch.device("cpu"), Group()))
+        print(next(batches)[0])
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
 def test_a_second_signal_does_not_wait():
     with stopping() as stop:
         signal.raise_signal(signal.SIGINT)

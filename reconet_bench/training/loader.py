@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
+import multiprocessing
 import os
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Generator, Iterator
+from multiprocessing.process import BaseProcess
+from typing import Any, cast
 
 import cv2
 import torch
@@ -51,10 +55,22 @@ class Loader:
                 multiprocessing_context="fork" if workers else None,
             )
 
-    def __iter__(self) -> Iterator[tuple[int, Batch]]:
-        """Number and batch of each step."""
+    def __iter__(self) -> Generator[tuple[int, Batch]]:
+        """Number and batch of each step; closing it ends the processes."""
+        before = multiprocessing.active_children()
         with _no_advice():
             batches = iter(self._loader)
+        helpers = [process for process in multiprocessing.active_children() if process not in before]
+        # They do not heed SIGTERM, which is how Python would end them at its own end, to wait for them for ever.
+        end = functools.partial(_end, batches, helpers)
+        atexit.register(end)
+        try:
+            yield from self._batches(batches)
+        finally:
+            end()
+            atexit.unregister(end)
+
+    def _batches(self, batches: Iterator[Window]) -> Iterator[tuple[int, Batch]]:
         for step in self._steps:
             began = time.perf_counter()
             try:
@@ -64,6 +80,16 @@ class Loader:
                 raise DataError(str(error).strip().splitlines()[-1].removeprefix(f"{DataError.__module__}.DataError: ")) from None
             self.waited += time.perf_counter() - began
             yield step, batch
+
+
+def _end(batches: Iterator[Window], helpers: list[BaseProcess]) -> None:
+    """Ask the processes behind ``batches`` to end, and make those end that are stuck."""
+    if helpers:
+        cast(Any, batches)._shutdown_workers()
+    for process in helpers:
+        if process.is_alive():
+            process.kill()
+            process.join()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable
 from dataclasses import replace
@@ -91,8 +92,8 @@ def _train(
     done = start
     try:
         # A group must stop at one step: there, only what is saved every so often stays.
-        with stopping(group.world == 1) as stop:
-            for step, batch in loader:
+        with stopping(group.world == 1) as stop, contextlib.closing(iter(loader)) as batches:
+            for step, batch in batches:
                 generator.manual_seed(settings.seed * 1_000_003 + step * group.world + group.rank)
                 for parameters in optimizer.param_groups:
                     parameters["lr"] = settings.learning_rate_at(step)
