@@ -16,7 +16,7 @@ from reconet_bench.data.files import scikit_image_texture
 from reconet_bench.data.sintel import SintelClip
 from reconet_bench.errors import DataError, MetricUnavailable
 from reconet_bench.metrics.base import METRICS, Estimate, Footage, Style, estimate, paired_difference
-from reconet_bench.metrics.similarity import central_patch, ssim, ssim_map
+from reconet_bench.metrics.similarity import _window_means, _window_means_cpu, central_patch, ssim, ssim_map
 from reconet_bench.metrics.style import evenly_spread
 from reconet_bench.metrics.temporal_error import lai_warping_error, masked_squared_error
 from reconet_bench.ops import from_uint8
@@ -249,6 +249,12 @@ def test_ssim_equals_scikit_image(name, dtype):
         got = ssim(*(torch.from_numpy(x.transpose(2, 0, 1).copy())[None] for x in (a, b)))
         assert got == pytest.approx(expected, abs=1e-5), other
         assert got < 0.9999, f"{other}: two equal pictures would prove nothing"
+
+
+@pytest.mark.parametrize("size", [(7, 7), (7, 40), (61, 83)])
+def test_running_sums_are_the_plain_means_of_windows(size):
+    x = torch.rand(2, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    assert _window_means_cpu(x).sub(_window_means(x)).abs().max() < 1e-13
 
 
 def test_ssim_of_a_frame_with_itself_is_one_and_of_its_negative_is_less_than_nothing():

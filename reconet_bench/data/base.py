@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from reconet_bench.errors import DataError
-from reconet_bench.ops import LUMINANCE_ANIMATION, compose_flows, resize_flow, resize_frame, resize_mask, warp
+from reconet_bench.ops import (
+    LUMINANCE_ANIMATION,
+    LUMINANCE_CAMERA,
+    compose_flows,
+    resize_flow,
+    resize_frame,
+    resize_mask,
+    warp,
+)
 
 #: Frames between the two ends of a long-term pair, as in the dissertation.
 LONG_TERM_STEP = 5
@@ -84,6 +93,33 @@ class Clip(ABC):
     def pair(self, index: int, step: int = 1) -> Pair:
         """The pair of frames ``index`` and ``index + step``."""
         return Pair(self.frame(index), self.frame(index + step), self.motion(index, step))
+
+
+class FramesOnly(Clip):
+    """Footage whose motion is not known: it has adjacent frames, and no pairs.
+
+    Attributes:
+        kind: what was found, for messages.
+    """
+
+    source = "footage"
+    luminance = LUMINANCE_CAMERA
+    kind: ClassVar[str]
+    _size: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self._size
+
+    def starts(self, step: int = 1) -> list[int]:
+        """Always empty."""
+        return []
+
+    def why_no_pairs(self, step: int) -> str:
+        return f"{self.name} has no true flow ({self.kind})"
+
+    def motion(self, index: int, step: int = 1) -> Motion:
+        raise DataError(self.why_no_pairs(step))
 
 
 def composed_motion(clip: Clip, index: int, step: int) -> Motion:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from reconet_bench.data.base import Clip, Motion
+from reconet_bench.data.base import FramesOnly
 from reconet_bench.data.files import IMAGE_SUFFIXES, read_image
 from reconet_bench.errors import DataError
-from reconet_bench.ops import LUMINANCE_CAMERA, from_uint8
+from reconet_bench.ops import from_uint8
 from reconet_bench.video.reader import VideoReader
 
 #: Measuring goes over the frames many times, so they stay in memory: at most so many bytes at 8 bits.
@@ -40,15 +40,14 @@ def read_stylized(path: Path, frames: int | None = None) -> list[Tensor]:
     return [clip.frame(index) for index in range(len(clip))]
 
 
-class FrameFolder(Clip):
+class FrameFolder(FramesOnly):
     """A folder of images as a clip without motion.
 
     Raises:
         DataError: no such folder, fewer than two images, or images of different size.
     """
 
-    source = "footage"
-    luminance = LUMINANCE_CAMERA
+    kind = "only frames were found"
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.name = Path(folder), Path(folder).resolve().name
@@ -61,10 +60,6 @@ class FrameFolder(Clip):
     def __len__(self) -> int:
         return len(self._files)
 
-    @property
-    def size(self) -> tuple[int, int]:
-        return self._size
-
     def frame(self, index: int) -> Tensor:
         image = read_image(self._files[index])
         if image.shape[:2] != self._size:
@@ -74,18 +69,8 @@ class FrameFolder(Clip):
     def label(self, index: int) -> str:
         return self._files[index].stem
 
-    def starts(self, step: int = 1) -> list[int]:
-        """Always empty: no motion is known."""
-        return []
 
-    def why_no_pairs(self, step: int) -> str:
-        return f"{self.name} has no true flow (only frames were found)"
-
-    def motion(self, index: int, step: int = 1) -> Motion:
-        raise DataError(self.why_no_pairs(step))
-
-
-class VideoClip(Clip):
+class VideoClip(FramesOnly):
     """A video file as a clip without motion.
 
     Args:
@@ -95,8 +80,7 @@ class VideoClip(Clip):
         DataError: no readable video, fewer than two frames, or more than fit :data:`MEMORY`.
     """
 
-    source = "footage"
-    luminance = LUMINANCE_CAMERA
+    kind = "it is a video"
 
     def __init__(self, path: Path, frames: int | None = None) -> None:
         self.name = Path(path).stem
@@ -115,19 +99,5 @@ class VideoClip(Clip):
     def __len__(self) -> int:
         return len(self._images)
 
-    @property
-    def size(self) -> tuple[int, int]:
-        return self._size
-
     def frame(self, index: int) -> Tensor:
         return from_uint8(self._images[index])
-
-    def starts(self, step: int = 1) -> list[int]:
-        """Always empty: no motion is known."""
-        return []
-
-    def why_no_pairs(self, step: int) -> str:
-        return f"{self.name} has no true flow (it is a video)"
-
-    def motion(self, index: int, step: int = 1) -> Motion:
-        raise DataError(self.why_no_pairs(step))

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from reconet_bench.data.base import LONG_TERM_STEP, Clip, Motion
+from reconet_bench.data.base import LONG_TERM_STEP, Clip, FramesOnly
 from reconet_bench.data.files import IMAGE_SUFFIXES, read_image, write_image
 from reconet_bench.data.flow.base import ESTIMATORS, EstimatedClip
 from reconet_bench.data.footage import image_files
@@ -38,7 +38,7 @@ MAX_FRAMES = 3000
 _RUN = LONG_TERM_STEP + 1
 
 
-class SpooledClip(Clip):
+class SpooledClip(FramesOnly):
     """A video or folder of frames as small images in the cache; without motion.
 
     Args:
@@ -50,6 +50,8 @@ class SpooledClip(Clip):
     Raises:
         DataError: nothing that can be read.
     """
+
+    kind = "it is footage"
 
     def __init__(
         self, path: Path, side: int, source: str = "footage", luminance: tuple[float, float, float] = LUMINANCE_CAMERA,
@@ -65,26 +67,15 @@ class SpooledClip(Clip):
     def __len__(self) -> int:
         return len(self._files)
 
-    @property
-    def size(self) -> tuple[int, int]:
-        return self._size
-
     def frame(self, index: int) -> Tensor:
         return from_uint8(_image(self._files[index]))
 
     def label(self, index: int) -> str:
         return self._files[index].stem
 
-    def starts(self, step: int = 1) -> list[int]:
-        """Always empty: no motion is known."""
-        return []
-
     def adjacent(self) -> list[int]:
         """Frames whose successor was kept as well."""
         return [i for i in range(len(self) - 1) if self._numbers[i + 1] == self._numbers[i] + 1]
-
-    def motion(self, index: int, step: int = 1) -> Motion:
-        raise DataError(f"{self.name} has no true flow (it is footage)")
 
 
 @lru_cache(maxsize=16)
