@@ -57,7 +57,7 @@ def _window_means_cpu(x: Tensor) -> Tensor:
     """The same by running sums: a sixth of the time, equal to 1e-14."""
     margin = WINDOW // 2
     planes = [cv2.blur(plane, (WINDOW, WINDOW))[margin:-margin, margin:-margin] for plane in x.flatten(0, 1).numpy()]
-    return torch.from_numpy(np.stack(planes)).unflatten(0, x.shape[:2])
+    return torch.from_numpy(np.stack(planes)).view(*x.shape[:2], *planes[0].shape)
 
 
 def ssim(a: Tensor, b: Tensor) -> float:
