@@ -24,7 +24,8 @@ def table(run: Run) -> str:
         best = means[0] is not None and means[0].standing == "best"
         values = [*numbers, *(cell.value if cell else None for cell in means)]
         rows.append([f"**{row.label}**" if best else row.label, *("–" if value is None else significant(value) for value in values)])
-    return markdown(["E(V) ↓", *run.videos, "mean", "five apart, mean", "style distance ↓", "content SSIM ↑"], rows)
+    videos = [f"{video} ↓" for video in run.videos]
+    return markdown(["model, and its E(V) on", *videos, "all ↓", "five frames apart ↓", "style distance ↓", "content SSIM ↑"], rows)
 
 
 def with_table(readme: str, run: Run) -> str:
