@@ -2,8 +2,9 @@
 
 Which runtime is fastest depends on the processor, the frame size and the versions, so no table is
 right for long. Every runtime that is installed is tried on frames of a built-in clip, one at a time
-so that none slows the next: it must pass the parity gate of :mod:`reconet_bench.speed`, and what
-passes is timed. The fastest few are then timed against one another in interleaved rounds.
+in a process of its own, so that none slows the next or brings down the rest: it must pass the parity
+gate of :mod:`reconet_bench.speed`, and what passes is timed. The fastest few are then timed against
+one another in interleaved rounds.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from reconet_bench.data.base import Clip
 from reconet_bench.data.files import write_text
 from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.environment import cache_folder, cpu_name, pick_device, usable_cpus, versions
-from reconet_bench.errors import ModelError, RuntimeUnavailable
+from reconet_bench.errors import ReconetBenchError, RuntimeUnavailable
 from reconet_bench.metrics.base import METRICS, Footage
 from reconet_bench.ops import from_uint8, to_uint8
-from reconet_bench.runtimes.base import RUNTIMES, Model, Parity, Session, session_parity
+from reconet_bench.runtimes.base import CANNOT_RUN, RUNTIMES, Loaded, Model, Parity, frames_parity, reference_frames
 from reconet_bench.speed import gate
 from reconet_bench.subjects import Subject, reference_runtime
 from reconet_bench.timing import measure
+from reconet_bench.workers import load_apart, open_all
 
 #: Frames of the built-in clip that runtimes are tried on.
 CLIP, FRAMES = "carousel", 4
@@ -93,12 +95,14 @@ def choose_runtime(
     clip = synthetic_clip(CLIP, size, FRAMES)
     frames = [to_uint8(clip.frame(index))[0] for index in range(FRAMES)]
     reference_name, its_device = reference_runtime(model)
-    with RUNTIMES[reference_name].load(model, its_device or device, threads) as reference:
-        trials = _try_all(names, model, (device, threads), reference, clip, frames, report)
-        if not trials.milliseconds:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in trials.passed_over.items())
-            raise RuntimeUnavailable(f"no runtime passes for '{model.name}' on {device}: {reasons}")
-    _run_off(trials, model, (device, threads), frames, report)
+    with load_apart(reference_name, model, its_device or device, threads) as reference:
+        expected, true_error = reference_frames(reference, frames), _temporal_error(reference, clip, frames)
+    trials = _try_all(names, model, (device, threads), expected, true_error, clip, frames, report)
+    if trials.milliseconds:
+        _run_off(trials, model, (device, threads), frames, report)
+    if not trials.milliseconds:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in trials.passed_over.items())
+        raise RuntimeUnavailable(f"no runtime passes for '{model.name}' on {device}: {reasons}")
     choice = _choice(trials, reference_name, size)
     if checksum:
         with contextlib.suppress(OSError):  # nowhere to write: it is measured again next time
@@ -115,27 +119,31 @@ class _Trials:
     fidelity: dict[str, str] = field(default_factory=dict)
     passed_over: dict[str, str] = field(default_factory=dict)
 
+    def pass_over(self, name: str, error: ReconetBenchError) -> None:
+        """One that cannot run the model after all."""
+        self.milliseconds.pop(name, None)
+        self.passed_over[name] = str(error)
+
 
 def _try_all(
-    names: Sequence[str], model: Model, where: tuple[str, int | None], reference: Session, clip: Clip,
-    frames: Sequence[np.ndarray], report: Report,
+    names: Sequence[str], model: Model, where: tuple[str, int | None], expected: Sequence[np.ndarray], true_error: float,
+    clip: Clip, frames: Sequence[np.ndarray], report: Report,
 ) -> _Trials:  # fmt: skip
-    """Gate and time every runtime, with no other one open but the reference."""
+    """Gate and time every runtime, with no other one open; ``expected`` and ``true_error`` are the reference's."""
     trials = _Trials()
-    true_error = _temporal_error(reference, clip, frames)
     for name in names:
         report(f"trying {name}")
         try:
-            with RUNTIMES[name].load(model, *where) as session:
-                parity = session_parity(reference, session, frames)
+            with load_apart(name, model, *where) as session:
+                parity = frames_parity(expected, session, frames)
                 change = 100 * (_temporal_error(session, clip, frames) / true_error - 1) if true_error > 0 else None
                 if failed := gate(parity, change):
                     trials.passed_over[name] = f"{failed} ({_fidelity(parity, change)})"
                     continue
                 rounds, seconds = _TRIAL
                 timing = measure({name: session}, frames, rounds, seconds, ("end_to_end",), warmup_seconds=1.0)[name]
-        except (RuntimeUnavailable, ModelError) as error:
-            trials.passed_over[name] = str(error)
+        except CANNOT_RUN as error:
+            trials.pass_over(name, error)
             continue
         trials.milliseconds[name] = 1000 * timing.samples["end_to_end"].median
         trials.fidelity[name] = _fidelity(parity, change)
@@ -152,9 +160,9 @@ def _run_off(
         return
     report(f"timing {', '.join(finalists)}")
     with contextlib.ExitStack() as stack:
-        sessions = {name: stack.enter_context(RUNTIMES[name].load(model, *where)) for name in finalists}
+        sessions = open_all(finalists, model, *where, stack, trials.pass_over)
         rounds, seconds = _FINAL
-        timings = measure(sessions, frames, rounds, seconds, ("end_to_end",), warmup_seconds=1.0)
+        timings = measure(sessions, frames, rounds, seconds, ("end_to_end",), warmup_seconds=1.0, on_failure=trials.pass_over)
     for name, timing in timings.items():
         trials.milliseconds[name] = 1000 * timing.samples["end_to_end"].median
 
@@ -172,7 +180,7 @@ def _choice(trials: _Trials, reference: str, size: tuple[int, int]) -> Choice:
     return Choice(name, reason, taken, trials.passed_over)
 
 
-def _temporal_error(session: Session, clip: Clip, frames: Sequence[np.ndarray]) -> float:
+def _temporal_error(session: Loaded, clip: Clip, frames: Sequence[np.ndarray]) -> float:
     """E(V) of the frames that a session makes of the clip."""
     metric = METRICS["temporal_error"]
     samples = metric.samples(Footage(clip, [from_uint8(session(frame)) for frame in frames], None))

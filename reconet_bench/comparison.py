@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,83 +14,24 @@ from reconet_bench.auto import choose_runtime
 from reconet_bench.data.base import Clip
 from reconet_bench.data.files import write_image
 from reconet_bench.differences import differences
-from reconet_bench.environment import checksum, describe
-from reconet_bench.errors import MetricUnavailable, ModelError, RuntimeUnavailable
+from reconet_bench.environment import checksum, describe, usable_cpus
+from reconet_bench.errors import MetricUnavailable, ModelError, ReconetBenchError
 from reconet_bench.metrics.base import METRICS, Footage, Style, estimate
 from reconet_bench.ops import from_uint8, to_uint8
 from reconet_bench.perceptual import find_weights
 from reconet_bench.pictures import Album
-from reconet_bench.records import MARK, Record
-from reconet_bench.runtimes.base import RUNTIMES, Loaded, Parity, Session, session_parity
+from reconet_bench.plan import Plan, Result, new_result
+from reconet_bench.records import MARK
+from reconet_bench.runtimes.base import CANNOT_RUN, Loaded, Parity, Session, frames_parity, reference_frames
 from reconet_bench.speed import PARITY, speed_rows
 from reconet_bench.subjects import AUTO, REFERENCE_RUNTIME, Subject, model_style, reference_runtime
-from reconet_bench.timing import measure
-from reconet_bench.workers import open_all
+from reconet_bench.timing import Timing, measure
+from reconet_bench.workers import load_apart, open_all
+
+__all__ = ["Plan", "Result", "compare", "measure_footage", "new_result", "provenance"]
 
 #: Different frames in rotation while timing, and seconds of a turn at each boundary.
 SPEED_FRAMES, SPEED_SECONDS = 8, 0.5
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to compare and how.
-
-    Attributes:
-        runtimes: names; quality is shown for the first that runs. ``auto`` is the fastest faithful one of each
-            model, at the size of the first clip.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        threads: of each runtime; ``None`` is all usable cores.
-        rounds: of the speed measurement; 0 leaves speed out.
-        vgg: file of the loss network for ``style_distance``.
-        frames_folder: where to write the stylised frames, ``None`` not to.
-        pictures_folder: where to write the small pictures of the report, ``None`` not to.
-    """
-
-    subjects: Sequence[Subject]
-    clips: Sequence[Clip]
-    runtimes: Sequence[str]
-    device: str = "auto"
-    threads: int | None = None
-    rounds: int = 5
-    vgg: Path | None = None
-    frames_folder: Path | None = None
-    pictures_folder: Path | None = None
-
-    @property
-    def steps(self) -> int:
-        """How many times :func:`compare` reports."""
-        timed = len({clip.size for clip in self.clips}) if self.rounds else 0
-        shown = sum(subject.method != "identity" for subject in self.subjects)
-        chosen = shown if AUTO in self.runtimes else 0
-        return len(self.subjects) * len(self.clips) * len(self.runtimes) + shown * timed + chosen
-
-
-@dataclass
-class Result:
-    """Everything measured.
-
-    Attributes:
-        samples: (model, video, runtime, metric) → value by frame index.
-        timings: (model, runtime, size, boundary, number, seconds) of every timed frame.
-        differences: paired differences between models, see :func:`~reconet_bench.differences.differences`.
-        skipped: one line for each model that a runtime could not run.
-        chosen: one line for each model that ``auto`` stood for a runtime of: which, and why.
-    """
-
-    run: str
-    time: str
-    records: list[Record] = field(default_factory=list)
-    samples: dict[tuple[str, str, str, str], dict[int, float]] = field(default_factory=dict)
-    timings: list[tuple[str, str, str, str, int, float]] = field(default_factory=list)
-    differences: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    chosen: list[str] = field(default_factory=list)
-
-
-def new_result() -> Result:
-    """An empty result that begins now."""
-    now = datetime.datetime.now(datetime.UTC)
-    return Result(now.strftime("%Y%m%d-%H%M%S"), now.isoformat(timespec="seconds"))
 
 
 def compare(plan: Plan, report: Callable[[str], None] = lambda text: None, result: Result | None = None) -> Result:
@@ -112,15 +50,15 @@ def compare(plan: Plan, report: Callable[[str], None] = lambda text: None, resul
     for subject in plan.subjects:
         with contextlib.ExitStack() as stack:
             sessions = _open(plan, subject, stack, result, report)
+            # Before any other frame: a session has one first frame, and keeps memory from then on.
+            timed = _time(plan, subject, sessions, result, report) if plan.times(subject) else []
             style = model_style(subject, plan.vgg)
             for clip in plan.clips:
                 _quality(plan, subject, clip, sessions, style, result, report, album)
-                if not sessions:
-                    raise ModelError(f"no runtime runs '{subject.model.name}': {'; '.join(result.skipped)}")
-            if _timed(plan, subject):
-                for size, clip in {clip.size: clip for clip in reversed(plan.clips)}.items():
-                    report(f"timing {subject.model.name} at {size[1]}x{size[0]}")
-                    _speed(plan, subject, _content(clip, SPEED_FRAMES), sessions, result)
+            if not sessions:
+                raise ModelError(f"no runtime runs '{subject.model.name}': {'; '.join(result.skipped)}")
+            for frames, timings in timed:
+                _speed(plan, subject, frames, timings, sessions, result)
     result.differences = differences(plan.subjects, [clip.name for clip in plan.clips], result.samples)
     return result
 
@@ -146,23 +84,18 @@ def _open(
     for asked in plan.runtimes:
         try:
             names.append(_fastest(plan, subject, result, report) if asked == AUTO else asked)
-        except RuntimeUnavailable as error:
+        except CANNOT_RUN as error:
             drop(asked, error)
-    sessions.update(open_all(names, subject.model, plan.device, plan.threads, stack, drop, apart=_timed(plan, subject)))
+    sessions.update(open_all(names, subject.model, plan.device, plan.threads, stack, drop, apart=plan.times(subject)))
     if not sessions:
         raise ModelError(f"no runtime runs '{subject.model.name}': {'; '.join(result.skipped)}")
     return sessions
 
 
-def _timed(plan: Plan, subject: Subject) -> bool:
-    """Whether speed is measured; the content itself takes no time."""
-    return plan.rounds > 0 and subject.method != "identity"
-
-
-def _dropper(subject: Subject, sessions: dict[str, Loaded], result: Result) -> Callable[[str, RuntimeUnavailable], None]:
+def _dropper(subject: Subject, sessions: dict[str, Loaded], result: Result) -> Callable[[str, ReconetBenchError], None]:
     """Takes a runtime that does not run the model, or does no longer, out of ``sessions`` and notes why."""
 
-    def drop(name: str, error: RuntimeUnavailable) -> None:
+    def drop(name: str, error: ReconetBenchError) -> None:
         sessions.pop(name, None)
         result.skipped.append(f"{subject.model.name} in {name}: {error}")
 
@@ -186,7 +119,7 @@ def _reference(plan: Plan, subject: Subject, sessions: dict[str, Loaded]) -> Ite
     if name in sessions and sessions[name].device == (device or sessions[name].device):
         yield sessions[name]
         return
-    with RUNTIMES[name].load(subject.model, device or plan.device, plan.threads) as reference:
+    with load_apart(name, subject.model, device or plan.device, plan.threads) as reference:
         yield reference
 
 
@@ -220,7 +153,7 @@ def _quality(
         report(f"{subject.model.name} on {clip.name} in {name}")
         try:
             frames = [session.ask(Session.proved, image) for image in content]
-        except RuntimeUnavailable as error:
+        except CANNOT_RUN as error:
             drop(name, error)
             continue
         if plan.frames_folder is not None:
@@ -234,7 +167,7 @@ def _quality(
         done.append((frames, measured))
         for metric_name, samples in measured.items():
             metric = METRICS[metric_name]
-            record = _recorder(result, subject, session, clip.size, video=clip.name, source=clip.source)
+            record = result.recorder(subject, session, clip.size, video=clip.name, source=clip.source)
             if isinstance(samples, str):
                 record(metric_name, metric.unit, metric.better, None, note=samples)
                 continue
@@ -244,41 +177,46 @@ def _quality(
             record(metric_name, metric.unit, metric.better, e.value, ci_low=e.low, ci_high=e.high, n=e.n, note=note)
 
 
-def _recorder(
-    result: Result, subject: Subject, session: Loaded, size: tuple[int, int], video: str = "", source: str = ""
-) -> Callable[..., None]:
-    """Appends a record of one model, runtime and size to the result, given its number."""
-
-    def record(metric: str, unit: str, better: str, value: float | None, **fields: Any) -> None:
-        result.records.append(
-            Record(
-                run=result.run, time=result.time, method=subject.method, style=subject.style, model=subject.model.name,
-                runtime=session.runtime, precision=session.precision, device=session.device, height=size[0], width=size[1],
-                metric=metric, unit=unit, better=better, value=value, video=video, source=source, **fields,
-            )
-        )  # fmt: skip
-
-    return record
+#: Frames of one size, and what was timed on them by runtime.
+Timed = tuple[list[np.ndarray], dict[str, Timing]]
 
 
-def _speed(plan: Plan, subject: Subject, frames: Sequence[np.ndarray], sessions: dict[str, Loaded], result: Result) -> None:
-    """Time all runtimes of one model at one frame size; no speed without its parity."""
+def _time(
+    plan: Plan, subject: Subject, sessions: dict[str, Loaded], result: Result, report: Callable[[str], None]
+) -> list[Timed]:
+    """Time all runtimes of one model at each frame size, in order of the clips."""
+    drop = _dropper(subject, sessions, result)
+    first_of_size: dict[tuple[int, int], Clip] = {}
+    for clip in plan.clips:
+        first_of_size.setdefault(clip.size, clip)
+    timed = []
+    for (height, width), clip in first_of_size.items():
+        report(f"timing {subject.model.name} at {width}x{height}")
+        frames = _content(clip, SPEED_FRAMES)
+        timed.append((frames, measure(sessions, frames, plan.rounds, SPEED_SECONDS, on_failure=drop)))
+    return timed
+
+
+def _speed(
+    plan: Plan, subject: Subject, frames: Sequence[np.ndarray], timings: dict[str, Timing], sessions: dict[str, Loaded], result: Result
+) -> None:
+    """Record what was timed of one model at one frame size; no speed without its parity."""
     height, width = frames[0].shape[:2]
     drop = _dropper(subject, sessions, result)
-    timings = measure(sessions, frames, plan.rounds, SPEED_SECONDS, on_failure=drop)
     parities: dict[str, Parity] = {}
     with _reference(plan, subject, sessions) as reference:
-        for name in list(timings):
+        expected = reference_frames(reference, frames[:4])
+        for name in [name for name in timings if name in sessions]:
             try:
-                parities[name] = session_parity(reference, sessions[name], frames[:4])
-            except RuntimeUnavailable as error:
+                parities[name] = frames_parity(expected, sessions[name], frames[:4])
+            except CANNOT_RUN as error:
                 drop(name, error)
-                del timings[name]
+    timings = {name: timing for name, timing in timings.items() if name in sessions}
     videos = [clip.name for clip in plan.clips if clip.size == (height, width)]
     unknown = "no true flow at this size" if reference.runtime in sessions else f"{reference.runtime} is not in this run"
     for name, timing in timings.items():
         change = _error_change(subject.model.name, videos, reference.runtime, name, result)
-        record = _recorder(result, subject, sessions[name], (height, width))
+        record = result.recorder(subject, sessions[name], (height, width))
         for metric, row in speed_rows(timing, timings.get(REFERENCE_RUNTIME), parities[name], change, unknown).items():
             count = parities[name].frames if metric in PARITY else len(timing.samples["device"].seconds)
             record(metric, row.unit, row.better, row.value, n=count, note=row.note)
@@ -304,6 +242,7 @@ def provenance(plan: Plan, seed: int) -> dict[str, Any]:
     loss_network = find_weights(plan.vgg)
     return {
         **describe(),
+        "threads": plan.threads or usable_cpus(),
         "seed": seed,
         "models": {subject.model.name: subject.checksum for subject in plan.subjects},
         "videos": {clip.name: _video_facts(clip) for clip in plan.clips},

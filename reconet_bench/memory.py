@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import sys
 from collections.abc import Iterator
@@ -26,16 +27,33 @@ def peak_memory(device: str) -> Iterator[Peak]:
     What allocators of other libraries take on a GPU is seen by the driver only; allocators keep what
     they took, so what is in use afterwards was the peak.
     """
-    gc.collect()
+    before = memory_in_use(device)
     on_cuda = device.startswith("cuda")
-    if on_cuda:
-        torch.cuda.empty_cache()
-    before = device_bytes(device) if on_cuda else _reset_host_peak()
+    if not on_cuda:
+        before = _reset_host_peak()
     peak = Peak()
     yield peak
     after = device_bytes(device) if on_cuda else host_bytes("VmHWM")
     if before is not None and after is not None:
         peak.taken = max(after - before, 0)
+
+
+def memory_in_use(device: str) -> int | None:
+    """Bytes in use where ``device`` computes, after what nobody needs any longer was given back; ``None`` if unknown.
+
+    Library pages count, and on CUDA what other processes hold: only the difference of two calls means something.
+    CUDA's context, which every process has that computes there, is made first and is in both.
+    """
+    gc.collect()
+    if device.startswith("cuda"):
+        if not torch.cuda.is_available():
+            return None
+        torch.empty(1, device=device)
+        torch.cuda.empty_cache()
+        return device_bytes(device)
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
+    return host_bytes("VmRSS")
 
 
 def device_bytes(device: str) -> int:

@@ -21,14 +21,14 @@ from torch import Tensor, nn
 
 from reconet_bench.auto import choose_runtime
 from reconet_bench.data.synthetic import synthetic_clip
-from reconet_bench.errors import DataError, ModelError, RuntimeUnavailable
+from reconet_bench.errors import DataError, ModelError, ReconetBenchError
 from reconet_bench.networks import MIN_SIZE
 from reconet_bench.ops import to_uint8
-from reconet_bench.runtimes.base import RUNTIMES, Loaded, session_parity
-from reconet_bench.speed import UNSTABLE, gate
+from reconet_bench.runtimes.base import CANNOT_RUN, Loaded, frames_parity, reference_frames
+from reconet_bench.speed import doubts, gate
 from reconet_bench.subjects import AUTO, REFERENCE_RUNTIME, Subject
-from reconet_bench.timing import measure
-from reconet_bench.workers import open_all
+from reconet_bench.timing import Timing, measure
+from reconet_bench.workers import load_apart, open_all
 
 #: Floating-point types whose ceiling is measured, by the name of the precision.
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -117,7 +117,8 @@ def measure_ceiling(precision: str, device: torch.device, threads: int, seconds:
     torch.set_num_threads(threads)
     try:
         side = _SIDE[device.type]
-        a, b, product = (torch.ones(side, side, dtype=kind, device=device) for _ in range(3))
+        # Not ones: a product of equal numbers flips few bits, and a GPU that draws less power runs faster.
+        a, b, product = (torch.randn(side, side, device=device).to(kind) for _ in range(3))
         with torch.inference_mode(), _ieee():
             matmul = _best(lambda: torch.mm(a, b, out=product), device, seconds)
         source = torch.ones(_COPY_BYTES[device.type] // 4, device=device)
@@ -157,31 +158,36 @@ class Row:
 
     Attributes:
         seconds: a frame, from device to device; the median.
-        limit: the least that a frame takes at the ceilings of this precision, seconds.
-        bound: what sets the limit: ``arithmetic`` or ``memory``.
-        note: why not to trust the row, else empty.
+        limit: the least that a frame takes at the ceilings of this device, threads and precision, seconds; ``None``
+            where no ceiling is measured in this precision.
+        bound: what sets the limit: ``arithmetic`` or ``memory``; empty without one.
+        note: why not to trust the row, or why it has no limit, else empty.
     """
 
     runtime: str
     precision: str
     seconds: float
     flops: float
-    limit: float
+    limit: float | None
     bound: str
     note: str
 
     @property
-    def share(self) -> float:
+    def share(self) -> float | None:
         """Limit over time: 1 = as fast as the ceilings allow."""
-        return self.limit / self.seconds
+        return None if self.limit is None else self.limit / self.seconds
+
+
+#: What a ceiling is one of: device, CPU threads and precision.
+Place = tuple[str, int, str]
 
 
 @dataclass(frozen=True)
 class Found:
-    """Cost of a frame, ceilings by precision, and a row for each runtime."""
+    """Cost of a frame, ceilings by device, threads and precision, and a row for each runtime."""
 
     cost: Cost
-    ceilings: dict[str, Ceiling]
+    ceilings: dict[Place, Ceiling]
     rows: list[Row]
 
 
@@ -209,30 +215,59 @@ def measure_runtimes(
     cost = network_cost(subject.model.network, *size)
     clip = synthetic_clip("carousel", size, 4)
     frames = [to_uint8(clip.frame(index))[0] for index in range(len(clip))]
-    names = [choose_runtime(subject, size, device, threads).name if name == AUTO else name for name in runtimes]
 
-    def skip(name: str, error: RuntimeUnavailable) -> None:
+    left_out: set[str] = set()
+
+    def skip(name: str, error: ReconetBenchError) -> None:
+        left_out.add(name)
         report(f"skipped {name}: {error}")
 
+    names: list[str] = []
+    for asked in runtimes:
+        try:
+            names.append(choose_runtime(subject, size, device, threads).name if asked == AUTO else asked)
+        except CANNOT_RUN as error:
+            skip(asked, error)
     with contextlib.ExitStack() as stack:
         sessions = open_all(names, subject.model, device, threads, stack, skip)
         timings = measure(sessions, frames, rounds, 0.5, ("device",), on_failure=skip)
-        if not timings:
-            raise ModelError(f"no runtime runs '{subject.model.name}' on {device}")
-        notes = {name: _parity_note(subject, sessions[name], frames) for name in timings}
-    first = next(iter(timings.values()))
-    precisions = dict.fromkeys(timing.precision for timing in timings.values())
-    ceilings = {name: measure_ceiling(name, torch.device(first.device), first.threads) for name in precisions}
-    rows = []
-    for name, timing in timings.items():
-        ceiling, seconds = ceilings[timing.precision], timing.samples["device"].median
-        bound = "arithmetic" if cost.compute_seconds(ceiling) >= cost.copy_seconds(ceiling) else "memory"
-        note = "; ".join(filter(None, (notes[name], "" if timing.stable else UNSTABLE)))
-        rows.append(Row(name, timing.precision, seconds, 2 * cost.macs / seconds, cost.seconds(ceiling), bound, note))
+        gates = _gates(subject, sessions, timings, frames, skip)
+    timings = {name: timing for name, timing in timings.items() if name not in left_out}
+    if not timings:
+        raise ModelError(f"no runtime runs '{subject.model.name}' on {device}")
+    places = {name: (timing.device, timing.threads, timing.precision) for name, timing in timings.items()}
+    ceilings = {
+        (where, count, precision): measure_ceiling(precision, torch.device(where), count)
+        for where, count, precision in dict.fromkeys(places.values()) if precision in TYPES
+    }  # fmt: skip
+    rows = [_row(name, timing, cost, ceilings.get(places[name]), gates[name]) for name, timing in timings.items()]
     return Found(cost, ceilings, rows)
 
 
-def _parity_note(subject: Subject, session: Loaded, frames: Sequence[np.ndarray]) -> str:
-    """No speed without its parity here either."""
-    with RUNTIMES[REFERENCE_RUNTIME].load(subject.model, session.device, session.threads) as reference:
-        return gate(session_parity(reference, session, frames), None)
+def _row(name: str, timing: Timing, cost: Cost, ceiling: Ceiling | None, changed: str) -> Row:
+    seconds, notes = timing.samples["device"].median, [changed, *doubts(timing)]
+    limit, bound = None, ""
+    if ceiling is None:
+        notes.append(f"no ceiling is measured in {timing.precision}")
+    else:
+        limit = cost.seconds(ceiling)
+        bound = "arithmetic" if cost.compute_seconds(ceiling) >= cost.copy_seconds(ceiling) else "memory"
+    return Row(name, timing.precision, seconds, 2 * cost.macs / seconds, limit, bound, "; ".join(filter(None, notes)))
+
+
+def _gates(
+    subject: Subject, sessions: dict[str, Loaded], timings: dict[str, Timing], frames: Sequence[np.ndarray],
+    skip: Callable[[str, ReconetBenchError], None],
+) -> dict[str, str]:  # fmt: skip
+    """No speed without its parity here either: ``changed output``, or empty, by runtime; each on its own device."""
+    found: dict[str, str] = {}
+    expected: dict[str, list[np.ndarray]] = {}
+    for name, timing in timings.items():
+        if timing.device not in expected:
+            with load_apart(REFERENCE_RUNTIME, subject.model, timing.device, timing.threads) as reference:
+                expected[timing.device] = reference_frames(reference, frames)
+        try:
+            found[name] = gate(frames_parity(expected[timing.device], sessions[name], frames), None)
+        except CANNOT_RUN as error:
+            skip(name, error)
+    return found

@@ -13,6 +13,10 @@ from reconet_bench.timing import Timing
 GATE_PSNR, GATE_CHANGE = 40.0, 2.0
 #: What a row says whose rounds do not agree.
 UNSTABLE = "unstable: rounds differ by over 10 %"
+#: What a row says whose frames still changed their time when its warm-up was over.
+COLD = "never got warm: frames had not settled when the warm-up was over"
+#: Why a session has no first frame and no peak of memory at a second frame size.
+USED = "it had run another frame size before"
 #: Rows of fidelity to the reference, as against those of speed.
 PARITY = ("parity_max_abs", "parity_psnr", "temporal_error_change")
 
@@ -34,8 +38,7 @@ def speed_rows(timing: Timing, base: Timing | None, parity: Parity, change: floa
         change: of E(V) against the reference, in percent; ``None`` where there is none.
         unknown: why there is none.
     """
-    unstable = "" if timing.stable else UNSTABLE
-    warning = "; ".join(filter(None, (gate(parity, change), unstable)))
+    warning = "; ".join(filter(None, (gate(parity, change), *doubts(timing))))
     rows: dict[str, Row] = {}
     for boundary, samples in timing.samples.items():
         rows[f"fps_{boundary}"] = Row(samples.fps, "frames/s", "higher", warning)
@@ -44,19 +47,31 @@ def speed_rows(timing: Timing, base: Timing | None, parity: Parity, change: floa
         rows[f"latency_{boundary}_spread"] = Row(samples.spread, "", "lower", warning)
     if base:
         ratio = base.samples["device"].median / timing.samples["device"].median
-        rows["speed_up"] = Row(ratio, "", "higher", warning)
+        of_base = [f"{REFERENCE_RUNTIME}: {doubt}" for doubt in doubts(base)] if base is not timing else []
+        rows["speed_up"] = Row(ratio, "", "higher", "; ".join(filter(None, (warning, *of_base))))
     else:
         rows["speed_up"] = Row(None, "", "higher", f"{REFERENCE_RUNTIME} was not timed in this run")
     rows["load_time"] = Row(timing.load_seconds, "s", "lower")
-    rows["first_frame"] = Row(1000 * timing.first_frame, "ms", "lower")
-    if timing.peak_memory is None:
-        rows["peak_memory"] = Row(None, "MiB", "lower", "not known on this system")
+    rows["build_time"] = Row(timing.build_seconds, "s", "lower")
+    if timing.first_frame is None:
+        rows["first_frame"] = Row(None, "ms", "lower", USED)
+        rows["peak_memory"] = Row(None, "MiB", "lower", USED)
     else:
-        rows["peak_memory"] = Row(timing.peak_memory / 2**20, "MiB", "lower")
+        rows["first_frame"] = Row(1000 * timing.first_frame, "ms", "lower")
+        peak = timing.peak_memory
+        rows["peak_memory"] = Row(None, "MiB", "lower", "not known on this system") if peak is None else Row(peak / 2**20, "MiB", "lower")
+    rows["threads"] = Row(timing.threads, "", "reference")
+    if timing.placement:
+        rows["compute_nodes"] = Row(sum(timing.placement.values()), "", "reference", f"compute nodes all on {' and '.join(timing.placement)}")
     rows["parity_max_abs"] = Row(parity.max_abs, "", "lower")
     rows["parity_psnr"] = Row(parity.psnr, "dB", "higher") if math.isfinite(parity.psnr) else Row(None, "dB", "higher", "identical")
     rows["temporal_error_change"] = Row(change, "%", "reference", "" if change is not None else unknown)
     return rows
+
+
+def doubts(timing: Timing) -> list[str]:
+    """Why not to trust what was timed; empty where nothing speaks against it."""
+    return [doubt for doubt, holds in ((COLD, not timing.warm), (UNSTABLE, not timing.stable)) if holds]
 
 
 def gate(parity: Parity, change: float | None) -> str:

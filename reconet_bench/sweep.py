@@ -12,13 +12,13 @@ import numpy as np
 
 from reconet_bench.auto import choose_runtime
 from reconet_bench.data.synthetic import synthetic_clip
-from reconet_bench.errors import DataError, ModelError, RuntimeUnavailable
+from reconet_bench.errors import DataError, ModelError, ReconetBenchError, RuntimeUnavailable
 from reconet_bench.ops import to_uint8
-from reconet_bench.runtimes.base import RUNTIMES, Loaded, session_parity
-from reconet_bench.speed import UNSTABLE, gate
+from reconet_bench.runtimes.base import CANNOT_RUN, Loaded, Parity, frames_parity, reference_frames
+from reconet_bench.speed import doubts, gate
 from reconet_bench.subjects import AUTO, Subject, reference_runtime
 from reconet_bench.timing import measure
-from reconet_bench.workers import open_all
+from reconet_bench.workers import load_apart, open_all
 
 #: Sizes as (height, width): two squares, MPI-Sintel, 720p, 1080p.
 SIZES = ((256, 256), (512, 512), (436, 1024), (720, 1280), (1080, 1920))
@@ -35,8 +35,8 @@ class Row:
         device_ms, p90_ms, p99_ms: from device to device; median and percentiles.
         end_to_end_ms: from an 8-bit host frame to one; median.
         fps: frames a second, device to device.
-        psnr: to the reference runtime, dB; infinite where the frames are equal.
-        note: why not to trust the row, else empty.
+        psnr: to the reference runtime, dB; infinite where the frames are equal, ``None`` where the reference gave none.
+        note: why not to trust the row, or why it has no parity, else empty.
     """
 
     runtime: str
@@ -50,7 +50,7 @@ class Row:
     p99_ms: float
     end_to_end_ms: float
     fps: float
-    psnr: float
+    psnr: float | None
     note: str
     batch: int = 1
 
@@ -118,6 +118,7 @@ class _Opened:
         self.subject, self.device, self.threads, self.report, self._stack = subject, device, threads, report, stack
         self._sessions: dict[str, Loaded] = {}
         self._given_up: set[str] = set()
+        self._reference: Loaded | None = None
 
     def get(self, names: Sequence[str], place: str) -> dict[str, Loaded]:
         """Those of ``names`` that run the model; of the others it is said once that they do not."""
@@ -126,17 +127,31 @@ class _Opened:
         self._sessions |= open_all(new, self.subject.model, self.device, self.threads, self._stack, drop)
         return {name: self._sessions[name] for name in names if name in self._sessions}
 
-    def drop(self, place: str, name: str, error: RuntimeUnavailable) -> None:
-        """A runtime that broke off takes no further part; at a larger size it would again."""
+    def drop(self, place: str, name: str, error: ReconetBenchError) -> None:
+        """A runtime that broke off takes no further part; at a larger size it would again.
+
+        One that does not take these frames alone (a fixed size or batch) is kept for others.
+        """
+        self.report(f"skipped {name} at {place}: {error}")
+        if isinstance(error, ModelError) and name in self._sessions:
+            return
         self._sessions.pop(name, None)
         self._given_up.add(name)
-        self.report(f"skipped {name} at {place}: {error}")
 
-    @functools.cached_property
-    def reference(self) -> Loaded:
-        """What the others are compared with."""
-        name, device = reference_runtime(self.subject.model)
-        return self._stack.enter_context(RUNTIMES[name].load(self.subject.model, device or self.device, self.threads))
+    def reference_frames(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What the others are compared with.
+
+        Raises:
+            RuntimeUnavailable, ModelError: the reference itself cannot do it, which is no other's fault.
+        """
+        if self._reference is None:
+            name, device = reference_runtime(self.subject.model)
+            self._reference = self._stack.enter_context(load_apart(name, self.subject.model, device or self.device, self.threads))
+        try:
+            return reference_frames(self._reference, images)
+        except RuntimeUnavailable:
+            self._reference = None  # it may be gone; the next size gets another
+            raise
 
 
 def _at(
@@ -147,32 +162,41 @@ def _at(
     frames = [to_uint8(clip.frame(index))[0] for index in range(FRAMES)]
     # Another frame in each place of a batch, and another batch each time.
     images = [np.stack([frames[(start + n) % FRAMES] for n in range(batch)]) for start in range(FRAMES)] if batch > 1 else frames
-    names = [
-        choose_runtime(opened.subject, size, opened.device, opened.threads).name if asked == AUTO else asked for asked in runtimes
-    ]
+    drop = functools.partial(opened.drop, place)
+    names: list[str] = []
+    for asked in runtimes:
+        try:
+            names.append(choose_runtime(opened.subject, size, opened.device, opened.threads).name if asked == AUTO else asked)
+        except CANNOT_RUN as error:
+            opened.report(f"skipped {asked} at {place}: {error}")
     sessions: dict[str, Loaded] = {}
     for name, session in opened.get(list(dict.fromkeys(names)), place).items():
         try:
             session(images[0])  # what cannot run at this size says so here, and not in the midst of the clock
             sessions[name] = session
-        except RuntimeUnavailable as error:
-            opened.drop(place, name, error)
-        except ModelError as error:
-            opened.report(f"skipped {name} at {place}: {error}")
-    timings = measure(sessions, images, rounds, seconds, on_failure=functools.partial(opened.drop, place))
+        except CANNOT_RUN as error:
+            drop(name, error)
+    timings = measure(sessions, images, rounds, seconds, on_failure=drop)
+    shown = images[:1] if batch > 1 else images
+    expected, absent = None, ""
+    try:
+        expected = opened.reference_frames(shown) if timings else None
+    except CANNOT_RUN as error:
+        absent = f"no parity, the reference failed: {error}"
     rows = []
     for name, timing in timings.items():
+        parity: Parity | None = None
         try:
-            parity = session_parity(opened.reference, sessions[name], images[:1] if batch > 1 else images)
-        except RuntimeUnavailable as error:
-            opened.drop(place, name, error)
+            parity = frames_parity(expected, sessions[name], shown) if expected else None
+        except CANNOT_RUN as error:
+            drop(name, error)
             continue
         samples, each = timing.samples["device"], 1000 / batch
-        note = "; ".join(filter(None, (gate(parity, None), "" if timing.stable else UNSTABLE)))
+        note = "; ".join(filter(None, (gate(parity, None) if parity else absent, *doubts(timing))))
         row = Row(
             name, timing.precision, timing.device, timing.threads, size[1], size[0], each * samples.median,
             each * samples.p90, each * samples.p99, each * timing.samples["end_to_end"].median, batch * samples.fps,
-            parity.psnr, note, batch,
+            parity.psnr if parity else None, note, batch,
         )  # fmt: skip
         rows.append(row)
     return rows

@@ -21,9 +21,9 @@ from time import perf_counter
 
 import numpy as np
 
-from reconet_bench.errors import DataError, RuntimeUnavailable
+from reconet_bench.errors import DataError, ReconetBenchError
 from reconet_bench.memory import peak_memory
-from reconet_bench.runtimes.base import Loaded, Session
+from reconet_bench.runtimes.base import CANNOT_RUN, Loaded, Session
 
 BOUNDARIES = ("device", "end_to_end")
 #: A timing is stable if its rounds differ by less than this share.
@@ -34,7 +34,7 @@ WARMUP_WINDOW, WARMUP_WITHIN = 3, 0.05
 MIN_FRAMES_PER_TURN = 3
 
 Progress = Callable[[str, int, int], None]
-Failure = Callable[[str, RuntimeUnavailable], None]
+Failure = Callable[[str, ReconetBenchError], None]
 
 
 @dataclass
@@ -95,11 +95,15 @@ class Timing:
 
     Attributes:
         runtime, device, precision, threads, load_seconds: the session's.
-        first_frame: seconds of the first frame of all, end to end: what it allocates, compiles or tunes is in it.
+        first_frame: seconds of the first frame of all, end to end: what it allocates, compiles or tunes is in it;
+            ``None`` where the session had run frames before.
+        build_seconds: of compiling or building for this frame size, which the first frame of it waited for.
         warmup_frames: frames until it was warm, first one included, all boundaries.
         warm: whether every warm-up ended because frames took equal time, not because its time was over.
-        peak_memory: bytes that the first frames took above what was in use before them (the loaded
-            weights are not counted): host memory on the CPU, device memory on CUDA; None if unknown.
+        peak_memory: bytes at the peak of loading and of the first frames, above a process that has PyTorch imported:
+            weights and the pages of libraries count. Host memory on the CPU, device memory on CUDA without the
+            context; ``None`` where it is not known, or the session had run frames before.
+        placement: the session's: compute nodes by provider.
         samples: by boundary.
     """
 
@@ -108,10 +112,12 @@ class Timing:
     precision: str
     threads: int
     load_seconds: float
-    first_frame: float = float("nan")
+    first_frame: float | None = None
+    build_seconds: float = 0.0
     warmup_frames: int = 0
     warm: bool = True
     peak_memory: int | None = None
+    placement: dict[str, int] = field(default_factory=dict)
     samples: dict[str, Samples] = field(default_factory=dict)
 
     @property
@@ -144,7 +150,7 @@ def measure(
 
     Raises:
         DataError: no frames, or frames of several sizes.
-        RuntimeUnavailable: a session broke off, and there is no ``on_failure``.
+        RuntimeUnavailable, ModelError: a session broke off, and there is no ``on_failure``.
     """
     if not frames or len({frame.shape for frame in frames}) > 1:
         sizes = sorted({f"{frame.shape[1]}x{frame.shape[0]}" for frame in frames})
@@ -165,7 +171,7 @@ def measure(
         progress(name, next(turn), total)
         try:
             taken_from += work()
-        except RuntimeUnavailable as error:
+        except CANNOT_RUN as error:
             if on_failure is None:
                 raise
             timings.pop(name, None)
@@ -218,8 +224,9 @@ def _warm_up(session: Session, frames: Sequence[np.ndarray], first: int, boundar
     rotation = _rotation(frames, first)
     timing = Timing(session.runtime, session.device, session.precision, session.threads, session.load_seconds)
     timing.samples = {boundary: Samples() for boundary in boundaries}
+    fresh, built = not session.used, session.build_seconds
     with peak_memory(session.device) as peak:
-        timing.first_frame = time_frame(session, next(rotation), "end_to_end")
+        first_frame = time_frame(session, next(rotation), "end_to_end")
         timing.warmup_frames = 1
         for boundary in boundaries:
             taken: list[float] = []
@@ -227,7 +234,13 @@ def _warm_up(session: Session, frames: Sequence[np.ndarray], first: int, boundar
                 taken.append(time_frame(session, next(rotation), boundary))
             timing.warmup_frames += len(taken)
             timing.warm &= _settled(taken)
-    timing.peak_memory = peak.taken
+    timing.build_seconds = session.build_seconds - built
+    # Known now, and not all of it before the first frame.
+    timing.precision, timing.threads, timing.placement = session.precision, session.threads, dict(session.placement)
+    if fresh:
+        timing.first_frame = first_frame
+        if peak.taken is not None and session.load_memory is not None:
+            timing.peak_memory = session.load_memory + peak.taken
     return timing
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from reconet_bench.errors import ReconetBenchError, RuntimeUnavailable, UnknownName
-from reconet_bench.runtimes.base import RUNTIMES, Loaded, Model, Runtime, Session
+from reconet_bench.runtimes.base import CANNOT_RUN, RUNTIMES, Loaded, Model, Runtime, Session
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -79,8 +79,7 @@ class Worker(Loaded):
         if reason := runtime.missing():
             raise RuntimeUnavailable(reason)
         self.start()
-        facts = self._call(runtime, _portable(model, runtime), device, threads)
-        vars(self).update(facts)
+        self._call(runtime, _portable(model, runtime), device, threads)
         return self
 
     def ask(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **options: P.kwargs) -> T:
@@ -107,7 +106,9 @@ class Worker(Loaded):
             if answer.kind is None:
                 raise RuntimeError(f"in the worker of {self.runtime}:\n{answer.text}")
             raise answer.kind(answer.text)
-        return answer
+        done, facts = answer
+        vars(self).update(facts)
+        return done
 
     def _died(self) -> RuntimeUnavailable:
         """The error of a worker that is gone, with what is known of the cause."""
@@ -155,46 +156,63 @@ def _serve(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     session: Session | None = None
     with contextlib.suppress(EOFError, OSError):
-        pipe.send("up")
+        pipe.send((None, {}))
         while session is None:
-            session = _answer(pipe, _load, *pipe.recv())
+            session = _load(pipe, *pipe.recv())
         while True:
             work, args, options = pipe.recv()
-            _answer(pipe, work, session, *args, **options)
+            with _told(pipe):
+                pipe.send((work(session, *args, **options), _facts(session)))
             del work, args, options  # frames of one question must not stay beside those of the next
     if session is not None:
         session.close()
 
 
-def _load(runtime: Runtime, model: Model, device: str, threads: int | None) -> Session:
-    session = runtime.load(model, device, threads)
-    torch.set_num_threads(session.threads)  # conversion to and from 8 bits is PyTorch's in every runtime
+def _load(pipe: Connection, runtime: Runtime, model: Model, device: str, threads: int | None) -> Session | None:
+    """A session, whose facts are sent; ``None`` if it could not be loaded, and why is sent."""
+    session: Session | None = None
+    with _told(pipe):
+        session = runtime.load(model, device, threads)
+        torch.set_num_threads(session.threads)  # conversion to and from 8 bits is PyTorch's in every runtime
+        pipe.send((None, _facts(session)))
     return session
 
 
-def _answer(pipe: Connection, work: Callable[..., Any], *args: object, **options: object) -> Any:
-    """Do the work and send what it returned, or what went wrong; a session stays here, and its facts go."""
+@contextlib.contextmanager
+def _told(pipe: Connection) -> Iterator[None]:
+    """Sends what goes wrong in the meantime."""
     try:
-        done = work(*args, **options)
-        pipe.send(_facts(done) if isinstance(done, Session) else done)
+        yield
     except ReconetBenchError as error:
         kind = ReconetBenchError if isinstance(error, UnknownName) else type(error)
         pipe.send(_Failure(kind, str(error)))
     except Exception:
         pipe.send(_Failure(None, traceback.format_exc()))
-    else:
-        return done
-    return None
 
 
 def _facts(session: Session) -> dict[str, Any]:
-    names = ("runtime", "device", "precision", "threads", "load_seconds", "placement")
+    """What is known of a session by now: some of it only after the first frame of a size."""
+    names = ("runtime", "device", "precision", "threads", "load_seconds", "load_memory", "build_seconds", "placement")
     return {name: getattr(session, name) for name in names}
+
+
+def load_apart(name: str, model: Model, device: str, threads: int | None) -> Loaded:
+    """The model in a runtime by name, in a worker of its own, which is closed with it.
+
+    Raises:
+        RuntimeUnavailable, ModelError: as :meth:`Runtime.load` does.
+    """
+    worker = Worker(name)
+    try:
+        return worker.load(model, device, threads)
+    except BaseException:
+        worker.close()
+        raise
 
 
 def open_all(
     names: Sequence[str], model: Model, device: str, threads: int | None, stack: contextlib.ExitStack,
-    on_failure: Callable[[str, RuntimeUnavailable], None], apart: bool = True,
+    on_failure: Callable[[str, ReconetBenchError], None], apart: bool = True,
 ) -> dict[str, Loaded]:  # fmt: skip
     """The model in each runtime, by name; ``stack`` closes them.
 
@@ -215,7 +233,7 @@ def open_all(
                 loaded[name] = workers[name].load(model, device, threads)
             else:
                 loaded[name] = stack.enter_context(RUNTIMES[name].load(model, device, threads))
-        except RuntimeUnavailable as error:
+        except CANNOT_RUN as error:
             if apart:
                 workers[name].close()
             on_failure(name, error)

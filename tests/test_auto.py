@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from reconet_bench.environment import cache_folder
 from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
 from reconet_bench.runtimes.pytorch import TorchSession
 from reconet_bench.subjects import Subject
+from reconet_bench.workers import open_all
 
 SIZE = (32, 48)
 
@@ -38,6 +40,21 @@ class Altered(TorchSession):
         return super().infer(x) + self.shift + self.flicker
 
 
+class Made(Runtime):
+    """Opens such sessions and notes that it did; at the top of a module, as a worker needs it."""
+
+    summary, from_network = "made for a test", True
+
+    def __init__(self, name: str, opened: list[str], **alterations: float) -> None:
+        self.name, self.opened, self.alterations = name, opened, alterations
+
+    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+        self.opened.append(self.name)
+        session = Altered(model, model.network, device, threads)
+        vars(session).update(self.alterations, runtime=self.name)
+        return session
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RECONET_BENCH_CACHE", str(tmp_path / "cache"))
@@ -51,27 +68,19 @@ def subject() -> Subject:
 
 @pytest.fixture
 def runtimes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """PyTorch slowed down, PyTorch as it is under another name, and a faster one of another picture; opened so far."""
+    """PyTorch slowed down, PyTorch as it is under another name, and others of another picture; all in this process, which
+    starts sooner. Opened so far.
+    """
     opened: list[str] = []
-
-    def add(name: str, seconds: float = 0.0, shift: float = 0.0, flicker: float = 0.0) -> None:
-        kind = type(name, (Altered,), {"runtime": name, "seconds": seconds, "shift": shift, "flicker": flicker})
-
-        class Made(Runtime):
-            summary = name
-
-            def open(self, model: Model, device: torch.device, threads: int) -> Session:
-                opened.append(name)
-                return kind(model, model.network, device, threads)
-
-        monkeypatch.setitem(RUNTIMES._plugins, name, Made())
-
     list(RUNTIMES)  # all found, before any is added
-    add("torch", seconds=0.02)
-    add("quick", seconds=0.004)
-    add("slower", seconds=0.04)
-    add("another", shift=0.1)
-    add("flickers", flicker=0.009)
+    alterations = {
+        "torch": {"seconds": 0.02}, "quick": {"seconds": 0.004}, "slower": {"seconds": 0.04}, "another": {"shift": 0.1},
+        "flickers": {"flicker": 0.009}, "overflows": {"shift": float("inf")},
+    }  # fmt: skip
+    for name, how in alterations.items():
+        monkeypatch.setitem(RUNTIMES._plugins, name, Made(name, opened, **how))
+    monkeypatch.setattr(auto, "load_apart", lambda name, *where: RUNTIMES[name].load(*where))
+    monkeypatch.setattr(auto, "open_all", functools.partial(open_all, apart=False))
     return opened
 
 
@@ -139,7 +148,34 @@ def test_nothing_that_passes_is_an_error_that_says_why(subject: Subject, runtime
         choose_runtime(subject, SIZE, "cpu", 1, candidates=["another", "torch:cuda"])
 
 
-def test_real_runtimes_are_tried(subject: Subject) -> None:
+def test_a_reference_that_fails_is_said_of_itself(subject: Subject, runtimes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auto, "reference_runtime", lambda model: ("overflows", None))
+    with pytest.raises(errors.ModelError, match="'soft' in overflows: the output is not finite"):
+        choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"])
+    assert runtimes == ["overflows"]
+
+
+def test_what_breaks_off_among_the_last_is_passed_over(subject: Subject, runtimes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two as fast as each other go into the second trial, where one cannot be loaded again."""
+    monkeypatch.setitem(RUNTIMES._plugins, "twin", Made("twin", runtimes, seconds=0.004))
+    load = RUNTIMES["twin"].open
+
+    def once(*where: object) -> Session:
+        if runtimes.count("twin"):
+            raise errors.ModelError("not a second time")
+        return load(*where)
+
+    monkeypatch.setattr(RUNTIMES["twin"], "open", once)
+    choice = choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick", "twin"])
+    assert choice.name == "quick"
+    assert choice.passed_over == {"twin": "not a second time"}
+
+
+def test_real_runtimes_are_tried_in_processes_of_their_own(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    def here(*_: object) -> None:
+        raise AssertionError("loaded in the process that chooses")
+
+    monkeypatch.setattr(Runtime, "load", here)
     said: list[str] = []
     choice = choose_runtime(subject, SIZE, "cpu", 1, said.append, ["torch", "torch:channels-last"])
     assert set(choice.milliseconds) == {"torch", "torch:channels-last"}

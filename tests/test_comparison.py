@@ -17,13 +17,14 @@ from conftest import SIZE, TranslationClip
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from reconet_bench import comparison, differences, subjects
+from reconet_bench import comparison, differences, speed, subjects
 from reconet_bench.auto import Choice
 from reconet_bench.checkpoint import Checkpoint, save_checkpoint
 from reconet_bench.comparison import Plan, Result, compare, measure_footage, provenance
 from reconet_bench.data.base import Clip
 from reconet_bench.data.catalog import Selection
 from reconet_bench.data.footage import read_frames
+from reconet_bench.environment import usable_cpus
 from reconet_bench.errors import DataError, ModelError, RuntimeUnavailable, UnknownName
 from reconet_bench.methods.base import METHODS
 from reconet_bench.metrics.base import METRICS, Footage, estimate, paired_difference
@@ -32,9 +33,9 @@ from reconet_bench.networks import Identity, ReCoNet
 from reconet_bench.ops import from_uint8
 from reconet_bench.perceptual import gram
 from reconet_bench.records import Record, to_jsonl
-from reconet_bench.runtimes.base import RUNTIMES, Model
+from reconet_bench.runtimes.base import RUNTIMES, Model, Parity
 from reconet_bench.subjects import Subject, load_subject, load_subjects, model_style, usable_runtimes
-from reconet_bench.timing import BOUNDARIES, measure
+from reconet_bench.timing import BOUNDARIES, Samples, Timing, measure
 
 QUALITY = {name for name, _ in METRICS.items()}
 ROUNDS = 2
@@ -171,8 +172,9 @@ def test_the_same_run_twice_gives_the_same_numbers(untimed):
 def test_every_step_is_reported(timed):
     plan, _, said = timed
     assert len(said) == plan.steps == 2 * 2 + 1
-    assert said[:2] == ["reconet-board on stroll in torch", "reconet-board on stroll in onnxruntime"]
-    assert "timing reconet-board at 56x40" in said
+    assert said[:3] == [
+        "timing reconet-board at 56x40", "reconet-board on stroll in torch", "reconet-board on stroll in onnxruntime",
+    ]  # fmt: skip
 
 
 def test_runtimes_that_give_the_same_bytes_share_their_numbers(models, clips, monkeypatch, stand_in_weights):
@@ -228,6 +230,35 @@ def test_the_change_pools_the_pairs_of_all_videos():
     assert comparison._error_change("m", "ab", "torch", "onnxruntime", result) == pytest.approx(100 * (2 / 3**0.5 - 1))
     assert comparison._error_change("m", "ab", "torch", "torch", result) == 0
     assert comparison._error_change("m", "c", "torch", "torch", result) is None
+
+
+def test_a_runtime_without_a_form_of_the_model_costs_its_own_rows_alone(models, clips):
+    """The content has no convolutions to quantise."""
+    result = compare(Plan(models[-1:], clips[:1], ["torch", "onnxruntime:int8"], "cpu", 1, ROUNDS))
+    (skipped,) = result.skipped
+    assert skipped.startswith("identity in onnxruntime:int8: ")
+    assert skipped.endswith("has no convolutions to quantise")
+    assert {record.runtime for record in result.records} == {"torch"}
+
+
+@pytest.mark.parametrize(
+    ("rounds", "warm", "base_rounds", "says"),
+    [
+        ([[1.0], [1.0]], True, [[1.0], [1.0]], []),
+        ([[1.0], [2.0]], True, [[1.0], [1.0]], [speed.UNSTABLE]),
+        ([[1.0], [1.0]], False, [[1.0], [1.0]], [speed.COLD]),
+        ([[1.0], [1.0]], True, [[1.0], [2.0]], [f"torch: {speed.UNSTABLE}"]),
+    ],
+)
+def test_a_speed_says_why_not_to_trust_it(rounds, warm, base_rounds, says):
+    def timing(rounds: list[list[float]], warm: bool = True) -> Timing:
+        return Timing("r", "cpu", "fp32", 1, 0.1, warm=warm, samples={name: Samples(rounds) for name in BOUNDARIES})
+
+    mine, base = timing(rounds, warm), timing(base_rounds)
+    rows = speed.speed_rows(mine, base, Parity(0.0, 100.0, 4), 0.0, "")
+    assert rows["speed_up"].note == "; ".join(says)
+    assert rows["fps_device"].note == "; ".join(one for one in says if not one.startswith("torch"))
+    assert "compute_nodes" not in rows
 
 
 def test_the_identity_is_not_timed(timed):
@@ -494,6 +525,8 @@ def test_provenance_says_where_the_numbers_come_from(untimed, monkeypatch, tmp_p
     assert facts["videos"]["stroll"]["frames"] == 7
     assert len({video["pixels"] for video in facts["videos"].values()}) == 2
     assert {"command", "versions", "cpu", "threads"} <= facts.keys()
+    assert facts["threads"] == plan.threads == 1, "not those of this process"
+    assert provenance(dataclasses.replace(plan, threads=None), 0)["threads"] == usable_cpus()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert provenance(dataclasses.replace(plan, vgg=None), 0)["loss_network"] is None
     assert to_jsonl(result.records), "every number is finite"

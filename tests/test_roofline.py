@@ -12,7 +12,8 @@ from reconet_bench import cli, roofline
 from reconet_bench.errors import DataError, ModelError
 from reconet_bench.networks import Identity, ReCoNet
 from reconet_bench.roofline import Ceiling, Cost, measure_ceiling, measure_runtimes, network_cost
-from reconet_bench.runtimes.base import Model
+from reconet_bench.runtimes.base import RUNTIMES, Model, Session
+from reconet_bench.runtimes.pytorch import Torch
 from reconet_bench.subjects import Subject
 
 
@@ -81,13 +82,71 @@ def test_a_runtime_stands_beside_its_limit(small: None) -> None:
     subject = Subject(Model("blur", Blur().eval(), Path), "reconet", "")
     found = measure_runtimes(subject, (32, 48), ["torch", "torch:bf16"], "cpu", 1, rounds=2)
     assert [row.runtime for row in found.rows] == ["torch", "torch:bf16"]
-    assert list(found.ceilings) == ["fp32", "bf16"]
+    assert list(found.ceilings) == [("cpu", 1, "fp32"), ("cpu", 1, "bf16")]
     for row in found.rows:
-        assert row.share == pytest.approx(found.cost.seconds(found.ceilings[row.precision]) / row.seconds)
+        assert row.share == pytest.approx(found.cost.seconds(found.ceilings["cpu", 1, row.precision]) / row.seconds)
         assert row.flops == pytest.approx(2 * 81 * 32 * 48 / row.seconds)
         assert 0 < row.share < 1, "a layer this small is all overhead"
         assert row.bound in ("arithmetic", "memory")
         assert "changed output" not in row.note
+
+
+class TwoThreads(Torch):
+    """Computes on a thread more than it is asked to, as a runtime may that has a say in it."""
+
+    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+        return super().open(model, device, threads + 1)
+
+
+class Odd(Torch):
+    """Computes in what has no ceiling."""
+
+    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+        session = super().open(model, device, threads)
+        session.precision = "int8"
+        return session
+
+
+class Broken(Torch):
+    """Cannot take the model, and says so once it is timed."""
+
+    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+        raise ModelError("no such layer")
+
+
+def test_a_row_has_the_ceiling_of_its_own_threads_and_precision_or_none(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    list(RUNTIMES)
+    for name, runtime in {"wider": TwoThreads(), "odd": Odd(), "broken": Broken()}.items():
+        monkeypatch.setitem(RUNTIMES._plugins, name, runtime)
+    asked: list[tuple[str, int]] = []
+
+    def ceiling(precision: str, device: torch.device, threads: int) -> Ceiling:
+        asked.append((precision, threads))
+        return Ceiling(1e12 * threads, 1e12, 4)
+
+    monkeypatch.setattr(roofline, "measure_ceiling", ceiling)
+    said: list[str] = []
+    subject = Subject(Model("blur", Blur().eval(), Path), "reconet", "")
+    found = measure_runtimes(subject, (32, 48), ["torch", "wider", "odd", "broken"], "cpu", 1, 2, said.append)
+    one, two, odd = found.rows
+    assert asked == [("fp32", 1), ("fp32", 2)]
+    assert one.limit > two.limit
+    assert (odd.precision, odd.limit, odd.share, odd.bound) == ("int8", None, None, "")
+    assert "no ceiling is measured in int8" in odd.note
+    assert said == ["skipped broken: no such layer"]
+
+
+def test_the_product_is_of_numbers_that_differ(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    factors: list[torch.Tensor] = []
+    product = torch.mm
+
+    def seen(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        factors.extend((a, b))
+        return product(a, b, out=out)
+
+    monkeypatch.setattr(torch, "mm", seen)
+    measure_ceiling("fp32", torch.device("cpu"), 1, seconds=0.01)
+    assert all(float(factor.std()) > 0.5 for factor in factors)
 
 
 def test_an_onnx_file_has_no_operations_to_count() -> None:

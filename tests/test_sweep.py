@@ -13,9 +13,10 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from reconet_bench import cli
-from reconet_bench.errors import DataError, ModelError
+from reconet_bench.errors import DataError, ModelError, RuntimeUnavailable
 from reconet_bench.report.growth import plot
-from reconet_bench.runtimes.base import Model
+from reconet_bench.runtimes.base import RUNTIMES, Model, Session
+from reconet_bench.runtimes.pytorch import Torch, TorchSession
 from reconet_bench.subjects import Subject
 from reconet_bench.sweep import Row, growth, sweep
 
@@ -55,6 +56,64 @@ def test_what_cannot_be_swept_is_said(subject: Subject) -> None:
         sweep(subject, [], ["torch"])
     with pytest.raises(ModelError, match="no runtime runs 'blur' on cpu"):
         sweep(subject, [(32, 48)], ["torch:fp16"], device="cpu")
+
+
+class Refusing(TorchSession):
+    """Does not take the model, which shows at a frame."""
+
+    def infer(self, x: torch.Tensor) -> torch.Tensor:
+        raise ModelError("no such layer")
+
+
+class Late(TorchSession):
+    """Runs, and then gives what is no number where every value is looked at."""
+
+    def infer(self, x: torch.Tensor) -> torch.Tensor:
+        return super().infer(x) * (float("nan") if x.shape[-1] == 48 else 1.0)
+
+
+class Made(Torch):
+    """PyTorch by way of another class of session."""
+
+    def __init__(self, kind: type[TorchSession]) -> None:
+        self.kind = kind
+
+    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+        return self.kind(model, model.network, device, threads)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> None:
+    list(RUNTIMES)
+    for kind in (Refusing, Late):
+        monkeypatch.setitem(RUNTIMES._plugins, kind.__name__.lower(), Made(kind))
+
+
+def test_a_runtime_that_does_not_take_the_model_costs_its_rows_alone(subject: Subject, made: None) -> None:
+    said: list[str] = []
+    rows = sweep(subject, [(32, 48), (32, 64)], ["torch", "refusing", "late"], [1], "cpu", 1, said.append, 0.01)
+    assert [(row.runtime, row.width) for row in rows] == [("torch", 48), ("torch", 64), ("late", 64)]
+    assert "skipped refusing at 48x32: no such layer" in said
+    assert "skipped late at 48x32: 'blur' in late: the output is not finite" in said
+
+
+def test_a_reference_that_fails_costs_the_parity_and_no_runtime(subject: Subject, made: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconet_bench.sweep.reference_runtime", lambda model: ("late", None))
+    said: list[str] = []
+    rows = sweep(subject, [(32, 48), (32, 64)], ["torch"], [1], "cpu", 1, said.append, 0.01)
+    assert [(row.width, row.psnr is None) for row in rows] == [(48, True), (64, False)]
+    assert rows[0].note.startswith("no parity, the reference failed: 'blur' in late: the output is not finite")
+    assert not [line for line in said if line.startswith("skipped")]
+
+
+def test_auto_that_finds_nothing_at_a_size_costs_that_row(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise RuntimeUnavailable("no runtime passes")
+
+    monkeypatch.setattr("reconet_bench.sweep.choose_runtime", none)
+    said: list[str] = []
+    assert [row.runtime for row in sweep(subject, [(32, 48)], ["auto", "torch"], [1], "cpu", 1, said.append, 0.01)] == ["torch"]
+    assert "skipped auto at 48x32: no runtime passes" in said
 
 
 def test_growth_is_the_slope_in_logarithms() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ from reconet_bench.workers import Worker, open_all
 
 FRAMES = [np.random.default_rng(seed).integers(0, 256, (32, 48, 3), dtype=np.uint8) for seed in range(3)]
 SECONDS = 0.05
+#: Bytes that a session takes while loading and at its first frame, and seconds of that frame.
+LOADED, KEPT, FIRST = 2**28, 2**27, 0.3
 
 
 class Blur(nn.Module):
@@ -65,6 +68,36 @@ class Narrow(TorchSession):
         return super().infer(x)
 
 
+class Hoarding(TorchSession):
+    """Takes memory while it loads and at its first frame, and keeps it; that frame takes long, and tells where it ran."""
+
+    def __init__(self, model: Model, network: nn.Module, device: torch.device, threads: int) -> None:
+        super().__init__(model, network, device, threads)
+        self.kept = [np.ones(LOADED, np.uint8)]
+
+    def infer(self, x: Tensor) -> Tensor:
+        if len(self.kept) == 1:
+            with self.building():
+                time.sleep(FIRST)
+            self.kept.append(np.ones(KEPT, np.uint8))
+            self.placement = {"attic": 7}
+        return super().infer(x)
+
+
+class Refusing(TorchSession):
+    """Finds out at its first frame that it cannot take the model."""
+
+    def infer(self, x: Tensor) -> Tensor:
+        raise errors.ModelError("no such layer")
+
+
+class Endless(TorchSession):
+    """Overflows, as half precision does."""
+
+    def infer(self, x: Tensor) -> Tensor:
+        return super().infer(x) * float("inf")
+
+
 class Made(Runtime):
     """PyTorch by way of another class of session."""
 
@@ -82,7 +115,7 @@ def made() -> Iterator[None]:
     """Workers get the runtime itself from here, so these need not be installed there."""
     list(RUNTIMES)
     with pytest.MonkeyPatch.context() as patch:
-        for kind in (Asleep, Killed, Narrow):
+        for kind in (Asleep, Killed, Narrow, Hoarding, Refusing, Endless):
             patch.setitem(RUNTIMES._plugins, kind.__name__.lower(), Made(kind))
         yield
 
@@ -135,18 +168,77 @@ def test_mistakes_in_a_worker_are_errors_here_and_it_lives_on(worker: Worker) ->
     assert worker.ask(divide, 2) == 0.5
 
 
-def test_an_idle_worker_takes_no_cores(worker: Worker) -> None:
-    worker(FRAMES[0])
-    before = worker.ask(processor_seconds)
-    time.sleep(0.5)
-    assert worker.ask(processor_seconds) - before < 0.02 * 0.5
+def test_an_idle_worker_takes_no_cores(model: Model) -> None:
+    """Two threads: one alone has no pool that could spin."""
+    with Worker("torch") as idle:
+        idle.load(model, "cpu", 2)(np.zeros((256, 256, 3), np.uint8))
+        time.sleep(0.1)
+        before = idle.ask(processor_seconds)
+        time.sleep(0.5)
+        assert idle.ask(processor_seconds) - before < 0.02 * 0.5
 
 
-def test_what_the_parent_does_is_no_memory_of_the_workers(worker: Worker) -> None:
-    hoard = np.ones(2**28, np.uint8)
-    timing = measure({"torch": worker}, FRAMES, 1, 0.0, ("device",))["torch"]
+def test_what_the_parent_does_is_no_memory_of_the_workers(model: Model) -> None:
+    """The parent hoards while the worker is being measured."""
+    hoard: list[np.ndarray] = []
+    begun = threading.Event()
+
+    def fill() -> None:
+        begun.wait(30)
+        hoard.append(np.ones(2**29, np.uint8))
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    with Worker("asleep") as asleep:
+        asleep.load(model, "cpu", 1)
+        timing = measure({"asleep": asleep}, FRAMES, 2, 0.1, ("device",), on_progress=lambda *_: begun.set())["asleep"]
+    thread.join()
     assert timing.peak_memory is not None
-    assert timing.peak_memory < 2**26 < hoard.nbytes
+    assert timing.peak_memory < 2**28 < sum(one.nbytes for one in hoard)
+
+
+def test_what_is_kept_counts_as_memory_and_only_the_first_frame_as_the_first(model: Model) -> None:
+    """What loading takes, what the first frame takes, and how long that frame waits, are the session's from its start."""
+    with Worker("hoarding") as hoarding:
+        hoarding.load(model, "cpu", 1)
+        assert hoarding.load_memory is not None
+        assert LOADED <= hoarding.load_memory < 2 * LOADED
+        fresh = measure({"hoarding": hoarding}, FRAMES, 1, 0.0, ("device",))["hoarding"]
+        again = measure({"hoarding": hoarding}, FRAMES, 1, 0.0, ("device",))["hoarding"]
+    assert fresh.peak_memory is not None
+    assert LOADED + KEPT <= fresh.peak_memory < 1.5 * (LOADED + KEPT)
+    assert fresh.first_frame is not None
+    assert fresh.first_frame >= FIRST
+    assert (again.first_frame, again.peak_memory) == (None, None), "it had run frames before"
+
+
+def test_what_is_known_after_the_first_frame_alone_reaches_the_parent(model: Model) -> None:
+    with Worker("hoarding") as hoarding:
+        hoarding.load(model, "cpu", 1)
+        assert (hoarding.placement, hoarding.build_seconds) == ({}, 0)
+        timing = measure({"hoarding": hoarding}, FRAMES, 1, 0.0, ("device",))["hoarding"]
+        assert hoarding.placement == timing.placement == {"attic": 7}
+        assert hoarding.build_seconds == timing.build_seconds >= FIRST
+
+
+@pytest.mark.parametrize("rounds", [0, 2])
+def test_a_comparison_times_before_it_looks_at_frames(model: Model, rounds: int) -> None:
+    """First frame and peak are those of a new session; at a second size it is none, which is said."""
+    clips = [TranslationClip(length=3), TranslationClip(length=3, size=(48, 64), name="larger")]
+    result = compare(Plan([Subject(model, "mine", "")], clips, ["hoarding"], "cpu", 1, rounds))
+    rows = {(record.metric, record.height): record for record in result.records if not record.video}
+    if not rounds:
+        assert not rows
+        return
+    first, second = (40, 48)
+    assert rows["first_frame", first].value >= 1000 * FIRST
+    assert rows["build_time", first].value >= FIRST
+    assert rows["peak_memory", first].value >= (LOADED + KEPT) / 2**20
+    for metric in ("first_frame", "peak_memory"):
+        assert (rows[metric, second].value, rows[metric, second].note) == (None, "it had run another frame size before")
+    assert (rows["threads", first].value, rows["threads", first].better) == (1, "reference")
+    nodes = rows["compute_nodes", first]
+    assert (nodes.value, nodes.note) == (7, "compute nodes all on attic")
 
 
 def test_one_that_is_killed_costs_its_row_and_a_worker_adds_no_time(model: Model) -> None:
@@ -190,3 +282,24 @@ def test_a_comparison_goes_on_without_the_runtime_that_died(model: Model) -> Non
     assert skipped.startswith("blur in killed: its process ended in the midst of the work (killed by SIGKILL")
     assert {record.runtime for record in result.records if record.metric == "fps_device"} == {"torch"}
     assert {name for _, name, *_ in result.timings} == {"torch"}
+
+
+@pytest.mark.parametrize(("name", "says"), [("refusing", "no such layer"), ("endless", "the output is not finite")])
+@pytest.mark.parametrize("rounds", [0, 2])
+def test_a_comparison_goes_on_without_the_runtime_that_cannot_take_the_model(model: Model, name: str, says: str, rounds: int) -> None:
+    result = compare(Plan([Subject(model, "mine", "")], [TranslationClip(length=3)], ["torch", name], "cpu", 1, rounds))
+    (skipped,) = result.skipped
+    assert skipped.startswith(f"blur in {name}: ")
+    assert says in skipped
+    assert {record.runtime for record in result.records} == {"torch"}
+    with pytest.raises(errors.ModelError, match=f"no runtime runs 'blur': blur in {name}: "):
+        compare(Plan([Subject(model, "mine", "")], [TranslationClip(length=3)], [name], "cpu", 1, rounds))
+
+
+def test_what_overflows_is_no_parity(model: Model) -> None:
+    """Clipped to white it would be one."""
+    with RUNTIMES["torch"].load(model, "cpu", 1) as reference, RUNTIMES["endless"].load(model, "cpu", 1) as endless:
+        with pytest.raises(errors.ModelError, match="not finite"):
+            session_parity(reference, endless, FRAMES)
+        with pytest.raises(errors.ModelError, match="not finite"):
+            session_parity(endless, reference, FRAMES)

@@ -46,18 +46,23 @@ class Roofline(Command):
             found = measure_runtimes(subject, options.size, names, options.device, options.threads, options.rounds, say)
         cost, (height, width) = found.cost, options.size
         out.print(f"{subject.model.name} at {width}x{height}: {cost.macs / 1e9:.1f} GMAC, {cost.values / 1e6:.1f} million numbers moved a frame", markup=False)
-        for precision, ceiling in found.ceilings.items():
+        for (place, threads, precision), ceiling in found.ceilings.items():
+            where = f"{threads} threads" if place == "cpu" else place
             out.print(
-                f"measured ceilings, {precision}: {ceiling.flops / 1e12:.2f} TFLOP/s (matrix product), {ceiling.bandwidth / 1e9:.1f} GB/s (copy)",
+                f"measured ceilings, {precision} on {where}: {ceiling.flops / 1e12:.2f} TFLOP/s (matrix product), {ceiling.bandwidth / 1e9:.1f} GB/s (copy)",
                 markup=False, highlight=False,
             )  # fmt: skip
         shown = [
-            (row.runtime, row.precision, f"{1000 * row.seconds:.2f}", f"{row.flops / 1e12:.3f}", f"{1000 * row.limit:.2f}",
-             row.bound, f"{100 * row.share:.1f} %", row.note)
+            (row.runtime, row.precision, f"{1000 * row.seconds:.2f}", f"{row.flops / 1e12:.3f}",
+             "–" if row.limit is None else f"{1000 * row.limit:.2f}", row.bound or "–",
+             "–" if row.share is None else f"{100 * row.share:.1f} %", row.note)
             for row in found.rows
         ]  # fmt: skip
         out.print(plain_table(HEADER, shown, left=(0, 1, 5, 7)))
         if options.output:
-            rows = [(r.runtime, r.precision, 1000 * r.seconds, r.flops / 1e12, 1000 * r.limit, r.bound, r.share, r.note) for r in found.rows]
+            rows = [
+                (r.runtime, r.precision, 1000 * r.seconds, r.flops / 1e12, None if r.limit is None else 1000 * r.limit, r.bound, r.share, r.note)
+                for r in found.rows
+            ]
             write_text(options.output, to_csv(rows, HEADER))
             out.print(f"Written: {options.output}", markup=False)

@@ -69,7 +69,8 @@ class Sweep(Command):
             )  # fmt: skip
         shown = [
             [row.runtime, str(row.threads), f"{row.width}x{row.height}", str(row.batch),
-             *map(significant, (row.device_ms, row.p90_ms, row.end_to_end_ms, row.fps, row.psnr)), row.note]
+             *map(significant, (row.device_ms, row.p90_ms, row.end_to_end_ms, row.fps)),
+             "–" if row.psnr is None else significant(row.psnr), row.note]
             for row in rows
         ]  # fmt: skip
         grown = [[g.runtime, str(g.threads), str(g.batch), f"{g.exponent:.2f}", significant(g.ms_per_megapixel)] for g in growth(rows)]
@@ -77,7 +78,7 @@ class Sweep(Command):
         tables = [markdown(SHOWN, shown), *([markdown(GROWTH, grown)] if grown else [])]
         write_text(target / "sweep.csv", to_csv([astuple(row) for row in rows], [field.name for field in fields(Row)]))
         write_text(target / "sweep.md", "\n".join([f"# Sweep\n\n{title}\n", *tables]))
-        write_text(target / "provenance.json", json.dumps(describe(), indent=2, sort_keys=True) + "\n")
+        write_text(target / "provenance.json", json.dumps({**describe(), "threads": sorted({row.threads for row in rows})}, indent=2, sort_keys=True) + "\n")
         out.print(plain_table(SHOWN, shown, left=(0, 2, 9)))
         if grown:
             out.print(plain_table(GROWTH, grown, left=(0,)))

@@ -11,10 +11,24 @@ import torch
 
 from reconet_bench.environment import pick_device, usable_cpus
 from reconet_bench.errors import RuntimeUnavailable, UnknownName
+from reconet_bench.memory import memory_in_use
 from reconet_bench.registry import Registry
-from reconet_bench.runtimes.session import Loaded, Model, Parity, Resident, Session, session_parity
+from reconet_bench.runtimes.session import (
+    CANNOT_RUN,
+    Loaded,
+    Model,
+    Parity,
+    Resident,
+    Session,
+    frames_parity,
+    reference_frames,
+    session_parity,
+)
 
-__all__ = ["RUNTIMES", "Loaded", "Model", "Parity", "Resident", "Runtime", "Runtimes", "Session", "session_parity"]
+__all__ = [
+    "CANNOT_RUN", "RUNTIMES", "Loaded", "Model", "Parity", "Resident", "Runtime", "Runtimes", "Session",
+    "frames_parity", "reference_frames", "session_parity",
+]  # fmt: skip
 
 #: Devices that a name may hold, as in ``onnxruntime:cuda:fp16``.
 DEVICES = ("cpu", "cuda")
@@ -129,6 +143,9 @@ class Runtime(ABC):
         place = pick_device(self.place if device == "auto" and self.place else device)
         if str(place) == "cuda":
             place = torch.device("cuda", 0)
+        before = memory_in_use(str(place))
         session = self.open(model, place, threads or usable_cpus())
+        after = memory_in_use(str(place))
+        session.load_memory = None if before is None or after is None else max(after - before, 0)
         session.runtime = ":".join([session.runtime, *self.options])
         return session

@@ -6,10 +6,12 @@ so every runtime has the same copy boundary and differs in :meth:`Session.infer`
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Concatenate, NamedTuple, ParamSpec, Self, TypeVar
 
 import numpy as np
@@ -21,6 +23,9 @@ from reconet_bench.ops import UNIT, ValueRange, from_uint8, pad_to_multiple, to_
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+#: What a runtime raises that cannot run a model here: it costs its own rows, and those of no other.
+CANNOT_RUN = (RuntimeUnavailable, ModelError)
 
 
 @dataclass
@@ -100,8 +105,10 @@ class Loaded(ABC):
         precision: of the arithmetic: ``"fp32"``.
         threads: CPU threads that it computes with.
         load_seconds: from the model in a file or in memory to a session that takes frames; export not counted.
+        load_memory: bytes that loading took and holds: host memory on the CPU, device memory on CUDA; ``None`` if unknown.
+        build_seconds: what compiling for frame sizes, or building engines, took since; the first frame of a size waits for it.
         placement: number of compute nodes by provider or device, as the runtime itself reports them; empty
-            where there is one device and no fall-back.
+            where there is one device and no fall-back, and until it is known.
     """
 
     model: Model
@@ -111,6 +118,8 @@ class Loaded(ABC):
     placement: dict[str, int]
     precision: str = "fp32"
     load_seconds: float = 0.0
+    load_memory: int | None = 0
+    build_seconds: float = 0.0
 
     @abstractmethod
     def ask(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **options: P.kwargs) -> T:
@@ -131,7 +140,13 @@ class Loaded(ABC):
 
 
 class Session(Loaded):
-    """A model loaded in a runtime in this process."""
+    """A model loaded in a runtime in this process.
+
+    Attributes:
+        used: whether it has run a frame: its next one is not its first.
+    """
+
+    used: bool = False
 
     def __init__(self, model: Model, device: torch.device, threads: int) -> None:
         self.model = model
@@ -168,6 +183,7 @@ class Session(Loaded):
         Raises:
             RuntimeUnavailable: the frame needs more memory than there is.
         """
+        self.used = True
         try:
             y = self.infer(x.tensor)
         except (MemoryError, RuntimeError, ModelError) as error:
@@ -181,6 +197,13 @@ class Session(Loaded):
         if self.model.layout == "NHWC":
             return y[:, : x.height, : x.width]
         return y[..., : x.height, : x.width]
+
+    @contextlib.contextmanager
+    def building(self) -> Iterator[None]:
+        """Counts what is done in the meantime as :attr:`build_seconds`."""
+        start = perf_counter()
+        yield
+        self.build_seconds += perf_counter() - start
 
     def synchronize(self) -> None:
         """Wait until everything asked for is computed."""
@@ -206,21 +229,29 @@ class Session(Loaded):
         array: np.ndarray = self._frame(y).clamp(0, 1).cpu().numpy()
         return array
 
-    def floats(self, image: np.ndarray) -> np.ndarray:
-        """Stylise a host frame without the rounding: ``(1, 3, H, W)`` float32 in [0, 1]."""
-        return self.output_float(self.run(self.upload(image)))
-
-    def proved(self, image: np.ndarray) -> np.ndarray:
-        """Stylise a host frame, and look at every value before 8 bits hide what is no number.
-
-        Raises:
-            ModelError: the output is not finite.
-        """
+    def _finite(self, image: np.ndarray) -> Tensor:
+        """What :meth:`run` returns, every value looked at before clipping or 8 bits hide what is no number."""
         y = self.run(self.upload(image))
         self.synchronize()
         if not y.isfinite().all():
             raise ModelError(f"'{self.model.name}' in {self.runtime}: the output is not finite")
-        return self.download(y)
+        return y
+
+    def floats(self, image: np.ndarray) -> np.ndarray:
+        """Stylise a host frame without the rounding: ``(1, 3, H, W)`` float32 in [0, 1].
+
+        Raises:
+            ModelError: the output is not finite.
+        """
+        return self.output_float(self._finite(image))
+
+    def proved(self, image: np.ndarray) -> np.ndarray:
+        """Stylise a host frame, and look at every value.
+
+        Raises:
+            ModelError: the output is not finite.
+        """
+        return self.download(self._finite(image))
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         y = self.run(self.upload(image))
@@ -253,13 +284,24 @@ class Parity:
 
 
 def session_parity(reference: Loaded, session: Loaded, frames: Sequence[np.ndarray]) -> Parity:
-    """Compare two sessions on host frames ``(H, W, 3)`` uint8; they may be of different sizes."""
+    """Compare two sessions on host frames ``(H, W, 3)`` uint8; they may be of different sizes.
+
+    Raises:
+        DataError: no frames. ModelError: an output is not finite.
+    """
+    return frames_parity(reference_frames(reference, frames), session, frames)
+
+
+def reference_frames(reference: Loaded, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What others are compared with, on its own: a reference that fails is no fault of theirs."""
+    return [reference.ask(Session.floats, image) for image in frames]
+
+
+def frames_parity(expected: Sequence[np.ndarray], session: Loaded, frames: Sequence[np.ndarray]) -> Parity:
+    """Compare what a session makes of host frames with :func:`reference_frames` of the same."""
     largest, squares, count = 0.0, 0.0, 0
-    for image in frames:
-        expected, got = (one.ask(Session.floats, image) for one in (reference, session))
-        difference = got.astype(np.float64) - expected
-        if not np.isfinite(difference).all():
-            raise ModelError(f"'{session.model.name}' in {session.runtime}: the output is not finite")
+    for wanted, image in zip(expected, frames, strict=True):
+        difference = session.ask(Session.floats, image).astype(np.float64) - wanted
         largest = max(largest, float(np.abs(difference).max()))
         squares += float(np.square(difference).sum())
         count += difference.size
