@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +17,7 @@ from reconet_bench.errors import RuntimeUnavailable
 
 if TYPE_CHECKING:
     # Only for annotations: importing torch takes seconds, and --help needs none of it.
+    import onnx
     import torch
 
 _PACKAGES = ("reconet-bench", "torch", "torchvision", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "nncf", "tensorrt",
@@ -88,6 +90,34 @@ def checksum(path: Path) -> str:
     """SHA-256 of a file, as ``sha256:<hex>``."""
     with Path(path).open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def model_checksum(path: Path) -> str:
+    """SHA-256 of a model: of its file, and where an ONNX file has weights in files beside it, of all of them in order."""
+    import onnx
+
+    try:
+        beside = external_files(onnx.load(str(path), load_external_data=False))
+    except Exception:  # not ONNX, or not a readable one: whoever runs it says so; protobuf's errors have no public base
+        beside = []
+    parts = [checksum(one) for one in (path, *(Path(path).parent / name for name in beside)) if one.is_file()]
+    return parts[0] if len(parts) == 1 else "sha256:" + hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def external_files(model: onnx.ModelProto) -> list[str]:
+    """Files, beside that of the model, that hold its weights; each once, in the order in which they are named."""
+    entries = [entry for tensor in _tensors(model.graph) for entry in tensor.external_data if entry.key == "location"]
+    return list(dict.fromkeys(entry.value for entry in entries))
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every constant of a graph and of the graphs inside it."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
 
 
 def cache_folder() -> Path:

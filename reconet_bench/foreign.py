@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from reconet_bench.data.files import scikit_image_texture
+from reconet_bench.environment import external_files
 from reconet_bench.errors import ModelError, UnknownName
 from reconet_bench.graph_clues import Clues, clues, range_of
 from reconet_bench.ops import BYTE, IMAGENET, RANGES, SIGNED, UNIT, ValueRange, from_uint8, resize_frame
@@ -62,7 +63,7 @@ class _ImageInput(NamedTuple):
 
     name: str
     layout: str
-    dtype: type[np.float32] | type[np.float16]
+    dtype: type[np.float32] | type[np.float16] | type[np.uint8]
     height: int | None
     width: int | None
     batch: int | None
@@ -72,7 +73,7 @@ def inspect_onnx(path: Path, hints: Hints = NO_HINTS, report: Callable[[str], No
     """What an image-to-image ONNX file expects: told, read from the file, or found by running it on a photograph.
 
     The file has one 4-D float input with three channels and an output of the same shape; further
-    inputs have defaults. Found by running it (ONNX Runtime, CPU): which output that is; the multiple
+    inputs have defaults. Or both are 8-bit frames (N, H, W, 3), as ``reconet-bench export --all`` writes them. Found by running it (ONNX Runtime, CPU): which output that is; the multiple
     that height and width must be of (the smallest at which the output has the size of the frame);
     the value ranges where nobody says them.
 
@@ -109,7 +110,6 @@ def inspect_onnx(path: Path, hints: Hints = NO_HINTS, report: Callable[[str], No
 def _read(path: Path) -> onnx.ModelProto:
     """The file, without weights that lie in a file of their own (which must be there)."""
     import onnx
-    from onnx.external_data_helper import uses_external_data
 
     if not path.is_file():
         raise ModelError(f"no such model file: {path}")
@@ -119,11 +119,9 @@ def _read(path: Path) -> onnx.ModelProto:
         model = onnx.ModelProto()
     if not model.graph.node:
         raise ModelError(f"{path}: not an ONNX model, or a truncated one ({path.stat().st_size} bytes)")
-    for tensor in model.graph.initializer:
-        if uses_external_data(tensor):
-            place = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-            if not (path.parent / place).is_file():
-                raise ModelError(f"{path}: its weights are in '{place}', which is missing: put that file beside it")
+    for place in external_files(model):
+        if not (path.parent / place).is_file():
+            raise ModelError(f"{path}: its weights are in '{place}', which is missing: put that file beside it")
     return model
 
 
@@ -137,20 +135,24 @@ def _image_input(path: Path, graph: onnx.GraphProto, layout: str) -> _ImageInput
         names = ", ".join(value.name for value in inputs) or "none"
         raise ModelError(f"{path}: not image to image: needs exactly one input without a default, has {names}")
     name, kind = inputs[0].name, inputs[0].type.tensor_type
-    if kind.elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16):
+    types: dict[int, type[np.float32] | type[np.float16] | type[np.uint8]]
+    types = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.FLOAT16: np.float16, onnx.TensorProto.UINT8: np.uint8}
+    if kind.elem_type not in types:
         found = onnx.TensorProto.DataType.Name(kind.elem_type)
-        raise ModelError(f"{path}: input '{name}' is {found}, a frame is FLOAT or FLOAT16: export it with float input")
+        raise ModelError(f"{path}: input '{name}' is {found}, a frame is FLOAT, FLOAT16 or UINT8: export it with float input")
     dims = [dim.dim_value or None for dim in kind.shape.dim]
     shown = "x".join(str(dim or "?") for dim in dims) or "a scalar"
     if len(dims) != 4 or dims[0] not in (None, 1):
         raise ModelError(f"{path}: not image to image: input '{name}' is {shown}, a frame is 1x3xHxW or 1xHxWx3")
-    dtype = np.float32 if kind.elem_type == onnx.TensorProto.FLOAT else np.float16
+    dtype = types[kind.elem_type]
     channels = dict(zip(LAYOUTS, (dims[1], dims[3]), strict=True))
     fits = [one for one in LAYOUTS if channels[one] == 3] or [one for one in LAYOUTS if channels[one] is None and one == layout]
     if fits and layout not in ("", *fits):
         raise ModelError(f"{path}: input '{name}' is {shown}, which is {fits[0]}: layout {layout} cannot be")
     if fits:
         chosen = layout or fits[0]
+        if dtype is np.uint8 and chosen != "NHWC":
+            raise ModelError(f"{path}: input '{name}' is {shown} UINT8, 8-bit frames are 1xHxWx3: export it so, or with float input")
         height, width = (dims[2], dims[3]) if chosen == "NCHW" else (dims[1], dims[2])
         return _ImageInput(name, chosen, dtype, height, width, dims[0])
     dynamic = "; where the file fixes none, give --layout NCHW or NHWC" if None in channels.values() else ""
@@ -163,6 +165,7 @@ class _Probe:
     Attributes:
         output: name of the stylised frame.
         multiple: height and width must be multiples of it.
+        eight_bits: whether frames go in and come out as 8 bits.
     """
 
     def __init__(self, path: Path, image: _ImageInput) -> None:
@@ -170,20 +173,24 @@ class _Probe:
         height, width = image.height or PROBE_SIZE, image.width or PROBE_SIZE
         self._size = (height, width)
         try:
-            outputs = self._outputs(UNIT, height, width)
+            outputs = self._outputs(BYTE if image.dtype is np.uint8 else UNIT, height, width)
         except ModelError as error:
             raise ModelError(f"{path}: cannot run on a frame of {width}x{height} pixels: {error}") from None
         output = next((name for name, value in outputs.items() if value.shape == (1, 3, height, width)), None)
         if output is None:
             got = ", ".join(f"'{name}' {value.shape}" for name, value in outputs.items())
             raise ModelError(f"{path}: not image to image: a frame of {width}x{height} pixels gives {got or 'nothing'}")
-        self.output = output
+        if (image.dtype is np.uint8) != (outputs[output].dtype == np.uint8):
+            raise ModelError(f"{path}: takes {image.dtype.__name__} and gives {outputs[output].dtype}: 8 bits both ways, or floats")
+        self.output, self.eight_bits = output, image.dtype is np.uint8
         self.multiple = self._size_multiple(path)
 
     def _outputs(self, values: ValueRange, height: int, width: int) -> dict[str, np.ndarray]:
         """All tensors that come out for a photograph of the size asked for, as NCHW where they are frames."""
         frame = values.encode(resize_frame(from_uint8(scikit_image_texture("astronaut")), height, width)).numpy()
         channels_last = self._image.layout == "NHWC"
+        if self._image.dtype is np.uint8:
+            frame = frame.round().clip(0, 255)
         if channels_last:
             frame = frame.transpose(0, 2, 3, 1)
         try:
@@ -220,6 +227,10 @@ class _Trial(NamedTuple):
 
 def _ranges(path: Path, probe: _Probe, hints: Hints, found: Clues, report: Callable[[str], None]) -> tuple[ValueRange, ValueRange]:
     """The value ranges of input and output; a doubtful choice is reported."""
+    if probe.eight_bits:
+        if {hints.input_range, hints.output_range} - {"", BYTE.name}:
+            raise ModelError(f"{path}: takes 8-bit frames, whose values are {BYTE.name}: leave --input-range and --output-range out")
+        return BYTE, BYTE
     known_in = RANGES.get(hints.input_range) or found.input_range
     known_out = RANGES.get(hints.output_range) or found.output_range
     trials = [_try(probe, values, known_out) for values in (UNIT, BYTE, SIGNED, IMAGENET)]

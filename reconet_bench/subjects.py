@@ -13,7 +13,7 @@ from torch import Tensor
 from reconet_bench.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, shipped_folder, shipped_models
 from reconet_bench.data import davis, synthetic
 from reconet_bench.data.sintel import PASSES, find_sintel, sequences
-from reconet_bench.environment import checksum
+from reconet_bench.environment import checksum, model_checksum
 from reconet_bench.errors import DataError, MetricUnavailable, ModelError, RuntimeUnavailable
 from reconet_bench.export import checkpoint_model
 from reconet_bench.foreign import NO_HINTS, Hints, inspect_onnx
@@ -36,7 +36,7 @@ class Subject:
 
     Attributes:
         trained_on: ``family:sequence`` of each clip it was trained on, e.g. ``sintel:alley_1``.
-        checksum: of its file.
+        checksum: of its file, and of the files beside it that hold weights of an ONNX file.
         curves: text of its loss curves, empty where they are not known.
     """
 
@@ -67,7 +67,7 @@ def load_subject(name: str, folder: Path, hints: Hints = NO_HINTS, report: Calla
     """
     path = find_checkpoint(name)
     if path.suffix == ".onnx":
-        return Subject(inspect_onnx(path, hints, report), path.stem, "", checksum=checksum(path))
+        return Subject(inspect_onnx(path, hints, report), path.stem, "", checksum=model_checksum(path))
     if hints:
         raise ModelError(f"'{name}' says itself what it takes: value ranges and layout are for ONNX files of your own")
     checkpoint = load_checkpoint(path)

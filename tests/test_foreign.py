@@ -120,7 +120,7 @@ def test_what_is_not_image_to_image_is_refused(tmp_path: Path, capfd: pytest.Cap
     batch = graph(path, SIGMOID, (TensorProto.FLOAT, [8, 3, "h", "w"]), {"y": [8, 3, "h", "w"]})
     assert "input 'x' is 8x3x?x?" in refused(batch)
     double = graph(path, SIGMOID, (TensorProto.DOUBLE, IMAGE[1]), {"y": IMAGE[1]})
-    assert "input 'x' is DOUBLE, a frame is FLOAT or FLOAT16" in refused(double)
+    assert "input 'x' is DOUBLE, a frame is FLOAT, FLOAT16 or UINT8" in refused(double)
     pair = [helper.make_node("Add", ["x", "style"], ["y"])]
     extra = [helper.make_tensor_value_info("style", *IMAGE)]
     assert "exactly one input without a default, has x, style" in refused(graph(path, pair, IMAGE, {"y": IMAGE[1]}, None, extra))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from reconet_bench import errors
 from reconet_bench.checkpoint import Checkpoint
 from reconet_bench.data.synthetic import synthetic_clip
+from reconet_bench.environment import checksum, model_checksum
 from reconet_bench.export import checkpoint_model
 from reconet_bench.foreign import inspect_onnx
 from reconet_bench.networks import ConvBlock, Identity, ReCoNet, ResidualBlock, Upsample
@@ -420,13 +422,63 @@ def test_convolutions_in_another_type_than_asked_for_are_an_error() -> None:
         check_precision(found, "bf16", "m")
     check_precision({"bf16": 16}, "bf16", "m")
     check_precision({"f32": 16}, "fp32", "m")
+    assert computed_in([("FullyConnected", "bf16"), ("MatMul", "f32")]) == {"f32": 1, "bf16": 1}
+    check_precision({}, "fp32", "m")
+    for precision in ("bf16", "int8"):
+        with pytest.raises(errors.RuntimeUnavailable, match=f"cannot prove that it computes 'm' in {precision}"):
+            check_precision({}, precision, "m")
+
+
+def test_openvino_proves_what_runs_and_not_what_might(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each form that frames run on is looked at; a file of one size has but one, compiled while loading."""
+    pytest.importorskip("openvino")
+    looked_at: list[list[int]] = []
+    check = openvino_module.OpenVinoSession._check
+
+    def seen(session: openvino_module.OpenVinoSession, compiled: Any) -> None:
+        looked_at.append(list(compiled.inputs[0].get_partial_shape().to_shape()))
+        check(session, compiled)
+
+    monkeypatch.setattr(openvino_module.OpenVinoSession, "_check", seen)
+    nodes = [helper.make_node("Sigmoid", ["x"], ["y"])]
+    dynamic = inspect_onnx(image_model(tmp_path / "dynamic.onnx", nodes, ["n", 3, "h", "w"]))
+    with load("openvino", dynamic) as session:
+        assert looked_at == []
+        for width in (24, 32, 24):
+            session(noise(16, width))
+        assert looked_at == [[1, 3, 16, 24], [1, 3, 16, 32]]
+    fixed = inspect_onnx(image_model(tmp_path / "fixed.onnx", nodes, [1, 3, 32, 48]))
+    with load("openvino", fixed) as session:
+        assert looked_at[2:] == [[1, 3, 32, 48]]
+        session(noise(32, 48))
+        assert (len(looked_at), session.build_seconds) == (3, 0)
+        assert session.placement == {"CPU": 1}
+
+
+def test_openvino_in_bf16_needs_something_to_prove_it_by(tmp_path: Path) -> None:
+    path = image_model(tmp_path / "sigmoid.onnx", [helper.make_node("Sigmoid", ["x"], ["y"])], ["n", 3, "h", "w"])
+    with load("openvino:bf16", inspect_onnx(path)) as session, pytest.raises(errors.RuntimeUnavailable, match="cannot prove"):
+        session(noise(16, 16))
+    content = image_model(tmp_path / "content.onnx", [helper.make_node("Identity", ["x"], ["y"])], ["n", 3, "h", "w"])
+    with load("openvino:bf16", inspect_onnx(content)) as session:
+        assert np.array_equal(session(noise(16, 16)), noise(16, 16)), "what computes nothing has nothing to prove"
+
+
+def test_a_cpu_without_bf16_says_so_before_a_frame(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino = pytest.importorskip("openvino")
+    monkeypatch.setattr(openvino.Core, "get_property", lambda core, device, name: ["FP32"])
+    with pytest.raises(errors.RuntimeUnavailable, match="this CPU has no fast bf16: use openvino"):
+        RUNTIMES["openvino:bf16"].load(model, "cpu", 1)
 
 
 def test_openvino_reports_where_it_ran_and_keeps_a_form_for_each_size(model: Model) -> None:
     with load("openvino", model) as session:
+        assert (session.placement, session.build_seconds) == ({}, 0), "nothing is compiled that never runs"
+        session(noise(16, 16))
         # 16 convolutions and 15 norms at least; what is fused or re-laid-out stays a node.
         assert set(session.placement) == {"CPU"}
         assert session.placement["CPU"] >= 31
+        assert session.build_seconds > 0
         expected = {size: session(noise(*size)) for size in [(16, 16 + n) for n in range(6)]}
         for size, frame in expected.items():
             assert np.array_equal(session(noise(*size)), frame)
@@ -499,6 +551,83 @@ def test_what_has_no_convolutions_is_not_quantised(tmp_path: Path) -> None:
             load(name, inspect_onnx(path))
 
 
+# --- weights in files of their own, and 8-bit frames -----------------------------------------------------
+
+
+def scaled(folder: Path, factor: float) -> Path:
+    """``y = factor · x`` by a convolution whose weights lie in a file beside the model; the model's own is always the same."""
+    weights = (np.eye(3, dtype=np.float32) * factor).reshape(3, 3, 1, 1)
+    nodes = [helper.make_node("Conv", ["x", "w"], ["m"]), helper.make_node("Conv", ["m", "w"], ["n"]), helper.make_node("Conv", ["n", "w"], ["y"])]
+    path = image_model(folder / "m.onnx", nodes, ["n", 3, "h", "w_"], {"w": weights})
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    return path
+
+
+def test_a_checksum_is_of_all_files_of_a_model(tmp_path: Path) -> None:
+    path = scaled(tmp_path, 1.0)
+    file, both = checksum(path), model_checksum(path)
+    assert scaled(tmp_path, 0.5) == path
+    assert checksum(path) == file, "the example changes the file itself"
+    assert model_checksum(path) != both
+    plain = image_model(tmp_path / "plain.onnx", [helper.make_node("Sigmoid", ["x"], ["y"])], [1, 3, "h", "w"])
+    assert model_checksum(plain) == checksum(plain)
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    assert model_checksum(tmp_path / "broken.onnx") == checksum(tmp_path / "broken.onnx")
+    assert load_subject(str(path), tmp_path).checksum == model_checksum(path)
+
+
+def test_other_weights_are_not_quantised_from_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is the same, the weights beside it are not."""
+    monkeypatch.setattr(variants, "_SIDE", 64)
+    monkeypatch.setenv("RECONET_BENCH_CACHE", str(tmp_path / "cache"))
+    image = np.full((32, 48, 3), 200, np.uint8)
+    found = []
+    for factor in (1.0, 0.5):
+        path = scaled(tmp_path, factor)
+        with load("openvino:int8", Model("m", None, lambda path=path: path, input_name="x", output_name="y")) as session:
+            found.append(float(session(image).mean()))
+    assert found[0] == pytest.approx(200, abs=3)
+    assert found[1] == pytest.approx(25, abs=3)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_file_that_converts_by_itself_gets_bytes_and_gives_them(name: str, model: Model, tmp_path: Path) -> None:
+    """Our own 8-bit form: the conversion is in the graph, so it is timed with what runs on the device."""
+    path = tmp_path / "net-uint8.onnx"
+    path.write_bytes(variants.eight_bit_frames(model.onnx()))
+    eight = inspect_onnx(path)
+    assert (eight.layout, eight.input_range, eight.output_range, eight.multiple) == ("NHWC", BYTE, BYTE, 1)
+    with load(name, model) as reference, load(name, eight) as session:
+        assert session.precision == "fp32"
+        resident = session.upload(noise(33, 47))
+        assert (resident.tensor.dtype, tuple(resident.tensor.shape)) == (torch.uint8, (1, 33, 47, 3))
+        assert session.run(resident).dtype == torch.uint8
+        assert np.abs(session(noise(33, 47)).astype(int) - reference(noise(33, 47))).max() <= 1
+        batch = np.stack([noise(33, 47, seed) for seed in (1, 2)])
+        assert session(batch).shape == batch.shape
+        assert np.array_equal(session.ask(Session.proved, batch[0]), session(batch[0]))
+        assert session_parity(reference, session, [noise(33, 47)]).max_abs < 0.5 / 255 + 1e-3
+
+
+def test_bytes_are_padded_by_reflection_too(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["floats"], ["first"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["first"], ["small"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Resize", ["small", "", "scales"], ["large"], mode="nearest"),
+        helper.make_node("Round", ["large"], ["rounded"]),
+        helper.make_node("Transpose", ["rounded"], ["last"], perm=[0, 2, 3, 1]),
+        helper.make_node("Cast", ["last"], ["y"], to=TensorProto.UINT8),
+    ]
+    path = image_model(tmp_path / "blocks.onnx", nodes, [1, "h", "w", 3], {"scales": np.array([1, 1, 4, 4], np.float32)}, TensorProto.UINT8)
+    model, image = inspect_onnx(path), noise(33, 47)
+    assert model.multiple == 4
+    padded = np.pad(image, ((0, 3), (0, 1), (0, 0)), mode="reflect").astype(float)
+    means = padded.reshape(9, 4, 12, 4, 3).mean((1, 3))
+    with RUNTIMES["onnxruntime"].load(model, "cpu", 1) as session:
+        assert np.array_equal(session(image), means.round().repeat(4, 0).repeat(4, 1)[:33, :47])
+
+
 # --- TensorRT's own, as far as no GPU is needed ---------------------------------------------------------
 
 
@@ -530,6 +659,9 @@ def test_an_engine_is_kept_for_its_model_size_precision_version_and_gpu_alone(
         patch()
         places.append(place())
         folders.append(tensorrt_options(path, 0, False)["trt_engine_cache_path"])
+    sizes = [tensorrt_options(path, 0, False, "frame", (1, 3, 64, width)) for width in (64, 96)]
+    assert sizes[0]["trt_engine_cache_path"] != sizes[1]["trt_engine_cache_path"]
+    assert {sizes[0][f"trt_profile_{end}_shapes"] for end in ("min", "opt", "max")} == {"frame:1x3x64x64"}
     assert len(set(places)) == len(places) == 6
     assert len(set(folders)) == len(folders) == 5
     assert all(Path(folder).is_dir() for folder in folders)
@@ -557,8 +689,14 @@ def test_an_engine_of_another_version_is_built_anew(tmp_path: Path, a_gpu: None,
     assert one._engine(shape) == (engine, "context")
     assert one.placement == {"TensorRT": 31}
     assert place.read_bytes() == b"ours"
+    assert one.build_seconds > 0
     assert session()._engine(shape) == (engine, "context")
     assert built == [shape], "a kept engine was built again"
+    engine.create_execution_context = lambda: None
+    full = session()
+    full.device = "cuda:0"
+    with pytest.raises(errors.ModelError, match=r"tensorrt has not enough memory on cuda:0 to run it on \(1, 3, 64, 64\)"):
+        full._engine(shape)
 
 
 def test_what_is_for_gpus_says_so(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -577,11 +715,33 @@ def test_providers_are_asked_for_in_order_and_with_what_they_need(model: Model, 
     made._path, made._half, made.torch_device = model.onnx(), True, torch.device("cuda", 1)
     for provider, expected in {CUDA_PROVIDER: [CUDA_PROVIDER], TENSORRT_PROVIDER: [TENSORRT_PROVIDER, CUDA_PROVIDER]}.items():
         made.provider = provider
-        *gpu, last = made._providers(graphed=True)
+        *gpu, last = made._providers(graphed=True, shape=(1, 3, 64, 96))
         assert [name for name, _ in gpu] == expected
         assert last == CPU_PROVIDER
         assert {options["device_id"] for _, options in gpu} == {1}
         assert (gpu[-1][1]["use_tf32"], gpu[-1][1]["enable_cuda_graph"]) == ("0", "1")
+        assert gpu[0][1].get("trt_profile_opt_shapes") == ("frame:1x3x64x96" if provider == TENSORRT_PROVIDER else None)
+
+
+def test_with_tensorrt_each_shape_has_a_session_and_a_proof_of_its_own(model: Model, a_gpu: None) -> None:
+    """An engine for several shapes is another after each new one: how fast a size is would depend on what was run before."""
+    opened: list[tuple[int, ...]] = []
+
+    class Shaped(OnnxSession):
+        def _open(self, options: Any, graphed: bool = False, shape: tuple[int, ...] = ()) -> Any:
+            opened.append(shape)
+            return SimpleNamespace(shape=shape)
+
+        def _proved(self, x: Tensor, shape: tuple[int, ...] = ()) -> dict[str, int]:
+            return {f"proof of {tuple(x.shape)}": 1}
+
+    made = object.__new__(Shaped)
+    made._tensorrt, made._graphed, made._shaped, made._session, made.threads = True, False, {}, "open", 1
+    frames = [torch.zeros(1, 3, 16, width) for width in (16, 24, 16)]
+    assert [made._for(x).shape for x in frames] == [tuple(x.shape) for x in frames]
+    assert opened == [(1, 3, 16, 16), (1, 3, 16, 24)]
+    assert made.placement == {"proof of (1, 3, 16, 24)": 1}
+    assert made.build_seconds > 0
 
 
 # --- ncnn's own -----------------------------------------------------------------------------------------
@@ -627,6 +787,33 @@ def test_a_compiled_network_gives_the_picture_of_the_eager_one(variant: str) -> 
     assert (parity.max_abs > TOLERANCE["fp32"]) == (precision == "bf16")
     with pytest.raises(RuntimeError, match="closed"):
         session(frames[0])
+
+
+def test_a_compiled_network_does_its_work_alone_from_the_second_frame_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings are for compiling; to change them at every frame takes time, which would be the runtime's."""
+    with load("torch-compile", Model("identity", Brighter(), Path)) as session:
+        session(noise(16, 24))
+        built = session.build_seconds
+        assert built > 0
+
+        def patched(*_: object, **__: object) -> None:
+            raise AssertionError("compiled anew")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(torch._dynamo.config, "patch", patched)
+            compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+            assert np.array_equal(session(noise(16, 24, 1)), to_uint8(Brighter()(from_uint8(noise(16, 24, 1))))[0])
+            assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled
+        assert session.build_seconds == built
+        session(noise(16, 32))
+        assert session.build_seconds > built
+
+
+class Brighter(nn.Module):
+    """Compiles at once."""
+
+    def forward(self, frame: Tensor) -> Tensor:
+        return frame + 0.25
 
 
 def test_a_network_that_cannot_be_compiled_whole_is_refused() -> None:

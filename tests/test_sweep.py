@@ -68,6 +68,8 @@ class Refusing(TorchSession):
 class Late(TorchSession):
     """Runs, and then gives what is no number where every value is looked at."""
 
+    runtime = "late"
+
     def infer(self, x: torch.Tensor) -> torch.Tensor:
         return super().infer(x) * (float("nan") if x.shape[-1] == 48 else 1.0)
 

@@ -43,7 +43,7 @@ class NcnnSession(Session):
     def _net(self, shape: tuple[int, ...], network: nn.Module) -> Any:
         """The network for one frame ``(1, 3, H, W)`` of a size."""
         if shape not in self._nets:
-            with tempfile.TemporaryDirectory() as folder:
+            with self.building(), tempfile.TemporaryDirectory() as folder:
                 self._nets[shape] = self._convert(network, shape, Path(folder))
             if len(self._nets) > _KEPT_SIZES:
                 self._nets.popitem(last=False)

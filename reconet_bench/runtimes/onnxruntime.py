@@ -27,7 +27,8 @@ _REMEDIES = {
 }
 #: Side of the frame that placement is traced on, pixels; a multiple of whatever a network may demand.
 _TRACE_SIZE = 64
-_FLOATS = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
+_TYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16, "tensor(uint8)": torch.uint8}
+_NUMPY = {torch.float32: np.float32, torch.float16: np.float16, torch.uint8: np.uint8}
 
 
 def session_options(threads: int) -> Any:
@@ -84,6 +85,9 @@ def check_placement(nodes: dict[str, tuple[str, str]], provider: str, model: str
 class OnnxSession(Session):
     """An ONNX file in ONNX Runtime; input and output stay on the device (I/O binding).
 
+    With the TensorRT provider there is a session for each shape, whose engine is built for that shape alone: one for
+    several would be built for the range of shapes seen so far, and slower for having seen others before.
+
     Args:
         variant: of :class:`OnnxRuntime`: words joined by dashes.
     """
@@ -103,30 +107,35 @@ class OnnxSession(Session):
             self.provider = TENSORRT_PROVIDER if self._tensorrt else CUDA_PROVIDER
         # A captured graph reads and writes the same memory each time: input, output and binding by shape.
         self._captured: dict[tuple[int, ...], tuple[Tensor, Tensor, Any, Any]] = {}
+        # With TensorRT: a session for each shape.
+        self._shaped: dict[tuple[int, ...], Any] = {}
         start = time.perf_counter()
         self._session = self._open(session_options(threads), self._graphed)
         self.load_seconds = time.perf_counter() - start
         kind = next(one.type for one in self._session.get_inputs() if one.name == model.input_name)
-        if kind not in _FLOATS:
+        if kind not in _TYPES:
             raise ModelError(f"{path}: input '{model.input_name}' is {kind}, a frame is tensor(float)")
-        self.dtype = _FLOATS[kind]
-        self.precision = "fp32" if self.dtype == torch.float32 else "fp16"
+        self.dtype = _TYPES[kind]
+        self.precision = "fp16" if self.dtype == torch.float16 else "fp32"
         if "int8" in words:
             self.precision = "int8"
         elif self._tensorrt:
             # TensorRT rounds the factors of fp32 convolutions to TF32, and this provider has no switch for it.
             self.precision = "fp16" if self._half else "tf32"
-        self.placement = check_placement(self._trace(), self.provider, model.name)
+        if not self._tensorrt:
+            height, width = model.height or _TRACE_SIZE, model.width or _TRACE_SIZE
+            image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+            self.placement = self._proved(self.upload(image).tensor)
 
     def _quantize(self) -> bytes:
         frames = calibration_frames(self.model.height, self.model.width)
         return quantized(self._path, self.model.input_name, [self.upload(frame).tensor.cpu().numpy() for frame in frames])
 
-    def _open(self, options: Any, graphed: bool = False) -> Any:
+    def _open(self, options: Any, graphed: bool = False, shape: tuple[int, ...] = ()) -> Any:
         import onnxruntime
 
         try:
-            session = onnxruntime.InferenceSession(self._source, options, providers=self._providers(graphed))
+            session = onnxruntime.InferenceSession(self._source, options, providers=self._providers(graphed, shape))
         except Exception as error:  # its exceptions have no common base but Exception
             raise ModelError(f"{self._path}: onnxruntime cannot load it: {first_line(error)}") from None
         if session.get_providers()[0] != self.provider:
@@ -135,8 +144,8 @@ class OnnxSession(Session):
             )
         return session
 
-    def _providers(self, graphed: bool) -> list[Any]:
-        """Providers with their options, the one that all is to run on first."""
+    def _providers(self, graphed: bool, shape: tuple[int, ...] = ()) -> list[Any]:
+        """Providers with their options, the one that all is to run on first; engines are for tensors of ``shape``."""
         providers: list[Any] = [CPU_PROVIDER]
         if self.provider == CPU_PROVIDER:
             return providers
@@ -144,24 +153,36 @@ class OnnxSession(Session):
         # TF32 is on by default, and it is not fp32.
         providers.insert(0, (CUDA_PROVIDER, {"device_id": index, "use_tf32": "0", "enable_cuda_graph": "1" if graphed else "0"}))
         if self.provider == TENSORRT_PROVIDER:
-            providers.insert(0, (TENSORRT_PROVIDER, tensorrt_options(self._path, index or 0, self._half)))
+            providers.insert(0, (TENSORRT_PROVIDER, tensorrt_options(self._path, index or 0, self._half, self.model.input_name, shape)))
         return providers
 
-    def _trace(self) -> dict[str, tuple[str, str]]:
-        """Compute nodes as run once on a small frame, in a profiled session of its own.
+    def _proved(self, x: Tensor, shape: tuple[int, ...] = ()) -> dict[str, int]:
+        """Compute nodes by provider as run once on ``x``, in a profiled session of its own.
 
         Of its own, so that the session that is timed is never profiled and has its first frame still to come.
+
+        Raises:
+            RuntimeUnavailable: one ran elsewhere than it should.
         """
-        height, width = self.model.height or _TRACE_SIZE, self.model.width or _TRACE_SIZE
-        frame = self.upload(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
         with tempfile.TemporaryDirectory() as folder:
             options = session_options(self.threads)
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "placement")
-            session = self._open(options)
-            self._run(session, frame.tensor)
+            session = self._open(options, shape=shape)
+            self._run(session, x)
             trace = json.loads(Path(session.end_profiling()).read_text())
-        return compute_nodes(trace)
+        return check_placement(compute_nodes(trace), self.provider, self.model.name)
+
+    def _for(self, x: Tensor) -> Any:
+        """The session for tensors like ``x``: with TensorRT one of their shape, proved on them and built at the first."""
+        shape = tuple(x.shape)
+        if not self._tensorrt:
+            return self._session
+        if shape not in self._shaped:
+            with self.building():
+                self.placement = self._proved(x, shape)
+                self._shaped[shape] = self._open(session_options(self.threads), shape=shape)
+        return self._shaped[shape]
 
     def upload(self, image: np.ndarray) -> Any:
         frame = super().upload(image)
@@ -172,7 +193,7 @@ class OnnxSession(Session):
     def infer(self, x: Tensor) -> Tensor:
         if self._session is None:
             raise RuntimeError("the session is closed")
-        return self._replay(x) if self._graphed else self._run(self._session, x)
+        return self._replay(x) if self._graphed else self._run(self._for(x), x)
 
     def _run(self, session: Any, x: Tensor) -> Tensor:
         """Image to image: the output has the input's shape, so both ends are bound to torch's own memory."""
@@ -181,7 +202,7 @@ class OnnxSession(Session):
         return y
 
     def _bind(self, session: Any, x: Tensor, y: Tensor) -> Any:
-        place = (x.device.type, x.device.index or 0, np.float32 if x.dtype == torch.float32 else np.float16)
+        place = (x.device.type, x.device.index or 0, _NUMPY[x.dtype])
         binding = session.io_binding()
         binding.bind_input(self.model.input_name, *place, tuple(x.shape), x.data_ptr())
         binding.bind_output(self.model.output_name, *place, tuple(y.shape), y.data_ptr())
@@ -211,17 +232,27 @@ class OnnxSession(Session):
 
     def close(self) -> None:
         self._captured.clear()
+        self._shaped.clear()
         self._session = None
 
 
-def tensorrt_options(path: Path, device: int, half: bool) -> dict[str, Any]:
-    """Options of the TensorRT provider; engines are kept, and none is used for another model, version or GPU."""
-    folder = kept("onnxruntime-tensorrt", path, gpu=torch.cuda.get_device_name(device), precision="fp16" if half else "tf32")
+def tensorrt_options(
+    path: Path, device: int, half: bool, input_name: str = "", shape: tuple[int, ...] = ()
+) -> dict[str, Any]:
+    """Options of the TensorRT provider; engines are kept, and none is used for another model, shape, version or GPU.
+
+    Args:
+        shape: of the tensors that ``input_name`` will get; empty where none will run.
+    """
+    size = "x".join(map(str, shape))
+    gpu, precision = torch.cuda.get_device_name(device), "fp16" if half else "tf32"
+    folder = kept("onnxruntime-tensorrt", path, gpu=gpu, precision=precision, shape=size)
     folder.mkdir(parents=True, exist_ok=True)
+    profile = {f"trt_profile_{end}_shapes": f"{input_name}:{size}" for end in ("min", "opt", "max")} if shape else {}
     return {
         "device_id": device, "trt_fp16_enable": half, "trt_layer_norm_fp32_fallback": half,
         "trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder),
-        "trt_timing_cache_enable": True, "trt_timing_cache_path": str(folder),
+        "trt_timing_cache_enable": True, "trt_timing_cache_path": str(folder), **profile,
     }  # fmt: skip
 
 

@@ -25,22 +25,32 @@ from reconet_bench.runtimes.variants import calibration_frames, kept, nncf_quant
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
 #: Types that convolutions are computed in; in int8 the first and the last are not.
 _COMPUTED = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"u8", "i8"}}
-_FLOATS = {"f32": torch.float32, "f16": torch.float16}
+_TYPES = {"f32": torch.float32, "f16": torch.float16, "u8": torch.uint8}
+_NUMPY = {torch.float32: np.float32, torch.float16: np.float16, torch.uint8: np.uint8}
+#: Layers that a precision is proved by, and nodes of an execution graph that compute nothing.
+_HEAVY, _IDLE = ("convolution", "fullyconnected", "matmul"), ("Input", "Output", "Const", "Identity", "")
 #: Compiled sizes that are kept; footage has one size, a comparison a few.
 _KEPT_SIZES = 4
 
 
 def computed_in(operations: list[tuple[str, str]]) -> dict[str, int]:
-    """Number of convolutions by the type they are computed in.
+    """Number of convolutions and matrix products by the type they are computed in.
 
     Args:
         operations: (layer type, type) of each node of an execution graph.
     """
-    return dict(Counter(kind.lower() for layer, kind in operations if "convolution" in layer.lower()))
+    return dict(Counter(kind.lower() for layer, kind in operations if any(name in layer.lower() for name in _HEAVY)))
 
 
 def check_precision(found: dict[str, int], precision: str, model: str) -> None:
-    """Raise RuntimeUnavailable unless all convolutions are computed in ``precision`` (most, in int8); other nodes may need more."""
+    """Raise RuntimeUnavailable unless all convolutions are computed in ``precision`` (most, in int8); other nodes may need more.
+
+    Where there are none, nothing proves a reduced precision.
+    """
+    if not found and precision != "fp32":
+        raise RuntimeUnavailable(
+            f"openvino cannot prove that it computes '{model}' in {precision}: it has no convolutions or matrix products; use openvino"
+        )
     strays = {kind: count for kind, count in found.items() if kind not in _COMPUTED[precision]}
     allowed = sum(found.values()) // 2 if precision == "int8" else 0
     if sum(strays.values()) > allowed:
@@ -94,18 +104,21 @@ class OpenVinoSession(Session):
         except Exception as error:  # its exceptions have no common base but RuntimeError
             raise ModelError(f"{path}: openvino cannot load it: {_reason(error)}") from None
         kind = self._graph.input(model.input_name).get_element_type().get_type_name()
-        if kind not in _FLOATS:
-            raise ModelError(f"{path}: input '{model.input_name}' is {kind}, a frame is f32 or f16")
-        self.dtype = _FLOATS[kind]
+        if kind not in _TYPES:
+            raise ModelError(f"{path}: input '{model.input_name}' is {kind}, a frame is f32, f16 or u8")
+        self.dtype = _TYPES[kind]
         self._output = next(i for i, one in enumerate(self._graph.outputs) if model.output_name in one.get_names())
-        # The file as it is: any size, or the one it is fixed to. Later, a form for each size.
+        if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise RuntimeUnavailable("this CPU has no fast bf16: use openvino")
+        # What runs, by shape: compiled at the first frame of a size, or now where the file has but one.
         self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         if precision == "int8":
             self._graph = self._quantize()
         start += self._quantizing  # as an export, it is made once and kept
-        compiled = self._compile(self._graph)
+        if model.height and model.width:
+            shape = tuple(self.upload(np.zeros((model.height, model.width, 3), np.uint8)).tensor.shape)
+            self._requests[shape] = self._compiled(shape)
         self.load_seconds = time.perf_counter() - start
-        self._check(compiled)
 
     def _quantize(self) -> Any:
         """The graph in int8, from where it is kept, or calibrated on frames of the built-in clips and then kept."""
@@ -153,18 +166,26 @@ class OpenVinoSession(Session):
             raise RuntimeUnavailable(f"openvino runs '{self.model.name}' on {', '.join(places)}, not on the CPU that was asked for")
         self.threads = int(compiled.get_property("INFERENCE_NUM_THREADS"))
         nodes = [_layer(node) for node in compiled.get_runtime_model().get_ordered_ops()]
-        check_precision(computed_in(nodes), self.precision, self.model.name)
-        self.placement = {"CPU": sum(layer not in ("Input", "Output", "Const", "") for layer, _ in nodes)}
+        if any(layer not in _IDLE for layer, _ in nodes):
+            check_precision(computed_in(nodes), self.precision, self.model.name)
+        self.placement = {"CPU": sum(layer not in _IDLE for layer, _ in nodes)}
+
+    def _compiled(self, shape: tuple[int, ...]) -> Any:
+        """A request of the form that runs on tensors of ``shape``, which is the one that is looked at."""
+        graph = self._graph.clone()
+        try:
+            graph.reshape({self.model.input_name: list(shape)})
+        except Exception as error:
+            raise ModelError(f"{self._path}: openvino cannot run it on {shape}: {_reason(error)}") from None
+        compiled = self._compile(graph)
+        self._check(compiled)
+        return compiled.create_infer_request()
 
     def _request(self, shape: tuple[int, ...]) -> Any:
         """An inference request for tensors of ``shape``; compiled at the first frame of a size."""
         if shape not in self._requests:
-            graph = self._graph.clone()
-            try:
-                graph.reshape({self.model.input_name: list(shape)})
-            except Exception as error:
-                raise ModelError(f"{self._path}: openvino cannot run it on {shape}: {_reason(error)}") from None
-            self._requests[shape] = self._compile(graph).create_infer_request()
+            with self.building():
+                self._requests[shape] = self._compiled(shape)
             if len(self._requests) > _KEPT_SIZES:
                 self._requests.popitem(last=False)
         self._requests.move_to_end(shape)
@@ -177,7 +198,7 @@ class OpenVinoSession(Session):
         from openvino import Tensor as Shared
 
         request = self._request(tuple(x.shape))
-        y = np.empty(tuple(x.shape), np.float32 if self.dtype == torch.float32 else np.float16)
+        y = np.empty(tuple(x.shape), _NUMPY[self.dtype])
         try:
             request.set_tensor(self.model.input_name, Shared(x.numpy(), shared_memory=True))
             request.set_output_tensor(self._output, Shared(y, shared_memory=True))

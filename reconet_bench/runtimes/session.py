@@ -154,7 +154,7 @@ class Session(Loaded):
         self.device = str(device)
         self.threads = threads
         self.placement: dict[str, int] = {}
-        #: Float type of the tensors that go in and come out.
+        #: Type of the tensors that go in and come out: floats, or uint8 where the model converts by itself.
         self.dtype = torch.float32
 
     def ask(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **options: P.kwargs) -> T:
@@ -165,17 +165,27 @@ class Session(Loaded):
         """The stylised tensor of ``x``, same shape, type and device; may return before it is computed."""
 
     def upload(self, image: np.ndarray) -> Resident:
-        """A host frame ``(H, W, 3)`` uint8, or a batch of them, to the float input resident on the device.
+        """A host frame ``(H, W, 3)`` uint8, or a batch of them, to the input resident on the device.
 
         Raises:
             DataError: not such a frame, or too small.
             ModelError: the model is fixed to another size.
         """
         self.model.check_frame(image)
+        if self.dtype == torch.uint8:
+            return Resident(self._eight_bits(image), *image.shape[-3:-1])
         frame = self.model.input_range.encode(pad_to_multiple(from_uint8(image, self.torch_device), self.model.multiple))
         if self.model.layout == "NHWC":
             frame = frame.permute(0, 2, 3, 1)
         return Resident(frame.to(self.dtype).contiguous(), *image.shape[-3:-1])
+
+    def _eight_bits(self, image: np.ndarray) -> Tensor:
+        """``(N, H, W, 3)`` uint8 on the device, padded by reflection to what the model takes."""
+        batch = image if image.ndim == 4 else image[None]
+        height, width = (-side % self.model.multiple for side in batch.shape[1:3])
+        if height or width:
+            batch = np.pad(batch, ((0, 0), (0, height), (0, width), (0, 0)), mode="reflect")
+        return torch.from_numpy(np.ascontiguousarray(batch)).to(self.torch_device)
 
     def run(self, x: Resident) -> Tensor:
         """From the device to the device, in the model's own layout and range; may be asynchronous.
@@ -221,7 +231,7 @@ class Session(Loaded):
 
         More than one frame comes as ``(N, H, W, 3)``.
         """
-        frames: np.ndarray = to_uint8(self._frame(y))
+        frames: np.ndarray = y.contiguous().cpu().numpy() if y.dtype == torch.uint8 else to_uint8(self._frame(y))
         return frames[0] if len(frames) == 1 else frames
 
     def output_float(self, y: Tensor) -> np.ndarray:

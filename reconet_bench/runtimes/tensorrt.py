@@ -17,7 +17,7 @@ from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
 from reconet_bench.runtimes.variants import half_precision, kept
 
 #: Types of a tensor by what TensorRT calls them.
-_FLOATS = {"FLOAT": torch.float32, "HALF": torch.float16}
+_TYPES = {"FLOAT": torch.float32, "HALF": torch.float16, "UINT8": torch.uint8}
 
 
 class TensorRtSession(Session):
@@ -42,10 +42,12 @@ class TensorRtSession(Session):
         self._source = half_precision(path) if half else path.read_bytes()
         _, network, _ = self._parse()
         kind = next(t.dtype.name for t in map(network.get_input, range(network.num_inputs)) if t.name == model.input_name)
-        if kind not in _FLOATS:
-            raise ModelError(f"{path}: input '{model.input_name}' is {kind}, a frame is FLOAT or HALF")
-        self.dtype = _FLOATS[kind]
+        if kind not in _TYPES:
+            raise ModelError(f"{path}: input '{model.input_name}' is {kind}, a frame is FLOAT, HALF or UINT8")
+        self.dtype = _TYPES[kind]
         self.load_seconds = time.perf_counter() - start
+        # Not torch's default stream, on which TensorRT synchronises more than it need.
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         # Engine and context by shape of the tensor.
         self._engines: dict[tuple[int, ...], tuple[Any, Any]] = {}
 
@@ -57,7 +59,7 @@ class TensorRtSession(Session):
         typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
         network = builder.create_network(0 if typed is None else 1 << int(typed))
         parser = trt.OnnxParser(network, self._logger)
-        if not parser.parse(self._source):
+        if not parser.parse(self._source, path=str(self._path)):  # weights may lie in files beside it
             reason = parser.get_error(0).desc() if parser.num_errors else "no reason given"
             raise ModelError(f"{self._path}: tensorrt cannot load it: {reason.strip().partition(chr(10))[0]}")
         others = [t for t in map(network.get_output, range(network.num_outputs)) if t.name != self.model.output_name]
@@ -84,18 +86,25 @@ class TensorRtSession(Session):
     def _engine(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
         """Engine and context for ``shape``: here, kept on disk, or built now."""
         if shape not in self._engines:
-            place = engine_place(self._path, shape, self.precision, self.torch_device)
-            engine = self._recall(place)
-            if engine is None:
-                plan = self._build(shape)
-                with contextlib.suppress(OSError), atomic_path(place) as temporary:  # nowhere to write: built again next time
-                    temporary.write_bytes(plan)
-                engine = self._runtime.deserialize_cuda_engine(plan)
-            if engine is None:
-                raise ModelError(f"{self._path}: tensorrt cannot load the engine that it has built for {shape}")
-            self._engines[shape] = engine, engine.create_execution_context()
-            self.placement = {"TensorRT": int(engine.num_layers)}
+            with self.building():
+                self._engines[shape] = self._made(shape)
+            self.placement = {"TensorRT": int(self._engines[shape][0].num_layers)}
         return self._engines[shape]
+
+    def _made(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
+        place = engine_place(self._path, shape, self.precision, self.torch_device)
+        engine = self._recall(place)
+        if engine is None:
+            plan = self._build(shape)
+            with contextlib.suppress(OSError), atomic_path(place) as temporary:  # nowhere to write: built again next time
+                temporary.write_bytes(plan)
+            engine = self._runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            raise ModelError(f"{self._path}: tensorrt cannot load the engine that it has built for {shape}")
+        context = engine.create_execution_context()
+        if context is None:
+            raise ModelError(f"{self._path}: tensorrt has not enough memory on {self.device} to run it on {shape}")
+        return engine, context
 
     def _recall(self, place: Path) -> Any:
         """A kept engine; ``None`` where there is none, or where it is not one of this version, which TensorRT says."""
@@ -106,7 +115,7 @@ class TensorRtSession(Session):
         return self._runtime.deserialize_cuda_engine(plan)
 
     def infer(self, x: Tensor) -> Tensor:
-        """Image to image: the output has the input's shape, so both ends are torch's own memory, on torch's stream."""
+        """Image to image: the output has the input's shape, so both ends are torch's own memory."""
         if self._runtime is None:
             raise RuntimeError("the session is closed")
         with torch.cuda.device(self.torch_device):
@@ -114,7 +123,11 @@ class TensorRtSession(Session):
             y = torch.empty_like(x)
             context.set_tensor_address(self.model.input_name, x.data_ptr())
             context.set_tensor_address(self.model.output_name, y.data_ptr())
-            if not context.execute_async_v3(torch.cuda.current_stream(self.torch_device).cuda_stream):
+            current = torch.cuda.current_stream(self.torch_device)
+            self._stream.wait_stream(current)  # the frame is there when it starts,
+            started = context.execute_async_v3(self._stream.cuda_stream)
+            current.wait_stream(self._stream)  # and the result when torch goes on
+            if not started:
                 raise ModelError(f"{self._path}: tensorrt cannot run it on {tuple(x.shape)}")
         return y
 

@@ -31,20 +31,27 @@ class CompiledSession(TorchSession):
         super().__init__(model, network, device, threads, variant)
         # On CUDA "max-autotune" tries kernels and captures a CUDA graph: no launch overhead between kernels.
         self._on_gpu = device.type == "cuda"
+        self._compiled_for: set[torch.Size] = set()
         self._compiled: Any = torch.compile(
             self._network, fullgraph=True, dynamic=False, mode="max-autotune" if self._on_gpu else None
         )
 
     def _forward(self, network: nn.Module, x: Tensor) -> Tensor:
-        with warnings.catch_warnings(), torch._dynamo.config.patch(recompile_limit=_MOST_SIZES):
+        y: Tensor = self._compiled(x) if x.shape in self._compiled_for else self._compile(x)
+        # A captured graph writes every frame to the same memory.
+        return y.clone() if self._on_gpu else y
+
+    def _compile(self, x: Tensor) -> Tensor:
+        """The first frame of a size; what is needed to compile takes time at every frame that it is done for."""
+        with self.building(), warnings.catch_warnings(), torch._dynamo.config.patch(recompile_limit=_MOST_SIZES):
             warnings.simplefilter("ignore")  # about its own internals; its errors are exceptions
             try:
                 y: Tensor = self._compiled(x)
             except torch._dynamo.exc.TorchDynamoException as error:
                 reason = str(error).strip().partition("\n")[0]
                 raise RuntimeUnavailable(f"torch-compile cannot compile '{self.model.name}': {reason}") from None
-        # A captured graph writes every frame to the same memory.
-        return y.clone() if self._on_gpu else y
+        self._compiled_for.add(x.shape)
+        return y
 
     def close(self) -> None:
         self._compiled = None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reconet_bench.data.synthetic import CLIPS, synthetic_clip
-from reconet_bench.environment import cache_folder, checksum, versions
+from reconet_bench.environment import cache_folder, model_checksum, versions
 from reconet_bench.errors import ModelError
 from reconet_bench.ops import to_uint8
 
@@ -148,7 +148,7 @@ def kept(kind: str, path: Path, **facts: str) -> Path:
         kind: of form: a folder below the cache.
         facts: what else it depends on, such as the GPU.
     """
-    key = {"model": checksum(path), "versions": dict(sorted(versions().items())), **facts}
+    key = {"model": model_checksum(path), "versions": dict(sorted(versions().items())), **facts}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return cache_folder() / kind / digest[:32]
 
