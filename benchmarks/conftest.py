@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from reconet_bench import environment
@@ -36,7 +37,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _row(benchmark: Any) -> tuple[object, ...]:
     stats = benchmark.stats
-    data = sorted(stats.data)
-    p90 = data[min(len(data) - 1, int(0.9 * len(data)))]
+    p90 = float(np.percentile(stats.data, 90))
     details = "; ".join(f"{key} {value}" for key, value in benchmark.extra_info.items())
     return (benchmark.name, 1e3 * stats.median, 1e3 * p90, 1e3 * stats.iqr, 1 / stats.median, stats.rounds, details)

@@ -1,7 +1,7 @@
 """Checkpoint to ONNX, and how close the two are.
 
 An export takes frames of any size and batch by itself: padding to a multiple of four and the crop
-are inside the graph. It is one file, without external data, and says in its metadata what it is.
+are inside the graph. Or it takes one frame of one size, for runtimes that want all shapes fixed. It is one file, without external data, and says in its metadata what it is.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from torch import nn
 from reconet_bench.checkpoint import Checkpoint
 from reconet_bench.data.files import atomic_path, scikit_image_texture
 from reconet_bench.environment import cache_folder, versions
-from reconet_bench.errors import ModelError
+from reconet_bench.errors import DataError, ModelError
 from reconet_bench.networks import MIN_SIZE, ReCoNet
+from reconet_bench.ops import from_uint8, resize_frame, to_uint8
 from reconet_bench.runtimes.base import RUNTIMES, Model, Parity, session_parity
 
 if TYPE_CHECKING:
@@ -47,33 +48,39 @@ def weights_checksum(network: nn.Module) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def export_onnx(checkpoint: Checkpoint, path: Path) -> Path:
+def export_onnx(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None = None) -> Path:
     """Write the network of ``checkpoint`` as ONNX, atomically; ``frame`` → ``stylised``, (N, 3, H, W) in [0, 1].
+
+    Args:
+        size: the only height and width that it takes, in batches of one; any by default.
 
     Returns:
         ``path``.
 
     Raises:
+        DataError: ``size`` is smaller than the network takes.
         ModelError: the exporter took the network apart: an instance norm is no longer one node.
     """
     import onnx
 
+    if size is not None and min(size) < MIN_SIZE:
+        raise DataError(f"frame of {size[1]}x{size[0]} pixels is too small: at least {MIN_SIZE} a side")
     # On the CPU and in a copy: neither the device nor the mode of the caller's network may change.
     network = copy.deepcopy(checkpoint.network).cpu().float().eval()
     any_size = torch.export.Dim.DYNAMIC
     # An odd example: with a multiple of four the exporter could take the padding for a constant nothing.
-    example = torch.rand(2, 3, 37, 50)
+    example = torch.rand(2, 3, 37, 50) if size is None else torch.rand(1, 3, *size)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # about its own internals; its errors are exceptions
         program = torch.onnx.export(
             network, (example,), dynamo=True, opset_version=OPSET, verbose=False, optimize=True,
-            input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes=({0: any_size, 2: any_size, 3: any_size},),
+            input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes=({0: any_size, 2: any_size, 3: any_size},) if size is None else None,
         )  # fmt: skip
     if program is None:
         raise ModelError(f"{path}: torch exported nothing for '{checkpoint.name}'")
     model = program.model_proto
     _check_norms(model, network, path)
-    _describe(model, checkpoint)
+    _describe(model, checkpoint, size)
     onnx.checker.check_model(model, full_check=True)
     with atomic_path(Path(path)) as temporary:
         temporary.write_bytes(model.SerializeToString())
@@ -91,7 +98,7 @@ def _check_norms(model: onnx.ModelProto, network: nn.Module, path: Path) -> None
         )
 
 
-def _describe(model: onnx.ModelProto, checkpoint: Checkpoint) -> None:
+def _describe(model: onnx.ModelProto, checkpoint: Checkpoint, size: tuple[int, int] | None) -> None:
     """Names and metadata for people; the exporter's own notes (with source paths of this machine) go."""
     graph = model.graph
     for node in graph.node:
@@ -104,10 +111,12 @@ def _describe(model: onnx.ModelProto, checkpoint: Checkpoint) -> None:
     for value in (*graph.input, *graph.output):
         del value.metadata_props[:]
         batch, _, height, width = value.type.tensor_type.shape.dim
-        batch.dim_param, height.dim_param, width.dim_param = "batch", "height", "width"
+        if size is None:
+            batch.dim_param, height.dim_param, width.dim_param = "batch", "height", "width"
     graph.name = f"reconet_bench_{checkpoint.name}"
     style = f" in the style '{checkpoint.style}'" if checkpoint.style else ""
-    model.doc_string = f"Video style transfer, method '{checkpoint.method}'{style}. RGB frames in [0, 1], any size from {MIN_SIZE} pixels."
+    taken = f"any size from {MIN_SIZE} pixels" if size is None else f"{size[1]}x{size[0]} pixels"
+    model.doc_string = f"Video style transfer, method '{checkpoint.method}'{style}. RGB frames in [0, 1], {taken}."
     model.producer_name, model.producer_version = "reconet-bench", versions().get("reconet-bench", "")
     facts = {
         "method": checkpoint.method,
@@ -186,16 +195,24 @@ def checkpoint_model(checkpoint: Checkpoint, folder: Path, name: str = "") -> Mo
     return Model(name, checkpoint.network, onnx_file, minimum=minimum)
 
 
+def photograph(size: tuple[int, int] | None = None) -> np.ndarray:
+    """A frame ``(H, W, 3)`` uint8 to compare on: of ``size``, or of an odd one (151x127), so that padding and crop are in it."""
+    whole = scikit_image_texture("astronaut")
+    if size is None:
+        return np.ascontiguousarray(whole[:254:2, :301:2])
+    resized: np.ndarray = to_uint8(resize_frame(from_uint8(whole), *size))[0]
+    return resized
+
+
 def parity(checkpoint: Checkpoint, path: Path, frames: Sequence[np.ndarray] | None = None) -> Parity:
     """ONNX Runtime on the CPU against PyTorch fp32 eager.
 
     Args:
         path: the export of ``checkpoint``.
-        frames: ``(H, W, 3)`` uint8, of any sizes; by default one photograph of odd size (151x127), so
-            that padding and crop are compared too.
+        frames: ``(H, W, 3)`` uint8, of sizes that it takes; by default :func:`photograph`.
     """
     model = Model(checkpoint.name, checkpoint.network, lambda: Path(path))
     if frames is None:
-        frames = [np.ascontiguousarray(scikit_image_texture("astronaut")[:254:2, :301:2])]
+        frames = [photograph()]
     with RUNTIMES["torch"].load(model, "cpu") as reference, RUNTIMES["onnxruntime"].load(model, "cpu") as session:
         return session_parity(reference, session, frames)

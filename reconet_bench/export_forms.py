@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from reconet_bench.checkpoint import Checkpoint
-from reconet_bench.data.files import atomic_path, scikit_image_texture
+from reconet_bench.data.files import atomic_path
 from reconet_bench.errors import ModelError
-from reconet_bench.export import INPUT, export_onnx
+from reconet_bench.export import INPUT, export_onnx, photograph
 from reconet_bench.ops import from_uint8
 from reconet_bench.runtimes.base import Parity
 from reconet_bench.runtimes.variants import (
@@ -25,12 +25,14 @@ from reconet_bench.runtimes.variants import (
 )
 
 
-def _int8(path: Path) -> bytes:
-    return quantized(path, INPUT, [from_uint8(frame).numpy() for frame in calibration_frames()])
+def _int8(path: Path, size: tuple[int, int] | None) -> bytes:
+    return quantized(path, INPUT, [from_uint8(frame).numpy() for frame in calibration_frames(*(size or ()))])
 
 
-#: What is made of the fp32 file, by the ending of its name.
-FORMS: dict[str, Callable[[Path], bytes]] = {"fp16": half_precision, "int8": _int8, "uint8": eight_bit_frames}
+#: What is made of the fp32 file, which may have one size alone, by the ending of its name.
+FORMS: dict[str, Callable[[Path, tuple[int, int] | None], bytes]] = {
+    "fp16": lambda path, _: half_precision(path), "int8": _int8, "uint8": lambda path, _: eight_bit_frames(path),
+}  # fmt: skip
 
 
 class Form(NamedTuple):
@@ -41,21 +43,25 @@ class Form(NamedTuple):
     parity: Parity
 
 
-def export_all(checkpoint: Checkpoint, path: Path) -> Iterator[Form]:
+def export_all(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None = None) -> Iterator[Form]:
     """Write ``FILE.onnx`` and beside it ``FILE-fp16.onnx``, ``FILE-int8.onnx`` and ``FILE-uint8.onnx``, one after the other.
 
     ``uint8`` takes and gives ``(N, H, W, 3)`` uint8: the conversion to and from floats runs on the device.
 
+    Args:
+        size: the only height and width that they take, in batches of one; any by default.
+
     Raises:
+        DataError: ``size`` is smaller than the network takes.
         ModelError: the network cannot be exported in that form.
     """
-    path = export_onnx(checkpoint, path)
-    yield Form(path, "fp32", file_parity(checkpoint, path))
+    path, image = export_onnx(checkpoint, path, size), photograph(size)
+    yield Form(path, "fp32", file_parity(checkpoint, path, image))
     for name, make in FORMS.items():
         target = path.with_name(f"{path.stem}-{name}{path.suffix}")
         with atomic_path(target) as temporary:
-            temporary.write_bytes(make(path))
-        yield Form(target, name, file_parity(checkpoint, target))
+            temporary.write_bytes(make(path, size))
+        yield Form(target, name, file_parity(checkpoint, target, image))
 
 
 def file_parity(checkpoint: Checkpoint, path: Path, image: np.ndarray | None = None) -> Parity:
@@ -63,13 +69,13 @@ def file_parity(checkpoint: Checkpoint, path: Path, image: np.ndarray | None = N
 
     Args:
         path: an export in any form.
-        image: ``(H, W, 3)`` uint8; by default a photograph of odd size (151x127), so that padding and crop are compared too.
+        image: ``(H, W, 3)`` uint8; by default :func:`~reconet_bench.export.photograph`.
 
     Raises:
         ModelError: it does not run.
     """
     if image is None:
-        image = np.ascontiguousarray(scikit_image_texture("astronaut")[:254:2, :301:2])
+        image = photograph()
     with torch.inference_mode():
         expected = checkpoint.network.float().eval()(from_uint8(image)).clamp(0, 1).numpy()
     got = _run(path, image)

@@ -15,6 +15,8 @@ GATE_PSNR, GATE_CHANGE = 40.0, 2.0
 UNSTABLE = "unstable: rounds differ by over 10 %"
 #: What a row says whose frames still changed their time when its warm-up was over.
 COLD = "never got warm: frames had not settled when the warm-up was over"
+#: Share of the processor from which on the work of others is said.
+OTHERS = 0.10
 #: Why a session has no first frame and no peak of memory at a second frame size.
 USED = "it had run another frame size before"
 #: Rows of fidelity to the reference, as against those of speed.
@@ -71,7 +73,10 @@ def speed_rows(timing: Timing, base: Timing | None, parity: Parity, change: floa
 
 def doubts(timing: Timing) -> list[str]:
     """Why not to trust what was timed; empty where nothing speaks against it."""
-    return [doubt for doubt, holds in ((COLD, not timing.warm), (UNSTABLE, not timing.stable)) if holds]
+    found = [doubt for doubt, holds in ((COLD, not timing.warm), (UNSTABLE, not timing.stable)) if holds]
+    if (share := timing.processor.share or 0.0) > OTHERS:
+        found.append(f"other work took {100 * share:.0f} % of the processor meanwhile")
+    return found
 
 
 def gate(parity: Parity, change: float | None) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 
 from reconet_bench.errors import DataError, ReconetBenchError
 from reconet_bench.memory import peak_memory
+from reconet_bench.processor import Span, moment
 from reconet_bench.runtimes.base import CANNOT_RUN, Loaded, Session
 
 BOUNDARIES = ("device", "end_to_end")
@@ -104,6 +105,7 @@ class Timing:
             weights and the pages of libraries count. Host memory on the CPU, device memory on CUDA without the
             context; ``None`` where it is not known, or the session had run frames before.
         placement: the session's: compute nodes by provider.
+        processor: what others took of the processor during the turns.
         samples: by boundary.
     """
 
@@ -118,6 +120,7 @@ class Timing:
     warm: bool = True
     peak_memory: int | None = None
     placement: dict[str, int] = field(default_factory=dict)
+    processor: Span = field(default_factory=Span)
     samples: dict[str, Samples] = field(default_factory=dict)
 
     @property
@@ -182,7 +185,8 @@ def measure(
         return timings[name].warmup_frames
 
     def take_turn(name: str) -> int:
-        turns = sessions[name].ask(_turns, frames, taken_from, boundaries, seconds)
+        turns, processor = sessions[name].ask(_turns, frames, taken_from, boundaries, seconds)
+        timings[name].processor = timings[name].processor.and_then(processor)
         for boundary, taken in turns.items():
             timings[name].samples[boundary].rounds.append(taken)
         return sum(len(taken) + 1 for taken in turns.values())
@@ -254,10 +258,11 @@ def _settled(taken: list[float]) -> bool:
 
 def _turns(
     session: Session, frames: Sequence[np.ndarray], first: int, boundaries: Sequence[str], seconds: float
-) -> dict[str, list[float]]:
-    """One turn of one session at each boundary."""
-    rotation = _rotation(frames, first)
-    return {boundary: _turn(session, rotation, boundary, seconds) for boundary in boundaries}
+) -> tuple[dict[str, list[float]], Span]:
+    """One turn of one session at each boundary, and what others did to the processor in the meantime."""
+    rotation, before = _rotation(frames, first), moment()
+    turns = {boundary: _turn(session, rotation, boundary, seconds) for boundary in boundaries}
+    return turns, before.until(moment()) if before else Span()
 
 
 def _turn(session: Session, rotation: Iterator[np.ndarray], boundary: str, seconds: float) -> list[float]:

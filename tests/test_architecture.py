@@ -16,7 +16,7 @@ PACKAGE = Path(reconet_bench.__file__).parent
 FLOORS: tuple[frozenset[str], ...] = tuple(
     frozenset(names.split())
     for names in (
-        "errors registry ops networks environment memory records video",
+        "errors registry ops networks environment memory processor records video",
         "data",
         "perceptual report pictures",
         "metrics losses",

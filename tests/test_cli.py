@@ -109,7 +109,7 @@ OPTIONS = {
     "train": "--method --style --data --textures --sintel --pass --split --steps --size --batch --learning-rate --style-size "
              "--weights --seed --device --precision --compile --save-every --branch-from --resume --download-vgg --output --vgg "
              "--preset --set --show --optimizer --epochs --footage --flow --raft --workers --tensorboard --benchmark",
-    "export": "--output --all",
+    "export": "--output --all --size",
     "study": "--jobs --output",
     "curves": "--output",
     "render": "--output --data --sintel --pass --size --frames --flow --raft --seed",
@@ -271,16 +271,18 @@ def test_a_runtime_that_is_not_here_is_skipped_with_the_reason(run, capsys, monk
 
 
 def test_export_tells_how_true_the_file_is(run, model, tmp_path, monkeypatch):
-    def fake(checkpoint: Checkpoint, path: Path) -> Path:
+    def fake(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None) -> Path:
         path.write_bytes(bytes(2**20))
         return path
 
     monkeypatch.setattr(export, "export_onnx", fake)
-    monkeypatch.setattr(export, "parity", lambda checkpoint, path: Parity(1.5e-6, 123.4, 1))
+    monkeypatch.setattr(export, "parity", lambda checkpoint, path, frames: Parity(1.5e-6, 123.4, 1))
     printed = run("export", model, "-o", tmp_path / "out.onnx")
     assert "out.onnx" in printed
     assert "1.0 MiB" in printed
     assert "max abs 1.50e-06, PSNR 123.4 dB" in printed
+    assert "dynamic batch, height and width" in printed
+    assert "one frame of 64x48" in run("export", model, "-o", tmp_path / "out.onnx", "--size", "64x48")
 
 
 def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):

@@ -20,6 +20,7 @@ from reconet_bench import export as export_module
 from reconet_bench.checkpoint import Checkpoint
 from reconet_bench.export import checkpoint_model, export_onnx, parity, weights_checksum
 from reconet_bench.export_forms import Form, export_all
+from reconet_bench.foreign import inspect_onnx
 from reconet_bench.networks import Identity, ReCoNet
 from reconet_bench.ops import from_uint8, to_uint8
 from reconet_bench.runtimes import variants
@@ -240,7 +241,7 @@ def test_a_real_export_read_back_is_the_same_file(tmp_path: Path, monkeypatch: p
 def forms(checkpoint: Checkpoint, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Form]:
     """All forms of the export, int8 calibrated on small frames."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export_forms, "export_onnx", lambda checkpoint, path: Path(shutil.copy(exported, path)))
+        patch.setattr(export_forms, "export_onnx", lambda checkpoint, path, size: Path(shutil.copy(exported, path)))
         patch.setattr(variants, "_SIDE", 64)
         return {form.name: form for form in export_all(checkpoint, tmp_path_factory.mktemp("forms") / "net.onnx")}
 
@@ -275,3 +276,29 @@ def test_int8_has_int8_weights_and_both_ends_as_they_were(forms: dict[str, Form]
     kinds = ["" if node.input[1] not in made else made[node.input[1]].op_type for node in nodes if node.op_type == "Conv"]
     assert kinds == ["", *["DequantizeLinear"] * 14, ""]
     assert forms["int8"].path.stat().st_size < 0.5 * forms["fp32"].path.stat().st_size
+
+
+@pytest.fixture(scope="module")
+def fixed(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Form]:
+    """All forms for one size, which is no multiple of four."""
+    return {form.name: form for form in export_all(checkpoint, tmp_path_factory.mktemp("fixed") / "net.onnx", (33, 50))}
+
+
+def test_every_form_can_be_of_one_size(fixed: dict[str, Form]) -> None:
+    for name, form in fixed.items():
+        graph = onnx.load(form.path).graph
+        expected = [1, 33, 50, 3] if name == "uint8" else [1, 3, 33, 50]
+        for value in (*graph.input, *graph.output):
+            assert [dim.dim_value for dim in value.type.tensor_type.shape.dim] == expected, name
+        model = inspect_onnx(form.path)
+        assert (model.height, model.width, model.batch) == (33, 50, 1)
+    assert "Shape" not in {node.op_type for node in onnx.load(fixed["fp32"].path).graph.node}
+    assert fixed["fp32"].parity.max_abs < 1e-4
+    assert fixed["uint8"].parity.max_abs < 0.5 / 255 + 1e-4
+    assert 20 < fixed["int8"].parity.psnr < 60
+
+
+def test_a_size_that_the_network_cannot_take_is_said(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(errors.DataError, match="frame of 40x8 pixels is too small: at least 16 a side"):
+        export_onnx(checkpoint, tmp_path / "small.onnx", (8, 40))
+    assert list(tmp_path.iterdir()) == []

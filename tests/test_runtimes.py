@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import sys
 import time
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from reconet_bench.foreign import inspect_onnx
 from reconet_bench.networks import ConvBlock, Identity, ReCoNet, ResidualBlock, Upsample
 from reconet_bench.ops import BYTE, from_uint8, to_uint8
 from reconet_bench.runtimes import openvino as openvino_module
-from reconet_bench.runtimes import variants
+from reconet_bench.runtimes import torch_compile, variants
 from reconet_bench.runtimes.base import RUNTIMES, Model, Session, session_parity
 from reconet_bench.runtimes.onnxruntime import (
     CPU_PROVIDER,
@@ -555,9 +556,11 @@ def test_what_has_no_convolutions_is_not_quantised(tmp_path: Path) -> None:
 
 
 def scaled(folder: Path, factor: float) -> Path:
-    """``y = factor · x`` by a convolution whose weights lie in a file beside the model; the model's own is always the same."""
+    """``y = factor⁵ · x`` by convolutions whose weights lie in a file beside the model; the model's own is always the same."""
     weights = (np.eye(3, dtype=np.float32) * factor).reshape(3, 3, 1, 1)
-    nodes = [helper.make_node("Conv", ["x", "w"], ["m"]), helper.make_node("Conv", ["m", "w"], ["n"]), helper.make_node("Conv", ["n", "w"], ["y"])]
+    names = ["x", "a", "b", "c", "d", "y"]
+    nodes = [helper.make_node("Conv", [source, "w"], [target]) for source, target in itertools.pairwise(names)]
+    (folder / "w.bin").unlink(missing_ok=True)
     path = image_model(folder / "m.onnx", nodes, ["n", 3, "h", "w_"], {"w": weights})
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="w.bin", size_threshold=0)
     return path
@@ -582,12 +585,12 @@ def test_other_weights_are_not_quantised_from_memory(tmp_path: Path, monkeypatch
     monkeypatch.setenv("RECONET_BENCH_CACHE", str(tmp_path / "cache"))
     image = np.full((32, 48, 3), 200, np.uint8)
     found = []
-    for factor in (1.0, 0.5):
+    for factor in (1.0, 0.8):
         path = scaled(tmp_path, factor)
         with load("openvino:int8", Model("m", None, lambda path=path: path, input_name="x", output_name="y")) as session:
             found.append(float(session(image).mean()))
-    assert found[0] == pytest.approx(200, abs=3)
-    assert found[1] == pytest.approx(25, abs=3)
+    assert found[0] == pytest.approx(200, abs=10)
+    assert found[1] == pytest.approx(200 * 0.8**5, abs=10)
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
@@ -714,7 +717,7 @@ def test_providers_are_asked_for_in_order_and_with_what_they_need(model: Model, 
     made = object.__new__(OnnxSession)
     made._path, made._half, made.torch_device = model.onnx(), True, torch.device("cuda", 1)
     for provider, expected in {CUDA_PROVIDER: [CUDA_PROVIDER], TENSORRT_PROVIDER: [TENSORRT_PROVIDER, CUDA_PROVIDER]}.items():
-        made.provider = provider
+        made.provider, made.model = provider, model
         *gpu, last = made._providers(graphed=True, shape=(1, 3, 64, 96))
         assert [name for name, _ in gpu] == expected
         assert last == CPU_PROVIDER
@@ -795,12 +798,8 @@ def test_a_compiled_network_does_its_work_alone_from_the_second_frame_on(monkeyp
         session(noise(16, 24))
         built = session.build_seconds
         assert built > 0
-
-        def patched(*_: object, **__: object) -> None:
-            raise AssertionError("compiled anew")
-
         with monkeypatch.context() as patch:
-            patch.setattr(torch._dynamo.config, "patch", patched)
+            patch.setattr(torch_compile, "warnings", None)  # whoever compiles asks it for silence
             compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
             assert np.array_equal(session(noise(16, 24, 1)), to_uint8(Brighter()(from_uint8(noise(16, 24, 1))))[0])
             assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import itertools
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -10,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from reconet_bench import errors, timing
+from reconet_bench import errors, processor, timing
 from reconet_bench.runtimes.base import Model, Session
+from reconet_bench.speed import doubts
 from reconet_bench.timing import Samples, measure
 
 UPLOAD, RUN, WAIT, DOWNLOAD = 0.001, 0.002, 0.040, 0.0005
@@ -164,6 +168,61 @@ def test_the_harness_adds_less_than_two_percent() -> None:
     best = measure({"a": session}, FRAMES, rounds=2, seconds=0.3)["a"]
     for samples in best.samples.values():
         assert WAIT <= samples.seconds.min() < 1.02 * WAIT
+
+
+STAT = """cpu  999 999 999 999 999 999 999 999 0 0
+cpu0 {0} 10 20 500 7 1 2 3 40 0
+cpu1 100 10 20 500 7 1 2 3 40 0
+cpu77 {0} 10 20 500 7 1 2 3 40 0
+intr 1 2 3
+"""
+
+
+def test_what_others_take_of_the_processor_is_what_is_left_of_its_work(tmp_path, monkeypatch) -> None:
+    """Two cores of this process's for two seconds: 3 s of work, 1 s of them our own; what other cores do is nothing to us."""
+    stat = tmp_path / "stat"
+    monkeypatch.setattr(processor, "_STAT", stat)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    monkeypatch.setattr("os.sysconf", lambda name: 100)
+    own, now = iter((5.0, 6.0)), iter((70.0, 72.0))
+    monkeypatch.setattr(processor, "process_time", lambda: next(own))
+    monkeypatch.setattr(processor, "perf_counter", lambda: next(now))
+    stat.write_text(STAT.format(100))
+    before = processor.moment()
+    assert before == (70.0, 2 * 1.36, 5.0, 2)
+    stat.write_text(STAT.format(400))
+    span = before.until(processor.moment())
+    assert span == (pytest.approx(2.0), 4.0)
+    assert span.share == pytest.approx(0.5)
+    assert span.and_then(processor.Span(0.0, 4.0)).share == pytest.approx(0.25)
+    assert processor.Span(0.5, 0.9).share is None, "too short for the kernel's ticks"
+    for text in ("", "cpu0 1 2", "cpu0 a b c d e f g h"):
+        stat.write_text(text)
+        own, now = iter([5.0]), iter([70.0])
+        found = processor.moment()
+        assert found is None or before.until(found).others == 0
+    stat.unlink()
+    assert processor.moment() is None
+    assert before.until(None).share is None
+
+
+def test_the_work_of_others_is_said_beside_the_speed(clock: Clock, monkeypatch) -> None:
+    """Each turn of four: others have three of the ten seconds of core time."""
+    moments = itertools.cycle((processor.Moment(0.0, 0.0, 0.0, 2), processor.Moment(5.0, 5.0, 2.0, 2)))
+    monkeypatch.setattr(timing, "moment", lambda: next(moments))
+    busy = measure({"a": Scripted(clock)}, FRAMES, rounds=4, seconds=0.1)["a"]
+    assert busy.processor == (12.0, 40.0)
+    assert doubts(busy) == ["other work took 30 % of the processor meanwhile"]
+    monkeypatch.setattr(timing, "moment", lambda: None)
+    assert doubts(measure({"a": Scripted(clock)}, FRAMES, rounds=4, seconds=0.1)["a"]) == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's own count")
+def test_another_process_at_work_is_seen() -> None:
+    before = processor.moment()
+    subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 1: pass"], check=True)
+    assert before is not None
+    assert before.until(processor.moment()).others > 0.8
 
 
 def test_peak_memory_is_what_the_session_took(clock: Clock) -> None:

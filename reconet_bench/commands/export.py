@@ -1,4 +1,4 @@
-"""``reconet-bench export``: write a model as ONNX: any size in, the same size out."""
+"""``reconet-bench export``: write a model as ONNX: any size in, the same size out; or one fixed size."""
 
 from __future__ import annotations
 
@@ -6,37 +6,40 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from reconet_bench.commands.base import COMMANDS, Command, out
+from reconet_bench.commands.base import COMMANDS, Command, out, size
 
 
 @COMMANDS.register("export")
 class Export(Command):
     """``reconet-bench export``."""
 
-    summary = "Write a model as ONNX: any size in, the same size out."
+    summary = "Write a model as ONNX: any size in, the same size out; or one fixed size."
     example = "reconet-bench export reconet-starry_night -o reconet.onnx"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("model", metavar="MODEL", help="a shipped model by name, or a checkpoint")
         parser.add_argument("--output", "-o", type=Path, required=True, metavar="FILE.onnx", help="where to write it")
         parser.add_argument("--all", action="store_true", help="also FILE-fp16.onnx, FILE-int8.onnx (calibrated on the built-in clips) and FILE-uint8.onnx (8-bit frames, N H W 3, in and out)")
+        parser.add_argument("--size", type=size, metavar="WxH", help="fix batch, height and width, as some devices want it: one frame of this size (default: any)")
 
     def run(self, options: Any) -> None:
         from reconet_bench.checkpoint import find_checkpoint, load_checkpoint
-        from reconet_bench.export import OPSET, export_onnx, parity
+        from reconet_bench.export import OPSET, export_onnx, parity, photograph
         from reconet_bench.export_forms import Form, export_all
 
+        fixed: tuple[int, int] | None = options.size
+        taken = f"one frame of {fixed[1]}x{fixed[0]}" if fixed else "dynamic batch, height and width"
         checkpoint = load_checkpoint(find_checkpoint(options.model))
 
         def say(form: Form) -> None:
             out.print(
-                f"Written: {form.path} ({form.name}, opset {OPSET}, dynamic batch, height and width; {form.path.stat().st_size / 2**20:.1f} MiB)\n"
+                f"Written: {form.path} ({form.name}, opset {OPSET}, {taken}; {form.path.stat().st_size / 2**20:.1f} MiB)\n"
                 f"ONNX Runtime (CPU) against PyTorch fp32: max abs {form.parity.max_abs:.2e}, PSNR {form.parity.psnr:.1f} dB", markup=False
             )
 
         if options.all:
-            for form in export_all(checkpoint, options.output):
+            for form in export_all(checkpoint, options.output, fixed):
                 say(form)
         else:
-            path = export_onnx(checkpoint, options.output)
-            say(Form(path, "fp32", parity(checkpoint, path)))
+            path = export_onnx(checkpoint, options.output, fixed)
+            say(Form(path, "fp32", parity(checkpoint, path, [photograph(fixed)])))

@@ -184,7 +184,8 @@ def eight_bit_frames(path: Path) -> bytes:
     del graph.node[:]
     graph.node.extend(nodes)
     for value_info in (frame, stylised):
-        shape: list[str | int | None] = ["batch", "height", "width", 3]
+        batch, _, height, width = (dim.dim_param or dim.dim_value for dim in value_info.type.tensor_type.shape.dim)
+        shape: list[str | int | None] = [batch, height, width, 3]
         value_info.CopyFrom(helper.make_tensor_value_info(value_info.name, TensorProto.UINT8, shape))
     for fact in model.metadata_props:
         changed = {"value_range": "0..255", "layout": "NHWC"}
