@@ -51,7 +51,7 @@ def memory_in_use(device: str) -> int | None:
         torch.empty(1, device=device)
         torch.cuda.empty_cache()
         return device_bytes(device)
-    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # glibc alone has it
         ctypes.CDLL(None).malloc_trim(0)
     return host_bytes("VmRSS")
 

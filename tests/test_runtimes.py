@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import itertools
 import sys
 import time
@@ -740,11 +741,15 @@ def test_with_tensorrt_each_shape_has_a_session_and_a_proof_of_its_own(model: Mo
 
     made = object.__new__(Shaped)
     made._tensorrt, made._graphed, made._shaped, made._session, made.threads = True, False, {}, "open", 1
+    made.model = model
     frames = [torch.zeros(1, 3, 16, width) for width in (16, 24, 16)]
     assert [made._for(x).shape for x in frames] == [tuple(x.shape) for x in frames]
     assert opened == [(1, 3, 16, 16), (1, 3, 16, 24)]
     assert made.placement == {"proof of (1, 3, 16, 24)": 1}
     assert made.build_seconds > 0
+    made.model, made._shaped = dataclasses.replace(model, height=16, width=16, batch=1), {}
+    assert made._for(frames[0]) == "open", "a file of one shape has its session already"
+    assert len(opened) == 2
 
 
 # --- ncnn's own -----------------------------------------------------------------------------------------

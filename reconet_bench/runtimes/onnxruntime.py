@@ -179,9 +179,11 @@ class OnnxSession(Session):
         if not self._tensorrt:
             return self._session
         if shape not in self._shaped:
+            # A file of one shape has its engine since it was loaded.
+            fixed = None not in (self.model.height, self.model.width, self.model.batch)
             with self.building():
-                self.placement = self._proved(x, shape)
-                self._shaped[shape] = self._open(session_options(self.threads), shape=shape)
+                self.placement = self._proved(x, () if fixed else shape)
+                self._shaped[shape] = self._session if fixed else self._open(session_options(self.threads), shape=shape)
         return self._shaped[shape]
 
     def upload(self, image: np.ndarray) -> Any:
