@@ -33,6 +33,7 @@ from reconet_bench.networks import Identity, ReCoNet
 from reconet_bench.ops import from_uint8
 from reconet_bench.perceptual import gram
 from reconet_bench.records import Record, to_jsonl
+from reconet_bench.report import tables
 from reconet_bench.runtimes.base import RUNTIMES, Model, Parity
 from reconet_bench.subjects import Subject, load_subject, load_subjects, model_style, usable_runtimes
 from reconet_bench.timing import BOUNDARIES, Samples, Timing, measure
@@ -230,6 +231,19 @@ def test_the_change_pools_the_pairs_of_all_videos():
     assert comparison._error_change("m", "ab", "torch", "onnxruntime", result) == pytest.approx(100 * (2 / 3**0.5 - 1))
     assert comparison._error_change("m", "ab", "torch", "torch", result) == 0
     assert comparison._error_change("m", "c", "torch", "torch", result) is None
+
+
+def test_the_speed_table_says_each_doubt_once_and_leaves_facts_to_the_records(timed):
+    _, result, _ = timed
+    doubted = [
+        dataclasses.replace(record, note=f"{speed.UNSTABLE}; torch: {speed.COLD}" if record.metric == "speed_up" else speed.UNSTABLE)
+        if record.metric in ("speed_up", "fps_device") else dataclasses.replace(record, note="" if "latency" in record.metric or "fps" in record.metric else record.note)
+        for record in result.records
+    ]  # fmt: skip
+    rows, _ = tables.speed_rows(doubted)
+    assert {row[-1] for row in rows} == {f"{speed.UNSTABLE}; torch: {speed.COLD}"}
+    (nodes,) = [record for record in result.records if record.metric == "compute_nodes"]
+    assert (nodes.runtime, nodes.note) == ("onnxruntime", "compute nodes all on CPUExecutionProvider")
 
 
 def test_a_runtime_without_a_form_of_the_model_costs_its_own_rows_alone(models, clips):

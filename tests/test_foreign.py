@@ -407,3 +407,27 @@ def test_python_takes_them_and_warns(tmp_path):
         assert np.abs(model(scene(0)) / 255 - curve(scene(0) / 255)).max() < 0.01
     with pytest.warns(UserWarning, match=r"comes out as one even colour: give --input-range 0\.\.255"):
         reconet_bench.load_model(path, device="cpu", threads=1, input_range="0..1").close()
+
+
+# --- 8-bit frames ---------------------------------------------------------------------------------------
+
+
+def eight_bits(path: Path, shape: list[str | int], given: int = TensorProto.UINT8) -> Path:
+    """A copy of what comes in, with bytes going in."""
+    node = helper.make_node("Cast", ["x"], ["y"], to=given)
+    x = helper.make_tensor_value_info("x", TensorProto.UINT8, shape)
+    y = helper.make_tensor_value_info("y", given, shape)
+    onnx.save(helper.make_model(helper.make_graph([node], "g", [x], [y]), opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    return path
+
+
+def test_8_bit_frames_are_bytes_channels_last_both_ways(tmp_path: Path) -> None:
+    said: list[str] = []
+    model = inspect_onnx(eight_bits(tmp_path / "bytes.onnx", ["n", "h", "w", 3]), report=said.append)
+    assert (model.layout, model.input_range, model.output_range, said) == ("NHWC", BYTE, BYTE, [])
+    with pytest.raises(errors.ModelError, match=r"input 'x' is \?x3x\?x\? UINT8, 8-bit frames are 1xHxWx3"):
+        inspect_onnx(eight_bits(tmp_path / "first.onnx", ["n", 3, "h", "w"]))
+    with pytest.raises(errors.ModelError, match="takes uint8 and gives float32: 8 bits both ways, or floats"):
+        inspect_onnx(eight_bits(tmp_path / "half.onnx", ["n", "h", "w", 3], TensorProto.FLOAT))
+    with pytest.raises(errors.ModelError, match=r"takes 8-bit frames, whose values are 0\.\.255: leave --input-range"):
+        inspect_onnx(eight_bits(tmp_path / "bytes.onnx", ["n", "h", "w", 3]), Hints(input_range="0..1"))

@@ -161,7 +161,8 @@ def speed_rows(records: Sequence[Record], metrics: Iterable[str] = SPEED) -> tup
     rows = []
     for key, group in groups.items():
         values = {record.metric: record for record in group}
-        notes = dict.fromkeys(record.note for record in group if record.note and record.value is not None)
+        shown = [values[metric] for metric in found if metric in values and values[metric].value is not None]
+        notes = dict.fromkeys(note for record in shown for note in record.note.split("; ") if note)  # each once
         cells = [_speed_cell(values.get(metric)) for metric in found]
         rows.append([*key, *cells, "; ".join(notes)])
     return rows, found
