@@ -37,7 +37,7 @@ ENVIRONMENT_VARIABLE = "RECONET_BENCH_VGG"
 HOW_TO_GET = (
     f"give a safetensors file of torchvision's vgg16.features by --vgg FILE or ${ENVIRONMENT_VARIABLE}, "
     "or fetch torchvision's (528 MB) once: reconet-bench train --download-vgg, or "
-    'python -c "import torchvision; torchvision.models.vgg16(weights=\'IMAGENET1K_FEATURES\')"'
+    'python -c "import torchvision; torchvision.models.vgg16(weights=\'IMAGENET1K_V1\')"'
 )
 
 
@@ -47,7 +47,7 @@ class LossNetwork(nn.Module):
     Args:
         state: tensors named ``"{index}.weight"`` and ``"{index}.bias"`` as in ``vgg16().features``.
         normalise: divide each tap by its mean activation on fixed photographs. The dissertation
-            works at the raw scale (``False``).
+            works at the raw scale of torchvision's file (``False``), which is near one.
     """
 
     def __init__(self, state: dict[str, Tensor], normalise: bool = True) -> None:
@@ -147,6 +147,11 @@ def style_targets(network: LossNetwork, image: Tensor, size: int) -> dict[str, T
     scale = size / min(height, width)
     image = resize_frame(image, round(height * scale), round(width * scale))
     return {name: gram(tap)[0] for name, tap in network(image).items()}
+
+
+def at_unit_scale(targets: dict[str, Tensor], network: LossNetwork) -> dict[str, Tensor]:
+    """Gram matrices of a loss network at its raw scale as those of ``network``, the same one at unit scale."""
+    return {name: gram / network.scales[name] ** 2 for name, gram in targets.items()}
 
 
 def read_style(path: Path) -> Tensor:

@@ -5,6 +5,7 @@ The stand-in has random weights: these tests are of the plumbing. Those with Ima
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
@@ -242,3 +243,10 @@ def test_gram_is_float32_under_autocast():
         assert torch.equal(gram(features), gram(features.clone()))
         assert gram(features).dtype == torch.float32
     torch.testing.assert_close(gram(features)[0], features[0].flatten(1) @ features[0].flatten(1).T / (8 * 36))
+
+
+def test_the_advice_fetches_the_file_that_is_looked_for():
+    from torchvision.models import VGG16_Weights
+
+    (name,) = re.findall(r"weights='(\w+)'", perceptual.HOW_TO_GET)
+    assert VGG16_Weights[name].url.endswith(f"/{perceptual._TORCHVISION_FILE}")

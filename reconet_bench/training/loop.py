@@ -17,7 +17,7 @@ from reconet_bench.checkpoint import SUFFIX, Checkpoint, save_checkpoint
 from reconet_bench.data.windows import Windows
 from reconet_bench.errors import TrainingError
 from reconet_bench.methods.base import METHODS, Batch, LossContext, Method
-from reconet_bench.perceptual import LossNetwork, load_loss_network, read_style, style_targets
+from reconet_bench.perceptual import LossNetwork, at_unit_scale, find_weights, load_loss_network, read_style, style_targets
 from reconet_bench.training.diary import Diary, Ledger, Progress, check_tensorboard
 from reconet_bench.training.distributed import Group, joined, local_device
 from reconet_bench.training.folder import (
@@ -34,6 +34,9 @@ from reconet_bench.training.precision import Precision
 from reconet_bench.training.samples import write_sample
 from reconet_bench.training.settings import TrainingSettings
 from reconet_bench.training.stopping import one_line, stopping
+
+#: Mean activation of relu1_2 beyond which a file is not at torchvision's scale; files of the Caffe lineage are at about a hundred.
+LOUDEST = 10.0
 
 
 def train(
@@ -118,7 +121,9 @@ def _train(
     finally:
         if diary:
             diary.close()
-    checkpoint = Checkpoint(network.eval(), settings.method, settings.style.stem, targets, _info(settings, data, group))
+    # What style_distance judges by, whatever the training optimised against.
+    judged = targets if settings.scale == "unit" else at_unit_scale(targets, load_loss_network(settings.vgg))
+    checkpoint = Checkpoint(network.eval(), settings.method, settings.style.stem, judged, _info(settings, data, group))
     path = folder / f"{checkpoint.name}{SUFFIX}"
     if group.main:
         save_state(folder, settings, data, settings.steps, network, optimizer, precision)
@@ -127,8 +132,17 @@ def _train(
 
 
 def prepare_loss_network(settings: TrainingSettings, device: torch.device, precision: Precision) -> tuple[LossNetwork, dict[str, Tensor]]:
-    """The loss network on its device, channels last and in the training's number format, and the style's Gram matrices."""
+    """The loss network on its device, channels last and in the training's number format, and the style's Gram matrices.
+
+    Raises:
+        TrainingError: the raw scale was asked for, and the file is at another than published weights were chosen for.
+    """
     painting = read_style(settings.style)
+    if settings.scale == "raw" and (mean := load_loss_network(settings.vgg).scales["relu1_2"]) > LOUDEST:
+        raise TrainingError(
+            f"{find_weights(settings.vgg)} is not at torchvision's scale (mean activation of relu1_2: {mean:.0f}), which scale 'raw' is for: "
+            "give --set scale=unit, or torchvision's file by --vgg"
+        )
     # A copy: the loaded network is shared, and what follows changes it in place.
     perceptual = copy.deepcopy(load_loss_network(settings.vgg, settings.scale == "unit")).to(device).to(memory_format=torch.channels_last)
     targets = style_targets(perceptual, painting.to(device), settings.style_size)
@@ -168,6 +182,7 @@ def _info(settings: TrainingSettings, data: Windows, group: Group) -> dict[str, 
     return {
         **fingerprint(settings, data),
         "style_file": settings.style.name,
+        "style_targets": "unit",
         **({"processes": group.world} if group.world > 1 else {}),
         **{key: value for key, value in environment.describe().items() if key in ("command", "commit", "dirty", "versions", "cpu", "gpu")},
     }

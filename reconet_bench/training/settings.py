@@ -30,7 +30,7 @@ class TrainingSettings:
             of ``milestones``, which are shares of the run), or ``constant``.
         weights: overrides of the method's loss weights by term.
         options: overrides of the method's switches by name.
-        scale: of the loss network's taps: ``unit`` mean activation, or ``raw`` as in the papers.
+        scale: of the loss network's taps: ``unit`` mean activation with whatever file, or ``raw``, which only torchvision's may be.
         precision: ``fp32``, ``bf16`` or (CUDA) ``fp16``; ``auto``: see :mod:`reconet_bench.training.precision`.
         branch_from: where to start instead of at random. The folder of another run: its last saved weights,
             optimiser and step. A checkpoint: its weights, at step 0 with a fresh optimiser. Several objectives
