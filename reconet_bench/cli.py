@@ -15,11 +15,13 @@ from reconet_bench.errors import ReconetBenchError
 
 #: Exit code for anything that a user can mend.
 USER_ERROR = 2
+#: Commands that hand what follows ``--`` on to another one.
+HANDED_ON = {"study": "train"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``reconet-bench``."""
-    options = build_parser().parse_args(arguments)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     try:
         options.run(options)
     except ReconetBenchError as error:
@@ -29,6 +31,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"{error.strerror or error}{where}")
     except KeyboardInterrupt as interrupt:
         _fail(str(interrupt) or "stopped")
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line.
+
+    What a command of :data:`HANDED_ON` hands on is there twice: its words as ``handed_on``, and parsed as ``handed_on_options``,
+    so that a slip in them is found before anything begins. The words are split here, for argparse of Python 3.11 takes
+    neither ``--`` nor options behind it for the rest of a line.
+    """
+    parser = build_parser()
+    receiver = HANDED_ON.get(words[0]) if words else None
+    if receiver is None:
+        return parser.parse_args(words)
+    end = words.index("--") if "--" in words else len(words)
+    options = parser.parse_args(words[:end])
+    options.handed_on = list(words[end + 1 :])
+    options.handed_on_options = parser.parse_args([receiver, *options.handed_on])
+    return options
 
 
 def _fail(message: str) -> NoReturn:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from reconet_bench.training.samples import progress_picture
 
 #: The last share of a run that a table's loss is the mean of.
 TAIL = 0.1
+#: In the run folder of a setting that is done: the arguments it was trained with.
+DONE_FILE = "done"
 _TERMS = ("temporal_short", "temporal_long", "content", "style")
 #: Table 5.1: λ_st, λ_lt, β, and the published temporal, long temporal, content and style loss (α = 1).
 _TABLE_5_1 = (
@@ -79,6 +82,20 @@ STUDIES: dict[str, Study] = {
 }
 
 
+def check_shared(name: str, named: Collection[str]) -> None:
+    """Refuse options for all runs of a study that name what it varies: they would make its runs alike.
+
+    Args:
+        named: settings by the names that overrides give them.
+
+    Raises:
+        UnknownName: no such study. TrainingError: one of them is the study's own.
+    """
+    varied = {override.partition("=")[0] for setting in _study(name).settings for override in setting.overrides}
+    if clash := sorted(own for own in varied for key in named if own == key or own.startswith(f"{key}.")):
+        raise TrainingError(f"study {name} sets {clash[0]} itself, a value for each run: leave it out after --")
+
+
 def run_study(
     name: str, arguments: Sequence[str], folder: Path, jobs: int = 1, report: Callable[[str], None] = lambda text: None
 ) -> pd.DataFrame:
@@ -95,11 +112,14 @@ def run_study(
         One row per setting: its unweighted losses, mean over the last tenth of the run, and ``published_*`` beside them.
 
     Raises:
-        UnknownName: no such study. TrainingError: a run failed; the others' results stay.
+        UnknownName: no such study. TrainingError: a run failed, and the others' results stay; or a run that is done was
+            given other arguments.
     """
-    if name not in STUDIES:
-        raise UnknownName("study", name, STUDIES)
-    study = STUDIES[name]
+    study = _study(name)
+    for done in (folder / setting.label / DONE_FILE for setting in study.settings):
+        if done.exists() and done.read_text() != shlex.join(arguments):
+            was = done.read_text() or "that were not noted"
+            raise TrainingError(f"{done.parent} was trained with other options ({was}): choose another --output")
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         outcomes = list(pool.map(lambda setting: _train(setting, arguments, folder, report), study.settings))
@@ -119,11 +139,17 @@ def run_study(
     return table
 
 
+def _study(name: str) -> Study:
+    if name not in STUDIES:
+        raise UnknownName("study", name, STUDIES)
+    return STUDIES[name]
+
+
 def _train(setting: Setting, arguments: Sequence[str], folder: Path, report: Callable[[str], None]) -> str:
     """Train one setting; returns the reason of a failure, empty where there is none."""
     run = folder / setting.label
     run.mkdir(exist_ok=True)
-    done = run / "done"
+    done = run / DONE_FILE
     if done.exists():
         report(f"{setting.label}: done before")
         return ""
@@ -134,7 +160,7 @@ def _train(setting: Setting, arguments: Sequence[str], folder: Path, report: Cal
     if code:
         lines = (run / "log.txt").read_text().strip().splitlines()
         return lines[-1] if lines else f"exit code {code}"
-    done.touch()
+    write_text(done, shlex.join(arguments))
     report(f"{setting.label}: done")
     return ""
 

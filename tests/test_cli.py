@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from reconet_bench.report.folder import FILES
 from reconet_bench.runtimes.base import RUNTIMES, Parity
 
 SMALL = ["--size", "56x40", "--frames", "3"]
+README = Path(__file__).parents[1] / "README.md"
 #: One model, one runtime, no timing: seconds are for the tests of the comparison.
 QUICK = ["compare", "--methods", "identity", "--runtimes", "torch", "--device", "cpu", "--threads", "1", "--rounds", "0"]
 
@@ -134,6 +136,32 @@ def test_help_names_every_option_and_gives_an_example(command, capsys):
     for option in OPTIONS[command].split():
         assert f"{option} " in printed or f"{option},\n" in printed or f"{option}\n" in printed, option
     assert f"reconet-bench {command}" in printed[printed.index("Example:") :]
+
+
+def readme_commands() -> list[str]:
+    """Every command line in the README's code blocks, without its comment."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
+    lines = [part.strip() for block in blocks for line in block.splitlines() for part in line.split("&&")]
+    return [line for line in lines if line.startswith("reconet-bench ")]
+
+
+@pytest.mark.parametrize("line", readme_commands())
+def test_what_the_readme_says_to_type_is_understood(line):
+    _, *words = shlex.split(line, comments=True)
+    assert callable(cli.parse(words).run)
+
+
+def test_the_readme_has_commands():
+    assert len(readme_commands()) > 20
+    assert any(line.startswith("reconet-bench study weights --jobs 2 -- ") for line in readme_commands())
+
+
+def test_a_study_hands_on_what_follows_the_dashes():
+    options = cli.parse(["study", "weights", "--jobs", "2", "--", "--preset", "dissertation", "--style", "x", "--footage", "a", "b"])
+    assert (options.study, options.jobs, options.output) == ("weights", 2, None)
+    assert options.handed_on == ["--preset", "dissertation", "--style", "x", "--footage", "a", "b"]
+    assert (options.handed_on_options.preset, options.handed_on_options.style) == ("dissertation", Path("x"))
+    assert cli.parse(["study", "weights"]).handed_on == []
 
 
 def test_help_names_every_command(capsys):
@@ -329,6 +357,16 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
         (["train", "--preset", "disertation"], "unknown preset 'disertation': did you mean 'dissertation'"),
         (["train", "--set", "step=3"], "unknown setting in --set step=3 'step': did you mean 'steps'"),
         (["train"], "--style FILE is needed"),
+        (["study", "optimizers", "--", "--optimizer", "adamax"], "study optimizers sets optimizer itself, a value for each run: leave it out after --"),
+        (["study", "optimizers", "--", "--set", "steps=3", "optimizer=adamax"], "study optimizers sets optimizer itself"),
+        (["study", "weights", "--jobs", "2", "--", "--weights", "style=5"], "study weights sets weights.style itself"),
+        (["study", "weights", "--", "--set", "weights={style=5}"], "study weights sets weights.content itself"),
+        (["study", "weights", "--", "--show"], "leave out --show after --"),
+        (["study", "weights", "--", "--benchmark"], "leave out --benchmark after --"),
+        (["study", "weights", "--", "-o", "elsewhere"], "leave out --output after --"),
+        (["study", "weights", "--", "--step", "x"], "(see: reconet-bench train --help)"),
+        (["study", "weights", "--steps", "3"], "unrecognized arguments: --steps 3"),
+        (["study", "weight", "--", "--steps", "3"], "unknown study 'weight': did you mean 'weights'"),
         (["train", "--method", "identity", "--style", "none.png"], "method 'identity' has nothing to train"),
     ],
 )

@@ -45,6 +45,22 @@ def test_a_study_trains_its_settings_and_writes_a_table(arguments, tmp_path):
     assert "a curve needs two rows at least (adam, adamax)" in said[-1]
 
 
+def test_a_folder_does_not_pass_off_old_numbers_as_those_of_other_options(arguments, tmp_path):
+    folder = tmp_path / "study"
+    run_study("epochs", arguments, folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for changed in ([*arguments, "--seed", "1"], arguments[:-2]):
+        with pytest.raises(TrainingError) as caught:
+            run_study("epochs", changed, folder)
+        assert str(caught.value).startswith(f"{folder / 'run'} was trained with other options (--style ")
+        assert str(caught.value).endswith("choose another --output")
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    # What an older version left does not say what it was trained with.
+    (folder / "run" / "done").write_text("")
+    with pytest.raises(TrainingError, match="that were not noted"):
+        run_study("epochs", arguments, folder)
+
+
 def test_what_epochs_add_is_one_picture(arguments, tmp_path):
     run_study("epochs", arguments, tmp_path / "study")
     picture = read_image(tmp_path / "study" / "epochs.png")

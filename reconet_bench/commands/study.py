@@ -20,12 +20,19 @@ class StudyCommand(Command):
         parser.add_argument("study", metavar="NAME", help="weights (Table 5.1), optimizers (Fig. 5.2) or epochs (Fig. 5.1)")
         parser.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="runs at the same time (default: 1)")
         parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="folder for the runs and the table (default: runs/study-NAME)")
-        parser.add_argument("train", nargs="*", metavar="-- TRAIN OPTIONS", help="options of 'reconet-bench train' for all runs, after --")
+        parser.usage = "%(prog)s NAME [--jobs N] [--output DIR] -- OPTIONS OF 'reconet-bench train', FOR ALL RUNS"
 
     def run(self, options: Any) -> None:
-        from reconet_bench.studies import run_study
+        from reconet_bench.commands.train import settings_named
+        from reconet_bench.errors import TrainingError
+        from reconet_bench.studies import check_shared, run_study
 
+        shared = options.handed_on_options
+        for name in ("show", "benchmark", "output"):
+            if getattr(shared, name):
+                raise TrainingError(f"leave out --{name} after --: a study trains each of its settings, in folders below its own --output")
+        check_shared(options.study, settings_named(shared))
         folder = writable(options.output or Path("runs") / f"study-{options.study}")
-        run_study(options.study, options.train, folder, options.jobs, lambda text: err.print(text, markup=False))
+        run_study(options.study, options.handed_on, folder, options.jobs, lambda text: err.print(text, markup=False))
         out.print((folder / "summary.md").read_text(), markup=False)
         out.print(f"Written to {folder}: summary.csv, summary.md and a run folder for each setting", markup=False)

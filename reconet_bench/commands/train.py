@@ -148,14 +148,24 @@ def _benchmark(settings: TrainingSettings, data: Windows) -> None:
     )
 
 
+def settings_named(options: Any) -> set[str]:
+    """Settings of a recipe that the command line itself names, as ``--set`` would: ``optimizer``, ``weights.style``."""
+    pairs = [*options.set, *(f"weights.{item}" for item in options.weights)]
+    return {*_named(options), *(pair.partition("=")[0].strip() for pair in pairs)}
+
+
+def _named(options: Any) -> list[str]:
+    names = [name.replace("-", "_") for name, *_ in RECIPE] + ["render_pass"]
+    return [name for name in names if hasattr(options, name)]
+
+
 def _recipe(options: Any) -> Recipe:
     """Preset, then ``--set``, then the options given by name."""
     from reconet_bench.errors import TrainingError
     from reconet_bench.training.presets import load_recipe, merged
 
     recipe = load_recipe(options.preset, options.set)
-    named = [name.replace("-", "_") for name, *_ in RECIPE] + ["render_pass"]
-    given = {name: getattr(options, name) for name in named if hasattr(options, name)}
+    given = {name: getattr(options, name) for name in _named(options)}
     if hasattr(options, "data"):
         given["data"] = " ".join(options.data)
     recipe = merged(recipe, given, "command line")

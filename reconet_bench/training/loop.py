@@ -17,7 +17,14 @@ from reconet_bench.checkpoint import SUFFIX, Checkpoint, save_checkpoint
 from reconet_bench.data.windows import Windows
 from reconet_bench.errors import TrainingError
 from reconet_bench.methods.base import METHODS, Batch, LossContext, Method
-from reconet_bench.perceptual import LossNetwork, at_unit_scale, find_weights, load_loss_network, read_style, style_targets
+from reconet_bench.perceptual import (
+    LossNetwork,
+    at_unit_scale,
+    find_weights,
+    load_loss_network,
+    read_style,
+    style_targets,
+)
 from reconet_bench.training.diary import Diary, Ledger, Progress, check_tensorboard
 from reconet_bench.training.distributed import Group, joined, local_device
 from reconet_bench.training.folder import (
