@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ import torch
 from conftest import picture
 
 from reconet_bench.checkpoint import load_checkpoint
-from reconet_bench.data.files import write_image
+from reconet_bench.data.files import read_tensors, write_image
 from reconet_bench.report.curves import PACE
 from reconet_bench.training.distributed import Group, joined, local_device
 from reconet_bench.training.folder import CURVES_FILE
@@ -45,7 +48,27 @@ def test_two_processes_are_one_with_the_doubled_batch(tmp_path, stand_in_weights
     alone = run(["-m", "reconet_bench.cli"], "alone", 1)
     assert rows(alone)[-1]["content"] != pytest.approx(rows(one)[-1]["content"], rel=2e-2), "half the batch is not the batch"
     assert load_checkpoint(two / "reconet-wave.safetensors").info["processes"] == 2
-    assert "processes" not in load_checkpoint(one / "reconet-wave.safetensors").info
+    assert load_checkpoint(one / "reconet-wave.safetensors").info["processes"] == 1
+    assert "batch 1 in each of 2 processes: 2 a step" in (two / "reconet-wave.md").read_text()
+    assert "3, batch 2, 32x32 pixels" in (one / "reconet-wave.md").read_text()
+
+
+def test_a_signal_stops_the_group_at_one_step_and_saves(tmp_path, stand_in_weights):
+    """torchrun hands on what it gets; the processes agree on the step, and the first of them saves."""
+    write_image(tmp_path / "wave.png", picture(0, (0.0, 0.0), (64, 64)))
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "-m", "reconet_bench.cli", "train", "--style",
+             tmp_path / "wave.png", "--vgg", stand_in_weights, "--steps", 5000, "--size", 32, "--style-size", 64, "--device", "cpu",
+             "--precision", "fp32", "--save-every", 5000, "--set", "sample_every=0", "-o", tmp_path / "run"]  # fmt: skip
+    with subprocess.Popen([sys.executable, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        until = time.monotonic() + 120
+        while not (tmp_path / "run" / CURVES_FILE).exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=60)
+    steps = re.findall(r"stopped at step (\d+): step (\d+) is saved in", said)
+    assert len(steps) == 2, said
+    assert len({step for pair in steps for step in pair}) == 1
+    assert read_tensors(tmp_path / "run" / "state.safetensors")[1]["step"] == steps[0][0]
 
 
 def test_one_process_alone_is_a_group_of_one(monkeypatch):
@@ -56,6 +79,8 @@ def test_one_process_alone_is_a_group_of_one(monkeypatch):
         assert group.main
         assert group.wrap(network, torch.device("cpu")) is network
         assert group.mean(torch.tensor([2.0])) == 2.0
+        assert group.any(True, torch.device("cpu"))
+        assert not group.any(False, torch.device("cpu"))
         group.wait()
 
 

@@ -113,6 +113,7 @@ def test_epochs_are_passes_over_the_windows():
     settings = TrainingSettings("reconet", Path("s.png"), batch=2)
     count = data.describe()["windows"]
     assert steps_of(settings, data, 3).steps == 3 * -(-count // 2)
+    assert steps_of(settings, data, 4, processes=2).steps == 4 * -(-count // 4), "a step takes a batch of each process"
     assert steps_of(settings, data, 0).steps == settings.steps
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +17,14 @@ import pytest
 import torch
 from conftest import TranslationClip, picture
 
+from reconet_bench import environment
 from reconet_bench.checkpoint import load_checkpoint
 from reconet_bench.data.files import read_tensors, write_image, write_tensors
 from reconet_bench.data.windows import ClipWindows
 from reconet_bench.errors import DataError, ModelError, TrainingError, UnknownName
 from reconet_bench.methods.base import METHODS
 from reconet_bench.report.card import model_card
-from reconet_bench.report.curves import PACE, parse_curves
+from reconet_bench.report.curves import PACE, TOTAL, parse_curves
 from reconet_bench.training.data import DataOptions, training_data
 from reconet_bench.training.diary import Progress
 from reconet_bench.training.distributed import Group
@@ -47,7 +49,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def curves(folder: Path) -> list[dict[str, str]]:
     """The rows of loss terms; the pace is another one every time."""
     with (folder / CURVES_FILE).open(newline="") as file:
-        return [{key: value for key, value in row.items() if key not in PACE} for row in csv.DictReader(file)]
+        return [{key: value for key, value in row.items() if key not in (TOTAL, *PACE)} for row in csv.DictReader(file)]
 
 
 def stop_at(step: int, error: type[BaseException] = KeyboardInterrupt):
@@ -110,6 +112,10 @@ def test_a_term_without_weight_is_logged_as_it_is_and_not_optimised(settings, tm
         torch.testing.assert_close(one, other, atol=2e-3, rtol=1e-2)
     unlike = load_checkpoint(train(replace(short, weights={"temporal_short": 1e6}), windows(), tmp_path / "c"))
     assert any(not torch.equal(a, b) for a, b in zip(first.network.parameters(), unlike.network.parameters(), strict=True))
+    # The total is what is optimised: without them here, and with what their weight makes of them there.
+    for folder, optimised in (("a", ("content", "style", "tv")), ("c", tuple(METHODS["reconet"].weights))):
+        told = parse_curves((tmp_path / folder / CURVES_FILE).read_text())
+        assert told.total[0] == pytest.approx(sum(told.terms[term][0] for term in optimised), rel=1e-5)
     assert float(curves(tmp_path / "c")[0]["temporal_short"]) == pytest.approx(1e6 * float(terms["temporal_short"]), rel=1e-3)
 
 
@@ -211,6 +217,7 @@ def test_resuming_a_finished_run_writes_its_checkpoint_again(settings, tmp_path)
         ({"method": "johnson"}, "method was reconet, now johnson"),
         ({"weights": {"tv": 1.0}}, "weights was"),
         ({"precision": "bf16"}, "precision was fp32, now bf16"),
+        ({"options": {"constraint": "none"}}, "options was"),
     ],
 )
 def test_a_state_of_other_settings_is_refused(settings, tmp_path, change, name):
@@ -223,6 +230,37 @@ def test_a_state_of_other_settings_is_refused(settings, tmp_path, change, name):
     assert name in str(caught.value)
     assert "choose another --output" in str(caught.value)
     assert before == ((folder / STATE_FILE).read_bytes(), (folder / CURVES_FILE).read_bytes())
+
+
+def told_of(path: Path, **change: object) -> None:
+    """Change what a state says that it belongs to; ``None`` takes a name away."""
+    tensors, metadata = read_tensors(path)
+    saved = {key: value for key, value in {**json.loads(metadata["settings"]), **change}.items() if value is not None}
+    write_tensors(path, tensors, {**metadata, "settings": json.dumps(saved)})
+
+
+def test_another_number_of_processes_is_another_run(settings, tmp_path):
+    broken_off(settings, tmp_path / "run", 3)
+    told_of(tmp_path / "run" / STATE_FILE, processes=2)
+    with pytest.raises(TrainingError, match="processes was 2, now 1; choose another --output"):
+        train(settings, windows(), tmp_path / "run", resume=True)
+
+
+def test_a_state_of_an_older_version_lacks_what_it_did_not_know(settings, tmp_path):
+    broken_off(settings, tmp_path / "run", 3)
+    told_of(tmp_path / "run" / STATE_FILE, processes=None, options={})
+    train(settings, windows(), tmp_path / "run", resume=True)
+    assert [row["step"] for row in curves(tmp_path / "run")] == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_a_painting_that_is_moved_while_it_is_learnt_does_not_end_the_run(settings, tmp_path, monkeypatch):
+    style = environment.checksum(settings.style)
+    hashed: list[Path] = []
+    checksum = environment.checksum
+    monkeypatch.setattr(environment, "checksum", lambda path: hashed.append(path) or checksum(path))
+    path = train(settings, windows(), tmp_path / "run", report=lambda progress: settings.style.unlink(missing_ok=True))
+    assert load_checkpoint(path).info["style"] == style
+    assert sorted(map(str, hashed)) == sorted(map(str, [settings.style, settings.vgg])), "each once, and not at every save"
 
 
 def test_a_state_of_another_painting_or_other_data_is_refused(settings, tmp_path):
@@ -335,6 +373,23 @@ def test_branches_start_where_their_trunk_stands(settings, tmp_path):
     train(replace(settings, branch_from=trunk), windows(), tmp_path / "branch")
     train(settings, windows(), trunk, resume=True)
     assert same(network_state(tmp_path / "branch" / STATE_FILE), network_state(trunk / STATE_FILE))
+
+
+@pytest.mark.parametrize("fate", ["gone on", "gone"])
+def test_a_branch_goes_on_though_its_trunk_is_no_longer_what_it_was(settings, tmp_path, fate):
+    trunk = tmp_path / "trunk"
+    broken_off(settings, trunk, 3)
+    branch = replace(settings, method="johnson", branch_from=trunk)
+    with pytest.raises(KeyboardInterrupt):
+        train(branch, windows(), tmp_path / "branch", report=stop_at(5))
+    before = json.loads(read_tensors(tmp_path / "branch" / STATE_FILE)[1]["settings"])["trunk"]
+    if fate == "gone":
+        shutil.rmtree(trunk)
+    else:
+        train(settings, windows(), trunk, resume=True)
+    path = train(branch, windows(), tmp_path / "branch", resume=True)
+    assert load_checkpoint(path).info["trunk"] == before
+    assert before["step"] == 2
 
 
 def test_a_branch_needs_an_unfinished_trunk(settings, tmp_path):

@@ -15,7 +15,7 @@ from test_training import broken_off, network_state, same, windows
 from reconet_bench.data.files import read_image, read_tensors
 from reconet_bench.errors import DataError, TrainingError
 from reconet_bench.report.curves import Curves, parse_curves
-from reconet_bench.report.losses import plot_losses, running_mean, total
+from reconet_bench.report.losses import plot_losses, running_mean
 from reconet_bench.training import diary, loop
 from reconet_bench.training.benchmark import PLAIN, Comparison, Pace, compare_steps
 from reconet_bench.training.folder import STATE_FILE
@@ -133,7 +133,7 @@ def test_events_hold_what_the_curves_hold(settings, tmp_path):
     assert set(found) == {*(f"loss/{term}" for term in curves.terms), "loss/total", "pace/steps_per_second", "pace/waiting", "learning_rate"}
     for term, values in curves.terms.items():
         assert found[f"loss/{term}"] == pytest.approx(dict(zip(curves.steps, values, strict=True)), rel=1e-4)
-    assert found["loss/total"] == pytest.approx(dict(zip(curves.steps, total(curves), strict=True)), rel=1e-4)
+    assert found["loss/total"] == pytest.approx(dict(zip(curves.steps, curves.total, strict=True)), rel=1e-4)
     assert found["learning_rate"][4] == pytest.approx(told.learning_rate_at(3), rel=1e-5)
 
 
@@ -151,7 +151,8 @@ def test_curves_are_read_whatever_is_wrong_with_them():
     text = "step,content,style,steps_per_second,waiting\n10,2,4,5,0.5\n20,1,3,2.5,0.1\n30,1"
     curves = parse_curves(text)
     assert curves == Curves([10, 20], {"content": [2, 1], "style": [4, 3]}, {"steps_per_second": [5, 2.5], "waiting": [0.5, 0.1]})
-    assert total(curves) == [6, 4]
+    assert curves.total == [], "an older file says nothing of the total"
+    assert parse_curves("step,content,style,total,steps_per_second\n10,2,4,2,5\n") == Curves([10], {"content": [2], "style": [4]}, {"steps_per_second": [5]}, [2])
     # Two seconds of which one was waited for, then four of which 0.4.
     assert curves.waiting() == pytest.approx(1.4 / 6)
     assert parse_curves("") == parse_curves("no,curves\n1,2\n") == Curves()
@@ -166,11 +167,14 @@ def test_the_running_mean_keeps_a_line_and_thins_noise():
 
 
 def test_a_plot_has_a_panel_for_each_term_and_a_line_for_each_run(tmp_path):
-    one = Curves([1, 2, 3], {"content": [3, 2, 1], "temporal_short": [1, 0, 1]}, {})
+    one = Curves([1, 2, 3], {"content": [3, 2, 1], "temporal_short": [1, 0, 1]}, {}, [4, 2, 2])
     other = Curves([1, 2, 3], {"content": [3, 2, 2], "style": [1, 2, 1]}, {})
     text = plot_losses(tmp_path / "both.svg", {"adam": one, "adamax": other}, "optimisers").read_text()
     for words in ("total", "content", "temporal short", "style", "adam", "adamax", "optimisers"):
         assert f"<!-- {words} -->" in text, words
+    without = plot_losses(tmp_path / "older.svg", {"older": other}).read_text()
+    assert "<!-- content -->" in without
+    assert "<!-- total -->" not in without, "what was optimised is not known"
     assert plot_losses(tmp_path / "one.png", {"one": one}).stat().st_size > 5000
     assert read_image(tmp_path / "one.png").shape[2] == 3
     with pytest.raises(DataError, match=r"use \.png, \.svg or \.pdf"):

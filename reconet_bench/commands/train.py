@@ -77,7 +77,7 @@ class Train(Command):
         from reconet_bench.perceptual import download_weights
         from reconet_bench.report.card import model_card
         from reconet_bench.training.data import DataOptions, steps_of, training_data
-        from reconet_bench.training.distributed import is_main
+        from reconet_bench.training.distributed import is_main, processes
         from reconet_bench.training.folder import CURVES_FILE
         from reconet_bench.training.loop import train
         from reconet_bench.training.presets import as_toml
@@ -97,7 +97,7 @@ class Train(Command):
             **{name: recipe[name] for name in ("size", "seed", "render_pass", "split", "flow")}, textures=options.textures, sintel=options.sintel,
             footage=tuple(options.footage), raft=options.raft, report=lambda text: err.print(text, markup=False),
         ))  # fmt: skip
-        settings = steps_of(settings, data, recipe["epochs"])
+        settings = steps_of(settings, data, recipe["epochs"], processes())
         if options.benchmark:
             _benchmark(settings, data)
             return

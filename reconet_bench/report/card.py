@@ -24,13 +24,14 @@ def model_card(name: str, summary: str, info: Mapping[str, Any], curves: str, li
         curves: text of ``curves.csv``, each row the mean since the last.
     """
     data = info.get("data") or {}
-    size = info.get("size")
+    size, processes = info.get("size"), info.get("processes", 1)
+    batch = f"batch {info.get('batch')}" + (f" in each of {processes} processes: {info.get('batch', 1) * processes} a step" if processes > 1 else "")
     facts = {
         "Objective": summary,
         "Style": f"{info.get('style_file')}, shorter side {info.get('style_size')} pixels",
         "Data": _data(data),
         "Begun from": _trunk(info.get("trunk")),
-        "Steps": f"{info.get('steps')}, batch {info.get('batch')}, {size}x{size} pixels, seed {info.get('seed')}",
+        "Steps": f"{info.get('steps')}, {batch}, {size}x{size} pixels, seed {info.get('seed')}",
         "Loss weights": ", ".join(f"{term} {weight:g}" for term, weight in (info.get("weights") or {}).items()),
         "Optimiser": _optimiser(info),
         "Waiting for data": f"{share:.1%} of the time" if (share := parse_curves(curves).waiting()) is not None else None,
@@ -42,7 +43,7 @@ def model_card(name: str, summary: str, info: Mapping[str, Any], curves: str, li
     }
     rows = [[key, str(value)] for key, value in facts.items() if value]
     return "\n".join([f"# {name}\n", markdown(["", ""], rows), "## Loss curve\n",
-                      "Weighted terms, each the mean over the steps since the row before in `curves.csv`.\n",
+                      "Weighted terms and their total, each the mean over the steps since the row before in `curves.csv`.\n",
                       _curve(curves), "<details><summary>All training facts</summary>\n",
                       f"```json\n{json.dumps(dict(info), indent=2, sort_keys=True)}\n```\n</details>\n"])  # fmt: skip
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 #: Columns that are no loss terms: the pace since the row before, and the share of that time spent waiting for data.
 PACE = ("steps_per_second", "waiting")
+#: Column of what is optimised: the sum of the terms that have a weight and a gradient. Curves of older versions lack it.
+TOTAL = "total"
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,14 @@ class Curves:
         steps: of each row.
         terms: weighted loss terms by name, a value for each row.
         pace: columns of :data:`PACE` that the file has.
+        total: the loss that is optimised, a value for each row; empty where it was not noted. It is not always the sum
+            of the terms: one of weight 0 is noted as it is, and one without gradients is not optimised.
     """
 
     steps: list[int] = field(default_factory=list)
     terms: dict[str, list[float]] = field(default_factory=dict)
     pace: dict[str, list[float]] = field(default_factory=dict)
+    total: list[float] = field(default_factory=list)
 
     def waiting(self) -> float | None:
         """Share of the whole run that was spent waiting for data; ``None`` where that was not noted."""
@@ -48,6 +53,7 @@ def parse_curves(text: str) -> Curves:
     columns = {name: [row[place] for row in whole] for place, name in enumerate(header) if place}
     return Curves(
         [int(row[0]) for row in whole],
-        {name: values for name, values in columns.items() if name not in PACE},
+        {name: values for name, values in columns.items() if name not in (*PACE, TOTAL)},
         {name: columns[name] for name in PACE if name in columns},
+        columns.get(TOTAL, []),
     )

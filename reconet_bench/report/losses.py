@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reconet_bench.data.files import atomic_path
 from reconet_bench.errors import DataError
-from reconet_bench.report.curves import Curves
+from reconet_bench.report.curves import TOTAL, Curves
 
 #: Panels beside one another, and inches of each.
 _COLUMNS, _WIDTH, _HEIGHT = 3, 4.2, 3.0
@@ -17,7 +17,7 @@ _SMOOTH = 0.05
 
 
 def plot_losses(path: Path, runs: Mapping[str, Curves], title: str = "") -> Path:
-    """Write the plot of one or several runs: every weighted term over the steps, and their sum.
+    """Write the plot of one or several runs: every weighted term over the steps, and the total that is optimised, where it is known.
 
     Args:
         path: its suffix says the format: ``.png``, ``.svg``, ``.pdf``.
@@ -33,7 +33,7 @@ def plot_losses(path: Path, runs: Mapping[str, Curves], title: str = "") -> Path
         from matplotlib.figure import Figure
     except ImportError:
         raise DataError(f'no plot {path}: matplotlib is not installed: pip install "reconet-bench[plots]"') from None
-    panels = ["total", *terms]
+    panels = [*([TOTAL] if any(curves.total for curves in runs.values()) else []), *terms]
     columns = min(_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(_WIDTH * columns, _HEIGHT * rows), layout="constrained")
@@ -41,7 +41,7 @@ def plot_losses(path: Path, runs: Mapping[str, Curves], title: str = "") -> Path
     for axes, term in zip(grid, panels, strict=False):
         drawn: list[float] = []
         for number, (label, curves) in enumerate(runs.items()):
-            values = total(curves) if term == "total" else curves.terms.get(term)
+            values = curves.total if term == TOTAL else curves.terms.get(term)
             if values:
                 colour = f"C{number % 10}"
                 axes.plot(curves.steps, values, color=colour, alpha=0.3, linewidth=0.8)
@@ -53,7 +53,8 @@ def plot_losses(path: Path, runs: Mapping[str, Curves], title: str = "") -> Path
     for axes in grid[len(panels) :]:
         axes.remove()
     if len(runs) > 1:
-        grid[0].legend()
+        # The total of an older run is not known.
+        max(grid[: len(panels)], key=lambda axes: len(axes.get_lines())).legend()
     if title:
         figure.suptitle(title)
     with atomic_path(path) as temporary:
@@ -62,11 +63,6 @@ def plot_losses(path: Path, runs: Mapping[str, Curves], title: str = "") -> Path
         except ValueError as error:
             raise DataError(f"no plot {path}: {str(error).partition('(')[0].strip()}: use .png, .svg or .pdf") from None
     return path
-
-
-def total(curves: Curves) -> list[float]:
-    """The sum of the weighted terms of each row."""
-    return [sum(values) for values in zip(*curves.terms.values(), strict=True)]
 
 
 def running_mean(values: Sequence[float]) -> list[float]:

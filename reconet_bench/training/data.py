@@ -89,8 +89,11 @@ def _source(name: str, options: DataOptions) -> Windows:
     return ClipWindows(options.size, options.seed, clips)
 
 
-def steps_of(settings: TrainingSettings, data: Windows, epochs: int) -> TrainingSettings:
+def steps_of(settings: TrainingSettings, data: Windows, epochs: int, processes: int = 1) -> TrainingSettings:
     """``settings`` with the steps of so many epochs; as they are where ``epochs`` is 0.
+
+    Args:
+        processes: that train together: a step takes a batch of each.
 
     Raises:
         TrainingError: an epoch of data without end has no meaning.
@@ -100,4 +103,4 @@ def steps_of(settings: TrainingSettings, data: Windows, epochs: int) -> Training
     windows = data.describe().get("windows")
     if epochs < 0 or not isinstance(windows, int):
         raise TrainingError(f"epochs must be a number of passes over finite data, got {epochs} of {data.describe()['name']}: give --steps and --epochs 0")
-    return replace(settings, steps=epochs * -(-windows // settings.batch))
+    return replace(settings, steps=epochs * -(-windows // (settings.batch * processes)))

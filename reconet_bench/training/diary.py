@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from reconet_bench.errors import TrainingError
+from reconet_bench.report.curves import TOTAL
 from reconet_bench.training.distributed import Group
 from reconet_bench.training.folder import append_curves, last_state
 from reconet_bench.training.loader import Loader
@@ -51,7 +52,7 @@ class Ledger:
         self._sums, self._count = np.zeros(0), 0
 
     def add(self, step: int, terms: dict[str, Tensor]) -> None:
-        """Note the weighted terms of step ``step``, counted from 1; raises as :meth:`settle` does."""
+        """Note the weighted terms and the total of step ``step``, counted from 1; raises as :meth:`settle` does."""
         if not self._unseen:
             self._first, self._names = step, list(terms)
         self._unseen.append(torch.stack(list(terms.values())).double())
@@ -101,14 +102,15 @@ class Diary:
         self._since, self._clock = start, time.perf_counter()
         self._events = _events(folder, start) if tensorboard else None
 
-    def row(self, step: int, terms: dict[str, float], loader: Loader, learning_rate: float) -> None:
-        """A row of the curves: means since the last."""
+    def row(self, step: int, means: dict[str, float], loader: Loader, learning_rate: float) -> None:
+        """A row of the curves: means since the last, of the terms and of the total."""
         now = time.perf_counter()
         seconds, waited, loader.waited = now - self._clock, loader.waited, 0.0
+        total, terms = means[TOTAL], {name: value for name, value in means.items() if name != TOTAL}
         progress = Progress(step, self._steps, terms, (step - self._since) / seconds, min(1.0, waited / seconds))
-        append_curves(self._folder, step, terms, progress.steps_per_second, progress.waiting)
+        append_curves(self._folder, step, terms, total, progress.steps_per_second, progress.waiting)
         if self._events is not None:
-            values = {**{f"loss/{name}": value for name, value in terms.items()}, "loss/total": sum(terms.values()),
+            values = {**{f"loss/{name}": value for name, value in terms.items()}, "loss/total": total,
                       "pace/steps_per_second": progress.steps_per_second, "pace/waiting": progress.waiting, "learning_rate": learning_rate}  # fmt: skip
             for name, value in values.items():
                 self._events.add_scalar(name, value, step)

@@ -48,6 +48,14 @@ class Group:
         torch.distributed.all_reduce(values)
         return values / self.world
 
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Whether the flag is up in any process; all get the same answer."""
+        if self.world == 1:
+            return flag
+        flags = torch.tensor(float(flag), device=device)
+        torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)
+        return bool(flags)
+
     def wait(self) -> None:
         """Until all are here."""
         if self.world > 1:
@@ -61,7 +69,7 @@ def joined(device: torch.device) -> Iterator[Group]:
     Raises:
         TrainingError: the others cannot be reached.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = processes()
     if world == 1:
         yield Group()
         return
@@ -73,6 +81,11 @@ def joined(device: torch.device) -> Iterator[Group]:
         yield Group(torch.distributed.get_rank(), world)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def processes() -> int:
+    """How many processes train together, before or after the group stands."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_main() -> bool:

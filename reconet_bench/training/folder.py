@@ -1,13 +1,14 @@
 """The run folder of a training: what a resumed run and a reader of curves find there.
 
 ``state.safetensors`` holds network, optimiser and step: what ``--resume`` reads. ``curves.csv``
-holds every loss term, weighted, over the steps.
+holds every loss term, weighted, over the steps, and the total that is optimised.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -18,8 +19,9 @@ from reconet_bench.checkpoint import load_checkpoint
 from reconet_bench.data.files import atomic_path, read_tensors, write_tensors
 from reconet_bench.data.windows import Windows
 from reconet_bench.errors import TrainingError
+from reconet_bench.methods.base import METHODS
 from reconet_bench.perceptual import find_weights
-from reconet_bench.report.curves import PACE
+from reconet_bench.report.curves import PACE, TOTAL
 from reconet_bench.training.precision import Precision
 from reconet_bench.training.settings import TrainingSettings
 
@@ -27,8 +29,11 @@ STATE_FILE = "state.safetensors"
 CURVES_FILE = "curves.csv"
 
 
-def fingerprint(settings: TrainingSettings, data: Windows) -> dict[str, object]:
-    """What a resumed run must share with the one that was broken off."""
+def fingerprint(settings: TrainingSettings, data: Windows, processes: int) -> dict[str, object]:
+    """What a resumed run must share with the one that was broken off, and what a checkpoint tells of its making.
+
+    It reads the painting and the loss network's file; a run asks for it once, when it begins.
+    """
     names = (
         "method", "steps", "batch", "learning_rate", "optimizer", "schedule", "milestones", "decay", "warm_up", "style_size",
         "seed", "scale", "precision",
@@ -36,20 +41,18 @@ def fingerprint(settings: TrainingSettings, data: Windows) -> dict[str, object]:
     weights, options = settings.check()
     return {
         **{name: getattr(settings, name) for name in names},
+        "processes": processes,
         "style": environment.checksum(settings.style),
         "weights": weights,
         "options": options,
         "size": getattr(data, "size", None),
         "data": data.describe(),
         "loss_network": environment.checksum(vgg) if (vgg := find_weights(settings.vgg)) else None,
-        **({"trunk": _trunk(settings)} if settings.branch_from else {}),
     }
 
 
-def _trunk(settings: TrainingSettings) -> dict[str, object]:
+def _trunk(path: Path, metadata: Mapping[str, str]) -> dict[str, object]:
     """What a branch must tell of the training before it."""
-    path = _trunk_file(settings)
-    metadata = read_tensors(path)[1]
     before = json.loads(metadata.get("info") or metadata["settings"])
     names = ("method", "weights", "learning_rate", "seed", "data", "trunk")
     step = int(metadata["step"]) if "step" in metadata else before["steps"]
@@ -57,8 +60,7 @@ def _trunk(settings: TrainingSettings) -> dict[str, object]:
 
 
 def save_state(
-    folder: Path, settings: TrainingSettings, data: Windows, step: int, network: nn.Module, optimizer: torch.optim.Optimizer,
-    precision: Precision,
+    folder: Path, facts: Mapping[str, object], step: int, network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision
 ) -> None:  # fmt: skip
     """Write network, optimiser and step; refuses weights that are not finite, so that the last good state stays."""
     tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in network.state_dict().items()}
@@ -66,47 +68,55 @@ def save_state(
         raise TrainingError(f"'{bad[0]}' is not finite after step {step}: {last_state(folder)}; lower the learning rate")
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
-    metadata = {"step": str(step), "settings": json.dumps(fingerprint(settings, data), sort_keys=True)}
+    metadata = {"step": str(step), "settings": json.dumps(facts, sort_keys=True)}
     if scaler := precision.state():
         metadata["scaler"] = json.dumps(scaler)
     write_tensors(folder / STATE_FILE, tensors, metadata)
 
 
 def load_state(
-    folder: Path, settings: TrainingSettings, data: Windows, network: nn.Module, optimizer: torch.optim.Optimizer,
-    precision: Precision,
+    folder: Path, facts: dict[str, object], network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision
 ) -> int:  # fmt: skip
-    """Go on from the folder's state; returns its step, 0 where there is none."""
+    """Go on from the folder's state; returns its step, 0 where there is none.
+
+    Args:
+        facts: :func:`fingerprint` of this run, which must be the state's; gets its ``trunk``, for that one has gone on
+            since, or is gone.
+    """
     path = folder / STATE_FILE
     if not path.is_file():
         return 0
     tensors, metadata = read_tensors(path)
-    saved, wanted = json.loads(metadata["settings"]), json.loads(json.dumps(fingerprint(settings, data)))
+    saved, wanted = json.loads(metadata["settings"]), json.loads(json.dumps(facts))
+    # A switch that an older version did not have stood as it stands by default.
+    saved["options"] = {**METHODS[wanted["method"]].options, **saved.get("options", {})}
     for name, value in wanted.items():
         # A state of an older version may lack a name; what it has must agree.
         if name in saved and saved[name] != value:
             raise TrainingError(f"{path} belongs to another run: {name} was {saved[name]}, now {value}; choose another --output")
+    if "trunk" in saved:
+        facts["trunk"] = saved["trunk"]
     _restore(tensors, network, optimizer)
     precision.restore(json.loads(metadata.get("scaler", "{}")))
     return int(metadata["step"])
 
 
-def branch(settings: TrainingSettings, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Start where another training stands; returns the step to go on from."""
-    path = _trunk_file(settings)
-    if path == settings.branch_from:
-        network.load_state_dict(load_checkpoint(path).network.state_dict())
-        return 0
+def branch(
+    settings: TrainingSettings, facts: dict[str, object], network: nn.Module, optimizer: torch.optim.Optimizer
+) -> int:  # fmt: skip
+    """Start where another training stands; returns the step to go on from, and notes the ``trunk`` among ``facts``."""
+    place = settings.branch_from or Path()
+    path = place if place.is_file() else place / STATE_FILE
     tensors, metadata = read_tensors(path)
+    if path == place:
+        network.load_state_dict(load_checkpoint(path).network.state_dict())
+        facts["trunk"] = _trunk(path, metadata)
+        return 0
     if not int(metadata.get("step", settings.steps)) < settings.steps:
         raise TrainingError(f"{settings.branch_from} is no unfinished run of fewer than {settings.steps} steps: raise --steps")
     _restore(tensors, network, optimizer)
+    facts["trunk"] = _trunk(path, metadata)
     return int(metadata["step"])
-
-
-def _trunk_file(settings: TrainingSettings) -> Path:
-    place = settings.branch_from or Path()
-    return place if place.is_file() else place / STATE_FILE
 
 
 def _restore(tensors: dict[str, Tensor], network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -127,11 +137,11 @@ def last_state(folder: Path) -> str:
     return f"step {read_tensors(path)[1]['step']} is saved in {path}" if path.is_file() else "nothing was saved yet"
 
 
-def append_curves(folder: Path, step: int, terms: dict[str, float], steps_per_second: float, waiting: float) -> None:
-    """Add a row: the weighted terms, means since the row before, and the pace since then."""
+def append_curves(folder: Path, step: int, terms: dict[str, float], total: float, steps_per_second: float, waiting: float) -> None:
+    """Add a row: the weighted terms and the total, means since the row before, and the pace since then."""
     path = folder / CURVES_FILE
-    values = {**{name: f"{value:.6g}" for name, value in terms.items()}, PACE[0]: f"{steps_per_second:.4g}", PACE[1]: f"{waiting:.4f}"}
-    # A run that an older version began has no columns for the pace.
+    values = {**{name: f"{value:.6g}" for name, value in (terms | {TOTAL: total}).items()}, PACE[0]: f"{steps_per_second:.4g}", PACE[1]: f"{waiting:.4f}"}
+    # A run that an older version began has no columns for the pace or the total.
     known = path.read_text().partition("\n")[0].split(",") if path.exists() else []
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, known or ["step", *values], restval="", extrasaction="ignore", lineterminator="\n")

@@ -25,6 +25,7 @@ from reconet_bench.perceptual import (
     read_style,
     style_targets,
 )
+from reconet_bench.report.curves import TOTAL
 from reconet_bench.training.diary import Diary, Ledger, Progress, check_tensorboard
 from reconet_bench.training.distributed import Group, joined, local_device
 from reconet_bench.training.folder import (
@@ -44,6 +45,8 @@ from reconet_bench.training.stopping import one_line, stopping
 
 #: Mean activation of relu1_2 beyond which a file is not at torchvision's scale; files of the Caffe lineage are at about a hundred.
 LOUDEST = 10.0
+#: Steps after which processes with GPUs ask one another whether to stop.
+AGREE = 16
 
 
 def train(
@@ -85,9 +88,10 @@ def _train(
     folder.mkdir(parents=True, exist_ok=True)
     if not resume and (folder / STATE_FILE).exists():
         raise TrainingError(f"{folder} holds another run: {last_state(folder)}; go on with --resume, or choose another --output")
-    start = load_state(folder, settings, data, network, optimizer, precision) if resume else 0
+    facts = fingerprint(settings, data, group.world)
+    start = load_state(folder, facts, network, optimizer, precision) if resume else 0
     if not start and settings.branch_from:
-        start = branch(settings, network, optimizer)
+        start = branch(settings, facts, network, optimizer)
     group.wait()
     if group.main:
         trim_curves(folder, start)
@@ -99,10 +103,11 @@ def _train(
         forward, context = compiled(forward, context)
     loader, ledger = Loader(settings, data, start, device, group), Ledger(folder, group, device)
     diary = Diary(folder, start, settings.steps, report, settings.tensorboard) if group.main else None
+    # A group stops at one step, so all must agree on it; on GPUs to ask is to wait for them.
+    agree_every = AGREE if group.world > 1 and device.type == "cuda" else 1
     done = start
     try:
-        # A group must stop at one step: there, only what is saved every so often stays.
-        with stopping(group.world == 1) as stop, contextlib.closing(iter(loader)) as batches:
+        with stopping() as stop, contextlib.closing(iter(loader)) as batches:
             for step, batch in batches:
                 generator.manual_seed(settings.seed * 1_000_003 + step * group.world + group.rank)
                 for parameters in optimizer.param_groups:
@@ -116,11 +121,13 @@ def _train(
                         diary.row(done, means, loader, settings.learning_rate_at(step))
                 if diary and settings.sample_every and (done % settings.sample_every == 0 or last):
                     diary.picture(done, write_sample(folder, done, network, data, device))
-                if stop.asked or (done % settings.save_every == 0 and not last):
+                asked = done % agree_every == 0 and group.any(stop.asked, device)
+                if asked or (done % settings.save_every == 0 and not last):
                     ledger.settle()
                     if group.main:
-                        save_state(folder, settings, data, done, network, optimizer, precision)
-                if stop.asked:
+                        save_state(folder, facts, done, network, optimizer, precision)
+                if asked:
+                    group.wait()
                     raise KeyboardInterrupt
     except KeyboardInterrupt:
         # One that was not waited for falls anywhere inside a step: what is saved is the last whole state.
@@ -130,10 +137,10 @@ def _train(
             diary.close()
     # What style_distance judges by, whatever the training optimised against.
     judged = targets if settings.scale == "unit" else at_unit_scale(targets, load_loss_network(settings.vgg))
-    checkpoint = Checkpoint(network.eval(), settings.method, settings.style.stem, judged, _info(settings, data, group))
+    checkpoint = Checkpoint(network.eval(), settings.method, settings.style.stem, judged, _info(settings, facts))
     path = folder / f"{checkpoint.name}{SUFFIX}"
     if group.main:
-        save_state(folder, settings, data, settings.steps, network, optimizer, precision)
+        save_state(folder, facts, settings.steps, network, optimizer, precision)
         save_checkpoint(path, checkpoint)
     return path
 
@@ -174,22 +181,21 @@ def train_step(
     method: Method, network: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, context: LossContext,
     weights: dict[str, float], precision: Precision,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """One optimiser step; returns the weighted terms (of an unoptimised term, the plain value), detached."""
+    """One optimiser step; returns the weighted terms (of a term of weight 0, the plain value) and the total, detached."""
     with precision.autocast(batch.frames.device):
         terms = method.objective(network, batch, context)
     optimizer.zero_grad(set_to_none=True)
-    total = torch.stack([weights[name] * term.float() for name, term in terms.items() if weights[name]]).sum()
+    total = torch.stack([weights[name] * term.float() for name, term in terms.items() if weights[name] and term.requires_grad]).sum()
     precision.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
     precision.scaler.step(optimizer)
     precision.scaler.update()
-    return {name: (weights[name] or 1.0) * term.detach().float() for name, term in terms.items()}
+    return {**{name: (weights[name] or 1.0) * term.detach().float() for name, term in terms.items()}, TOTAL: total.detach()}
 
 
-def _info(settings: TrainingSettings, data: Windows, group: Group) -> dict[str, object]:
+def _info(settings: TrainingSettings, facts: dict[str, object]) -> dict[str, object]:
     return {
-        **fingerprint(settings, data),
+        **facts,
         "style_file": settings.style.name,
         "style_targets": "unit",
-        **({"processes": group.world} if group.world > 1 else {}),
         **{key: value for key, value in environment.describe().items() if key in ("command", "commit", "dirty", "versions", "cpu", "gpu")},
     }

@@ -23,14 +23,13 @@ class Stop:
 
 
 @contextlib.contextmanager
-def stopping(listen: bool = True) -> Iterator[Stop]:
+def stopping() -> Iterator[Stop]:
     """Let Ctrl-C and SIGTERM finish the step at hand; a second one interrupts at once.
 
-    Args:
-        listen: without it, or outside the main thread, signals do what they always do.
+    Outside the main thread signals do what they always do.
     """
     stop = Stop()
-    if not listen or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
