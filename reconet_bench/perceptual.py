@@ -213,6 +213,6 @@ def gram_distance(first: dict[str, Tensor], second: dict[str, Tensor]) -> Tensor
     return torch.stack([((first[name] - second[name]) ** 2).mean((-2, -1)) for name in STYLE_TAPS]).sum(0)
 
 
-def content_distance(first: dict[str, Tensor], second: dict[str, Tensor]) -> Tensor:
-    """Mean squared error of the content tap (relu3_3), a scalar."""
-    return F.mse_loss(first[CONTENT_TAP].float(), second[CONTENT_TAP].float())
+def content_distance(first: dict[str, Tensor], second: dict[str, Tensor], tap: str = CONTENT_TAP) -> Tensor:
+    """Mean squared error of the content tap (relu3_3 unless told otherwise), a scalar."""
+    return F.mse_loss(first[tap].float(), second[tap].float())

@@ -66,6 +66,7 @@ def test_with_every_switch_off_the_code_is_the_text(batch, context):
         ("long_without_gradient", set()),
         ("swapped_weights", set()),
         ("residual_code", set()),
+        ("plain_tanh", set()),
     ],
 )
 def test_each_switch_changes_what_it_names_and_nothing_else(batch, context, switch, changed):

@@ -205,6 +205,35 @@ def test_pop_is_the_price_of_noise_and_comes_from_the_generator(batch, context):
     assert pop(Identity(), 0) == pytest.approx(0.217 * 310 / 255**2, rel=0.2)
 
 
+def test_the_pop_loss_of_normalised_outputs_is_that_over_the_squared_deviation(batch, context):
+    """A network that answers in red alone: its deviation over ImageNet is 0.229."""
+
+    class Red(nn.Module):
+        def forward(self, x):
+            return x * x.new_tensor((1.0, 0.0, 0.0)).view(1, 3, 1, 1)
+
+    def pop(**options) -> float:
+        seeded = LossContext(context.perceptual, context.style, torch.Generator().manual_seed(0), options)
+        return float(METHODS["dougherty"].objective(Red(), batch, seeded)["pop"])
+
+    assert pop() == pop(normalised_pop=False) > 0
+    assert pop(normalised_pop=True) == pytest.approx(pop() / 0.229**2, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["johnson", "dougherty"])
+def test_the_content_loss_is_taken_where_it_is_asked_for(name, batch, context, loss_network):
+    network = small_network()
+    x = torch.cat((batch.frames[:, 0], batch.frames[:, 1]))
+    with torch.no_grad():
+        of_x, of_y = loss_network(x), loss_network(network(x))
+    for tap in ("relu3_3", "relu2_2"):
+        asked = LossContext(context.perceptual, context.style, torch.Generator().manual_seed(0), {"content_tap": tap})
+        expected = 2 * float(((of_x[tap] - of_y[tap]) ** 2).mean())
+        assert float(METHODS[name].objective(network, batch, asked)["content"].detach()) == pytest.approx(expected, rel=1e-4)
+    plain = METHODS[name].objective(network, batch, context)["content"]
+    assert float(plain.detach()) == pytest.approx(2 * float(((of_x["relu3_3"] - of_y["relu3_3"]) ** 2).mean()), rel=1e-4)
+
+
 def test_as_published_differs_from_as_described_in_the_pop_weight_alone():
     published, described = METHODS["dougherty-published"], METHODS["dougherty"]
     assert published.weights["pop"] == 0 < described.weights["pop"]

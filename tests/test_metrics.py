@@ -141,10 +141,21 @@ def test_pixels_that_leave_the_frame_are_not_compared():
     clip = random_clip(2, (9, 11))
     flow = constant_flow((100.0, 0.0), (9, 11))
     away = FixedClip([clip.frame(0), clip.frame(1)], [Motion(flow, torch.ones(1, 1, 9, 11))])
-    assert measured("temporal_error", away).value == 0
+    assert masked_squared_error(away.frame(0), away.frame(1), flow, torch.ones(1, 1, 9, 11)) == 0
     assert measure_footage(Footage(away, [clip.frame(0), clip.frame(1)]))["warping_error"] == (
         "no pixel can be traced from any frame to the next"
     )
+
+
+def test_what_cannot_be_traced_at_all_is_not_perfect():
+    """E(V) of no pixel would be zero. One pair that can be traced is enough, and the others stay in its mean as they are."""
+    blind = Motion(torch.zeros(1, 2, *SIZE), torch.zeros(1, 1, *SIZE))
+    frames = [torch.full((1, 3, *SIZE), 0.1 * index) for index in range(7)]
+    none = measure_footage(Footage(FixedClip(frames, [blind] * 6), frames))
+    for name in ("temporal_error", "content_temporal_error", "warping_error"):
+        assert none[name] == "no pixel can be traced from any frame to the next"
+    assert none["temporal_error_long"] == "no pixel can be traced from any frame to the one 5 later"
+    assert measured("temporal_error", FixedClip(frames[:3], [still(), blind])).value == pytest.approx(math.sqrt(0.1**2 / 2), abs=1e-6)
 
 
 def test_the_temporal_error_equals_a_loop_over_pixels():

@@ -54,6 +54,16 @@ def test_the_output_is_a_plain_tanh_with_or_without_gradients(network):
     torch.testing.assert_close(network(frame).detach(), expected)
 
 
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_network_may_have_the_gradient_of_the_tanh_itself(plain):
+    torch.manual_seed(0)
+    network = ReCoNet(plain_tanh=plain)
+    bias = network.decoder[-1].bias
+    torch.nn.init.constant_(bias, 30.0)
+    network(torch.rand(1, 3, 16, 16)).sum().backward()
+    assert (float(bias.grad.abs().max()) < 1e-6) is plain, "saturated white stays white, or does not"
+
+
 @pytest.mark.parametrize("pull", [1.0, -1.0])
 def test_the_gradient_of_a_saturated_output_is_alive_inwards_only(pull):
     """A positive gradient lowers the output: inwards where it is above zero, outwards where it is below."""

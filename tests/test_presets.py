@@ -16,7 +16,7 @@ from reconet_bench.errors import TrainingError, UnknownName
 from reconet_bench.methods.base import METHODS
 from reconet_bench.training.data import steps_of
 from reconet_bench.training.loop import train
-from reconet_bench.training.presets import as_toml, load_recipe, preset_names
+from reconet_bench.training.presets import FOLDER, as_toml, load_recipe, preset_names
 from reconet_bench.training.settings import TrainingSettings, from_recipe
 
 
@@ -56,6 +56,30 @@ def test_the_dissertation_in_its_own_numbers():
     assert differ == {"method", "options"}
     weights, _ = from_recipe(code, Path("s.png")).check()
     assert (weights["temporal_short"], weights["temporal_long"]) == (10, 100)
+
+
+def test_the_dissertations_presets_see_its_frames_and_its_tanh():
+    for name in ("dissertation", "dissertation-code"):
+        recipe = load_recipe(name)
+        assert (recipe["fit"], recipe["split"]) == ("squash", "dissertation")
+        settings = from_recipe(recipe, Path("s.png"))
+        _, options = settings.check()
+        assert METHODS[settings.method].network(options).plain_tanh
+        assert "904 windows" in (FOLDER / f"{name}.toml").read_text()
+    assert load_recipe()["fit"] == "crop"
+
+
+def test_the_baselines_presets_are_the_published_ones():
+    """A clip is two images; content and style are sums over them and the pop loss is a mean."""
+    johnson, dougherty, published = (load_recipe(name) for name in ("johnson2016", "dougherty2020", "dougherty2020-published"))
+    assert (2 * johnson["batch"], johnson["options"]["content_tap"]) == (4, "relu2_2")
+    assert johnson["steps"] * 2 * johnson["batch"] == 2 * 82782
+    assert (dougherty["weights"]["pop"], dougherty["options"]["normalised_pop"]) == (2 * 50, True)
+    assert dougherty["options"]["content_tap"] == published["options"]["content_tap"] == "relu2_2"
+    # What we train by default is as it was.
+    assert METHODS["johnson"].options == {"plain_tanh": False, "content_tap": "relu3_3"}
+    assert METHODS["dougherty"].options == {"plain_tanh": False, "content_tap": "relu3_3", "normalised_pop": False}
+    assert METHODS["reconet"].options == {"plain_tanh": False, "constraint": "luminance"}
 
 
 def test_settings_override_in_order():
@@ -98,8 +122,12 @@ def test_a_broken_preset_file_is_named(tmp_path):
         ({"schedule": "linear"}, "unknown schedule 'linear'"),
         ({"scale": "unity"}, "unknown scale 'unity': did you mean 'unit'"),
         ({"milestones": (8.0,)}, "milestones are shares of the run between 0 and 1, got 8.0"),
+        ({"milestones": ("8",)}, "milestones are shares of the run between 0 and 1, got '8'"),
+        ({"milestones": ([0.5],)}, "milestones are shares of the run between 0 and 1, got [0.5]"),
         ({"decay": 0.0}, "decay must lie between 0 and 1, got 0.0"),
-        ({"options": {"swapped": True}}, "unknown option of reconet 'swapped': known: constraint"),
+        ({"method": "johnson", "options": {"content_tap": "relu22"}}, "unknown content_tap 'relu22': did you mean 'relu2_2'"),
+        ({"method": "dougherty", "options": {"normalised_pop": 1}}, "option 'normalised_pop' takes bool, got 1"),
+        ({"options": {"swapped": True}}, "unknown option of reconet 'swapped': known: constraint, plain_tanh"),
     ],
 )
 def test_settings_are_checked(change, message):

@@ -337,6 +337,9 @@ def test_training_data_by_name(tiny_sintel):
         training_data("sintal", DataOptions(32))
     with pytest.raises(TrainingError, match="size must be at least 32 pixels, got 31"):
         training_data("synthetic", DataOptions(31))
+    assert training_data("sintel", DataOptions(32, sintel=tiny_sintel, fit="squash")).describe()["fit"] == "squash"
+    with pytest.raises(UnknownName, match=r"unknown fit 'squosh': did you mean 'squash'"):
+        training_data("synthetic", DataOptions(32, fit="squosh"))
     with pytest.raises(DataError, match="MPI-Sintel not found"):
         training_data("sintel", DataOptions(32, sintel=tiny_sintel / "nowhere"))
 

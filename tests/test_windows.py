@@ -107,6 +107,44 @@ def test_a_window_depends_on_seed_and_index_alone():
     assert data[0][3].tolist() == pytest.approx(LUMINANCE_ANIMATION)
 
 
+def shift_of(window) -> tuple[float, float]:
+    """Mean motion to the next frame: tells whose window it is."""
+    return tuple(round(float(channel.mean()), 3) for channel in window[1][0])
+
+
+def test_an_epoch_takes_every_window_once_and_each_epoch_in_its_own_order():
+    clips = [TranslationClip((2.0, 1.0), length=6 + number, name=f"clip {number}") for number in range(3)]
+    data = ClipWindows(24, 5, clips)
+    count = data.describe()["windows"]
+    assert count == 1 + 2 + 3
+    taken: list[tuple[str, int]] = []
+
+    class Noted(TranslationClip):
+        def frame(self, index):
+            taken.append((self.name, index))
+            return super().frame(index)
+
+    noted = ClipWindows(24, 5, [Noted((2.0, 1.0), length=len(clip), name=clip.name) for clip in clips])
+    for index in range(2 * count):
+        noted[index]
+    starts = taken[::3]
+    first, second = starts[:count], starts[count:]
+    assert sorted(first) == sorted(second) == sorted((clip.name, start) for clip in clips for start in clip.starts(5))
+    assert first != second
+
+
+def test_a_whole_frame_is_squashed_to_the_square():
+    """40x56 to 28: right by a half, down by 0.7, and the whole of it."""
+    data = ClipWindows(28, 0, [TranslationClip((2.0, 1.0))], fit="squash")
+    for index in range(3):
+        window = data[index]
+        check_shapes(window, 28)
+        assert shift_of(window) == pytest.approx((2 * 28 / 56, 28 / 40))
+        assert residual(window)[0] < 0.06
+    assert data.describe()["fit"] == "squash"
+    assert "fit" not in ClipWindows(28, 0, [TranslationClip((2.0, 1.0))]).describe()
+
+
 def test_clips_that_are_too_short_are_left_out_and_named_if_none_is_left():
     short, long = TranslationClip(length=5, name="short"), TranslationClip(length=6, name="long")
     data = ClipWindows(24, 0, [short, long])

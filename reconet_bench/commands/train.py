@@ -94,7 +94,7 @@ class Train(Command):
                                tensorboard=options.tensorboard, branch_from=options.branch_from)  # fmt: skip
         settings.check()
         data = training_data(recipe["data"], DataOptions(
-            **{name: recipe[name] for name in ("size", "seed", "render_pass", "split", "flow")}, textures=options.textures, sintel=options.sintel,
+            **{name: recipe[name] for name in ("size", "seed", "render_pass", "split", "flow", "fit")}, textures=options.textures, sintel=options.sintel,
             footage=tuple(options.footage), raft=options.raft, report=lambda text: err.print(text, markup=False),
         ))  # fmt: skip
         settings = steps_of(settings, data, recipe["epochs"], processes())

@@ -63,15 +63,24 @@ class RandomScenes(Dataset[Window]):
         return (*_window(clip, 0), torch.tensor(LUMINANCE_CAMERA))
 
 
+#: How frames become square: a random crop of a random scale, or the whole frame without regard to its proportions.
+FITS = ("crop", "squash")
+
+
 class ClipWindows(Dataset[Window]):
-    """Random crops of real clips, scaled at random between the crop's size and the clip's own.
+    """Square windows of real clips; one epoch, that is as many samples as there are windows, takes each once, in random order.
 
     Args:
         clips: clips; those without a pair :data:`LONG_TERM_STEP` apart are left out.
+        fit: ``crop`` cuts at random, scaled at random between the crop's size and the clip's own; ``squash`` brings the
+            whole frame to the square, as the dissertation does.
+
+    Raises:
+        DataError: no clip is long enough.
     """
 
-    def __init__(self, size: int, seed: int, clips: Sequence[Clip]) -> None:
-        self.size, self.seed = size, seed
+    def __init__(self, size: int, seed: int, clips: Sequence[Clip], fit: str = "crop") -> None:
+        self.size, self.seed, self.fit = size, seed, fit
         self.places = [(clip, start) for clip in clips for start in clip.starts(LONG_TERM_STEP)]
         if not self.places:
             names = ", ".join(f"{clip.name.partition(MARK)[0]}: {len(clip)} frames" for clip in clips) or "no clips"
@@ -88,12 +97,24 @@ class ClipWindows(Dataset[Window]):
             "windows": len(self.places),
             "sequences": [name if len(sources) == 1 else f"{family}:{name}" for family, name in names],
             **({"motion": ", ".join(motion)} if motion else {}),
+            **({"fit": self.fit} if self.fit != "crop" else {}),
         }
 
     def __getitem__(self, index: int) -> Window:
-        rng = np.random.default_rng((self.seed, index))
-        clip, start = self.places[int(rng.integers(len(self.places)))]
-        frames, flows, masks = _window(clip, start)
+        epoch, place = divmod(index, len(self.places))
+        # A third number, so that an epoch's order is not drawn as a sample's crop is.
+        order = np.random.default_rng((self.seed, epoch, 2)).permutation(len(self.places))
+        clip, start = self.places[int(order[place])]
+        window = _window(clip, start)
+        cut = self._squash(*window) if self.fit == "squash" else self._crop(*window, np.random.default_rng((self.seed, index)))
+        frames, flows, masks = (part.contiguous() for part in cut)
+        _, inside = warp(flows[:, :1], flows)
+        return frames, flows, masks * inside, torch.tensor(clip.luminance)
+
+    def _squash(self, frames: Tensor, flows: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return resize_frame(frames, self.size, self.size), resize_flow(flows, self.size, self.size), resize_mask(masks, self.size, self.size)
+
+    def _crop(self, frames: Tensor, flows: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         height, width = frames.shape[-2:]
         scale = max(self.size / min(height, width), float(rng.uniform(0.5, 1.0)))
         height, width = max(self.size, round(height * scale)), max(self.size, round(width * scale))
@@ -101,9 +122,7 @@ class ClipWindows(Dataset[Window]):
         masks = resize_mask(masks, height, width)
         top, left = int(rng.integers(height - self.size + 1)), int(rng.integers(width - self.size + 1))
         crop = (..., slice(top, top + self.size), slice(left, left + self.size))
-        frames, flows, masks = frames[crop].contiguous(), flows[crop].contiguous(), masks[crop].contiguous()
-        _, inside = warp(flows[:, :1], flows)
-        return frames, flows, masks * inside, torch.tensor(clip.luminance)
+        return frames[crop], flows[crop], masks[crop]
 
 
 class Mixture(Dataset[Window]):

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from reconet_bench.errors import TrainingError
+from reconet_bench.errors import TrainingError, UnknownName
 from reconet_bench.networks import ReCoNet
-from reconet_bench.perceptual import CONTENT_TAP, LossNetwork, content_distance, gram, gram_distance
+from reconet_bench.perceptual import CONTENT_TAP, TAPS, LossNetwork, content_distance, gram, gram_distance
 from reconet_bench.registry import Registry
 
 METHODS: Registry[Method] = Registry("method", "reconet_bench.methods")
@@ -55,18 +55,19 @@ class Method(ABC):
     Attributes:
         summary: one line for ``reconet-bench list``.
         weights: default weight of each loss term by name; a term of weight 0 is logged, not optimised.
-        options: default of each switch by name; its type is that of its values.
+        options: default of each switch by name; its type is that of its values. All networks have ``plain_tanh``:
+            whether the last layer's gradient is the tanh's own.
         trainable: whether there is anything to train.
     """
 
     summary: ClassVar[str]
     weights: ClassVar[dict[str, float]]
-    options: ClassVar[dict[str, Any]] = {}
+    options: ClassVar[dict[str, Any]] = {"plain_tanh": False}
     trainable: ClassVar[bool] = True
 
     def network(self, options: Mapping[str, Any] | None = None) -> nn.Module:
         """A fresh network, frames in [0, 1] to frames in [0, 1]; ``options`` are the method's switches."""
-        return ReCoNet()
+        return ReCoNet(plain_tanh={**self.options, **(options or {})}["plain_tanh"])
 
     def training_module(self, network: nn.Module) -> nn.Module:
         """What the objective calls; the network itself unless the objective needs more than its output."""
@@ -96,17 +97,24 @@ class Method(ABC):
         """Unweighted loss terms by name (the names of :attr:`weights`), scalars."""
 
 
+def check_content_tap(options: Mapping[str, Any]) -> None:
+    """Raise UnknownName where the option ``content_tap`` is no tap of the loss network."""
+    if options["content_tap"] not in TAPS:
+        raise UnknownName("content_tap", str(options["content_tap"]), TAPS)
+
+
 def perceptual_terms(x: Tensor, y: Tensor, context: LossContext) -> dict[str, Tensor]:
     """Content and style loss of stylised frames ``y`` against content frames ``x``.
 
     Both are sums over the frames of a pair, as in the dissertation: with two frames a pair, twice
-    the mean over all frames.
+    the mean over all frames. The content tap is relu3_3, or the method's option ``content_tap``.
     """
+    tap = context.options.get("content_tap", CONTENT_TAP)
     with torch.no_grad():
-        target = context.perceptual(x, last=CONTENT_TAP)
+        target = context.perceptual(x, last=tap)
     taps = context.perceptual(y)
-    grams = {name: gram(tap) for name, tap in taps.items()}
+    grams = {name: gram(features) for name, features in taps.items()}
     return {
-        "content": 2 * content_distance(taps, target),
+        "content": 2 * content_distance(taps, target, tap),
         "style": 2 * gram_distance(grams, context.style).mean(),
     }

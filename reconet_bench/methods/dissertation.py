@@ -38,6 +38,7 @@ class DissertationCode(ReCoNetMethod):
         output_range: outputs in [-1, 1] meet contents in [0, 1] in the losses.
         tv_of_normalised: total variation is taken of the ImageNet-normalised output.
         residual_code: residual blocks are conv-IN-ReLU-conv-ReLU-IN, zero padded.
+        plain_tanh: the tanh has its own gradient, none where it is saturated, as the text has it too.
 
     Reference: Mahakalkar 2022 and its appendix.
     """
@@ -46,13 +47,13 @@ class DissertationCode(ReCoNetMethod):
     weights: ClassVar[dict[str, float]] = ReCoNetMethod.weights
     options: ClassVar[dict[str, Any]] = dict.fromkeys(
         ("swapped_weights", "long_without_gradient", "long_from_shuffled", "long_mask_mixed", "luminance_as_mask", "luminance_bgr",
-         "flow_axes_crossed", "grid_misaligned", "output_range", "tv_of_normalised", "residual_code"), True,
+         "flow_axes_crossed", "grid_misaligned", "output_range", "tv_of_normalised", "residual_code", "plain_tanh"), True,
     )  # fmt: skip
 
     def network(self, options: Mapping[str, Any] | None = None) -> nn.Module:
         """The network, with the code's residual blocks where ``residual_code`` is on."""
         switches = {**self.options, **(options or {})}
-        return ReCoNet("dissertation-code" if switches["residual_code"] else "standard")
+        return ReCoNet("dissertation-code" if switches["residual_code"] else "standard", switches["plain_tanh"])
 
     def final_weights(self, weights: dict[str, float], options: Mapping[str, Any]) -> dict[str, float]:
         """The two temporal weights, exchanged where ``swapped_weights`` is on."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from reconet_bench import losses
-from reconet_bench.methods.base import METHODS, Batch, LossContext, Method, perceptual_terms
+from reconet_bench.methods.base import METHODS, Batch, LossContext, perceptual_terms
+from reconet_bench.methods.johnson import Johnson
+from reconet_bench.perceptual import IMAGENET_STD
 
 #: Pixels that the noise touches, and its largest shift on the 0-255 scale.
 NOISE_COUNT, NOISE_AMPLITUDE = 250, 30
 
 
 @METHODS.register("dougherty")
-class Dougherty(Method):
+class Dougherty(Johnson):
     """Johnson's losses plus the "pop" loss: the stylised frame must not change when noise is added.
 
     As described, 250 pixels of the content frame are shifted by integers in [-30, 30] and the
@@ -25,15 +27,19 @@ class Dougherty(Method):
 
     summary = "per frame, stabilised by noise (the pop loss), as described"
     weights: ClassVar[dict[str, float]] = {"content": 1.0, "style": 2e4, "tv": 1e-6, "pop": 2e4}
+    #: Whether the pop loss compares ImageNet-normalised outputs, as described, or colours.
+    options: ClassVar[dict[str, Any]] = {**Johnson.options, "normalised_pop": False}
 
     def objective(self, network: nn.Module, batch: Batch, context: LossContext) -> dict[str, Tensor]:
         x = torch.cat((batch.frames[:, 0], batch.frames[:, 1]))
         noisy = losses.pixel_noise(x, NOISE_COUNT, NOISE_AMPLITUDE, context.generator)
         y, y_noisy = network(torch.cat((x, noisy))).float().chunk(2)
+        # Of normalised colours the mean falls out of a difference.
+        unit = y.new_tensor(IMAGENET_STD if self.switches(context)["normalised_pop"] else (1.0, 1.0, 1.0)).view(1, 3, 1, 1)
         return {
             **perceptual_terms(x, y, context),
             "tv": losses.total_variation(y),
-            "pop": losses.pop(y, y_noisy),
+            "pop": losses.pop(y / unit, y_noisy / unit),
         }
 
 

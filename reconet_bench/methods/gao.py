@@ -28,7 +28,7 @@ class Gao(ReCoNetMethod):
     weights: ClassVar[dict[str, float]] = {
         "content": 1.0, "style": 2e4, "tv": 1e-6, "temporal_short": 300.0, "temporal_features": 0.1,
     }  # fmt: skip
-    options: ClassVar[dict[str, Any]] = {"constraint": "luminance"}
+    options: ClassVar[dict[str, Any]] = ReCoNetMethod.options
 
     def training_module(self, network: nn.Module) -> nn.Module:
         """The network, returning its features beside the frame."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from reconet_bench import losses
-from reconet_bench.methods.base import METHODS, Batch, LossContext, Method, perceptual_terms
+from reconet_bench.methods.base import METHODS, Batch, LossContext, Method, check_content_tap, perceptual_terms
+from reconet_bench.perceptual import CONTENT_TAP
 
 
 @METHODS.register("johnson")
@@ -23,6 +24,13 @@ class Johnson(Method):
 
     summary = "frame by frame, no temporal term"
     weights: ClassVar[dict[str, float]] = {"content": 1.0, "style": 2e4, "tv": 1e-6}
+    #: Where the content loss is taken: relu3_3 as by all methods here, relu2_2 in the PyTorch examples.
+    options: ClassVar[dict[str, Any]] = {**Method.options, "content_tap": CONTENT_TAP}
+
+    def check_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        """``options`` as they are; raises UnknownName or TrainingError."""
+        check_content_tap(options)
+        return super().check_options(options)
 
     def objective(self, network: nn.Module, batch: Batch, context: LossContext) -> dict[str, Tensor]:
         x = torch.cat((batch.frames[:, 0], batch.frames[:, 1]))

@@ -33,7 +33,7 @@ class ReCoNetMethod(Method):
     }  # fmt: skip
 
     #: What the output may change by: the content's ``luminance``, its ``colour``, or nothing (``none``, Huang et al. 2017).
-    options: ClassVar[dict[str, Any]] = {"constraint": "luminance"}
+    options: ClassVar[dict[str, Any]] = {**Method.options, "constraint": "luminance"}
 
     def check_options(self, options: dict[str, Any]) -> dict[str, Any]:
         """``options`` as they are; raises UnknownName or TrainingError."""

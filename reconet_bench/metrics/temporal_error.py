@@ -34,7 +34,10 @@ def masked_squared_error(y: Tensor, y_next: Tensor, flow: Tensor, mask: Tensor) 
 
     Reference: Gao et al. 2018 (e_stab); Mahakalkar 2022, evaluation of temporal error (E(V)).
     """
-    squared, traceable = _squared_difference(y, y_next, flow, mask)
+    return _masked_mean(*_squared_difference(y, y_next, flow, mask))
+
+
+def _masked_mean(squared: Tensor, traceable: Tensor) -> Tensor:
     return (traceable * squared).mean((1, 2, 3))
 
 
@@ -50,10 +53,15 @@ def lai_warping_error(y: Tensor, y_next: Tensor, flow: Tensor, mask: Tensor) -> 
 
 
 def _per_pair(footage: Footage, frames: Sequence[Tensor], step: int) -> dict[int, float]:
-    values = {}
+    values, traced = {}, False
     for index in footage.starts(step):
         motion = footage.clip.motion(index, step)
-        values[index] = float(masked_squared_error(frames[index], frames[index + step], motion.flow, motion.mask))
+        squared, traceable = _squared_difference(frames[index], frames[index + step], motion.flow, motion.mask)
+        values[index] = _masked_mean(squared, traceable).item()
+        traced = traced or bool(traceable.any())
+    if not traced:
+        # The definition would say zero, which is perfect.
+        raise MetricUnavailable(f"no pixel can be traced from any frame to the {'next' if step == 1 else f'one {step} later'}")
     return values
 
 

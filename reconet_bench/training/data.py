@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reconet_bench.data.sintel import SintelClip, find_sintel, training_sequences
 from reconet_bench.data.spool import footage_clips
-from reconet_bench.data.windows import ClipWindows, Mixture, RandomScenes, Windows
+from reconet_bench.data.windows import FITS, ClipWindows, Mixture, RandomScenes, Windows
 from reconet_bench.errors import TrainingError, UnknownName
 from reconet_bench.training.settings import TrainingSettings
 
@@ -24,6 +24,7 @@ class DataOptions:
         size: side of the training crops, pixels.
         textures: folder of photographs to render scenes from; ``None`` uses those in scikit-image's wheel.
         sintel, render_pass, split: see :mod:`reconet_bench.data.sintel`.
+        fit: how frames of clips become square, see :class:`ClipWindows`.
         footage: videos, folders of frames, or folders that hold any number of either.
         flow, raft: estimator of the footage's motion, and its weights.
         report: told what takes its time.
@@ -35,6 +36,7 @@ class DataOptions:
     sintel: Path | None = None
     render_pass: str = "clean"
     split: str = "train"
+    fit: str = "crop"
     footage: tuple[Path, ...] = ()
     flow: str = "dis"
     raft: Path | None = None
@@ -45,11 +47,13 @@ def training_data(text: str, options: DataOptions) -> Windows:
     """Training data by name (see :data:`SOURCES`), or a mixture by weight such as ``synthetic:2 sintel:1 footage:1``.
 
     Raises:
-        UnknownName: no such data. DataError: nothing there to train on. TrainingError: the size is too small, or a
+        UnknownName: no such data, or fit. DataError: nothing there to train on. TrainingError: the size is too small, or a
             weight is none.
     """
     if options.size < 32:
         raise TrainingError(f"size must be at least 32 pixels, got {options.size}")
+    if options.fit not in FITS:
+        raise UnknownName("fit", options.fit, FITS)
     weights = _weights(text)
     parts = {name: (_source(name, options), weight) for name, weight in weights.items()}
     return next(iter(parts.values()))[0] if len(parts) == 1 else Mixture(options.seed, parts)
@@ -82,11 +86,11 @@ def _source(name: str, options: DataOptions) -> Windows:
     if name == "sintel":
         root = find_sintel(options.sintel)
         names = training_sequences(root, options.render_pass, options.split)
-        return ClipWindows(options.size, options.seed, [SintelClip(root, sequence, options.render_pass) for sequence in names])
+        return ClipWindows(options.size, options.seed, [SintelClip(root, sequence, options.render_pass) for sequence in names], options.fit)
     if not options.footage:
         raise TrainingError("footage to train on is named by --footage DIR|FILE …: videos, or folders of videos or frames")
     clips = footage_clips(options.footage, options.size, options.flow, options.raft, options.report)
-    return ClipWindows(options.size, options.seed, clips)
+    return ClipWindows(options.size, options.seed, clips, options.fit)
 
 
 def steps_of(settings: TrainingSettings, data: Windows, epochs: int, processes: int = 1) -> TrainingSettings:

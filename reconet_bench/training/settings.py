@@ -92,8 +92,8 @@ class TrainingSettings:
                 raise UnknownName(name, getattr(self, name), values)
         if not 0 < self.learning_rate < 1:
             raise TrainingError(f"learning rate must lie between 0 and 1, got {self.learning_rate}")
-        if not all(0 < share < 1 for share in self.milestones):
-            raise TrainingError(f"milestones are shares of the run between 0 and 1, got {', '.join(map(str, self.milestones))}")
+        if not all(isinstance(share, int | float) and 0 < share < 1 for share in self.milestones):
+            raise TrainingError(f"milestones are shares of the run between 0 and 1, got {', '.join(map(repr, self.milestones))}")
         if not 0 < self.decay <= 1:
             raise TrainingError(f"decay must lie between 0 and 1, got {self.decay}")
         options = self._options()
