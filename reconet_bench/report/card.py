@@ -8,20 +8,28 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from reconet_bench.records import Record
 from reconet_bench.report.curves import parse_curves
+from reconet_bench.report.overall import first_runtime
+from reconet_bench.report.run import Run
 from reconet_bench.report.tables import markdown, significant
 
 #: Rows of the loss curve that a card shows.
 CURVE_ROWS = 12
 
 
-def model_card(name: str, summary: str, info: Mapping[str, Any], curves: str, licence: str = "MIT") -> str:
+#: What a card says of a model's frames: column, metric.
+MEASURED = (("E(V) ↓", "temporal_error"), ("five apart ↓", "temporal_error_long"), ("style distance ↓", "style_distance"), ("content SSIM ↑", "content_similarity"))
+
+
+def model_card(name: str, summary: str, info: Mapping[str, Any], curves: str, licence: str = "MIT", measured: str = "") -> str:
     """Markdown card of a model.
 
     Args:
         summary: one line on its method.
         info: the checkpoint's training facts.
         curves: text of ``curves.csv``, each row the mean since the last.
+        measured: a section of its own, see :func:`measured_section`.
     """
     data = info.get("data") or {}
     size, processes = info.get("size"), info.get("processes", 1)
@@ -42,10 +50,31 @@ def model_card(name: str, summary: str, info: Mapping[str, Any], curves: str, li
         "Licence": licence,
     }
     rows = [[key, str(value)] for key, value in facts.items() if value]
-    return "\n".join([f"# {name}\n", markdown(["", ""], rows), "## Loss curve\n",
-                      "Weighted terms and their total, each the mean over the steps since the row before in `curves.csv`.\n",
+    return "\n".join([f"# {name}\n", markdown(["", ""], rows), *([measured] if measured else []), "## Loss curve\n",
+                      f"Weighted terms{' and the total that is optimised' if parse_curves(curves).total else ''}, "
+                      "each the mean over the steps since the row before in `curves.csv`.\n",
                       _curve(curves), "<details><summary>All training facts</summary>\n",
                       f"```json\n{json.dumps(dict(info), indent=2, sort_keys=True)}\n```\n</details>\n"])  # fmt: skip
+
+
+def measured_section(run: Run, model: str) -> str:
+    """What a run measured of a model, a row for each video: value, 95 % interval and number of frames or pairs; empty where it is not in it."""
+    records = [record for record in first_runtime(run.records) if record.model == model]
+    if not records:
+        return ""
+    known = {(record.video, record.metric): record for record in records}
+    videos = list(dict.fromkeys(record.video for record in records))
+    rows = [[video, *(_number(known.get((video, metric))) for _, metric in MEASURED)] for video in videos]
+    first = records[0]
+    how = f"{first.width}x{first.height}, {first.runtime} {first.precision}; `{run.provenance.get('command', 'command not known')}`, {first.time[:10]}."
+    return f"## Measured\n\n{markdown(['video', *(column for column, _ in MEASURED)], rows)}\nValue, 95 % interval, number of frames or pairs. {how}\n"
+
+
+def _number(record: Record | None) -> str:
+    if record is None or record.value is None:
+        return f"– ({record.note})" if record and record.note else "–"
+    interval = f" [{significant(record.ci_low)}, {significant(record.ci_high)}]" if record.ci_low is not None and record.ci_high is not None else ""
+    return f"{significant(record.value)}{interval}, n={record.n}"
 
 
 def _data(data: Mapping[str, Any]) -> str:

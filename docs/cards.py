@@ -1,0 +1,32 @@
+"""Make the cards of the shipped models: ``python docs/cards.py RUN`` rewrites them, with what a run folder measured of each."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from reconet_bench.checkpoint import SUFFIX, load_checkpoint
+from reconet_bench.data.files import write_text
+from reconet_bench.methods.base import METHODS
+from reconet_bench.report.card import measured_section, model_card
+from reconet_bench.report.run import Run, load_run
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def card(path: Path, run: Run) -> str:
+    """The card of a checkpoint whose loss curves stand beside it."""
+    checkpoint, curves = load_checkpoint(path), path.with_suffix(".csv").read_text(encoding="utf-8")
+    return model_card(path.stem, METHODS[checkpoint.method].summary, checkpoint.info, curves, measured=measured_section(run, path.stem))
+
+
+def main(arguments: list[str]) -> None:
+    """Rewrite the cards."""
+    run = load_run(Path(arguments[0]) if arguments else ROOT / "reports" / "sample")
+    for path in sorted((ROOT / "models").glob(f"*{SUFFIX}")):
+        write_text(path.with_suffix(".md"), card(path, run))
+        print(f"Written: {path.with_suffix('.md')}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
