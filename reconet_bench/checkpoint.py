@@ -29,7 +29,7 @@ class Checkpoint:
         method: name of the method that trained it.
         style: name of the style.
         style_targets: Gram matrix of each style tap, so that ``style_distance`` never needs the painting; at unit
-            scale, but see :attr:`raw_targets`.
+            scale, whatever the training optimised against.
         info: training facts: steps, size, seed, weights, data, command, versions, commit, …
     """
 
@@ -43,15 +43,6 @@ class Checkpoint:
     def name(self) -> str:
         """Method and style in one word; the method alone where there is no style."""
         return f"{self.method}-{self.style}" if self.style else self.method
-
-    @property
-    def raw_targets(self) -> str:
-        """Checksum of the loss network at whose raw scale the style targets are; empty where they are at unit scale.
-
-        Only older versions saved what a training at the raw scale optimised against; this one saves unit scale always.
-        """
-        raw = self.info.get("scale") == "raw" and self.info.get("style_targets") != "unit"
-        return str(self.info.get("loss_network")) if raw else ""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, dtype: torch.dtype = torch.float16) -> None:

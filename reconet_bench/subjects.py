@@ -19,7 +19,7 @@ from reconet_bench.export import checkpoint_model
 from reconet_bench.foreign import NO_HINTS, Hints, inspect_onnx
 from reconet_bench.methods.base import METHODS
 from reconet_bench.metrics.base import METRICS, Style
-from reconet_bench.perceptual import at_unit_scale, find_weights, load_loss_network, read_style, style_targets
+from reconet_bench.perceptual import load_loss_network, read_style, style_targets
 from reconet_bench.runtimes.base import RUNTIMES, Model
 
 #: What every runtime is compared with, see :func:`reference_runtime` for an ONNX file of the user's own.
@@ -38,7 +38,6 @@ class Subject:
         trained_on: ``family:sequence`` of each clip it was trained on, e.g. ``sintel:alley_1``.
         checksum: of its file, and of the files beside it that hold weights of an ONNX file.
         curves: text of its loss curves, empty where they are not known.
-        raw_targets: see :attr:`Checkpoint.raw_targets`.
     """
 
     model: Model
@@ -48,7 +47,6 @@ class Subject:
     trained_on: frozenset[str] = frozenset()
     checksum: str = ""
     curves: str = ""
-    raw_targets: str = ""
 
 
 def workspace() -> tempfile.TemporaryDirectory[str]:
@@ -76,7 +74,6 @@ def load_subject(name: str, folder: Path, hints: Hints = NO_HINTS, report: Calla
     model = checkpoint_model(checkpoint, folder, path.stem)
     return Subject(
         model, checkpoint.method, checkpoint.style, checkpoint.style_targets, trained_on(checkpoint.info), checksum(path), _curves(path),
-        checkpoint.raw_targets,
     )  # fmt: skip
 
 
@@ -124,10 +121,8 @@ def load_subjects(
     subjects.sort(key=lambda subject: _ORDER.index(subject.method) if subject.method in _ORDER else len(_ORDER))
     if not methods or "identity" in methods:
         checkpoint = Checkpoint(METHODS["identity"].network(), "identity", "")
-        identity = Subject(checkpoint_model(checkpoint, folder), "identity", "")
-        if styled := next((subject for subject in subjects if subject.style_targets), None):
-            identity.style_targets, identity.raw_targets = styled.style_targets, styled.raw_targets
-        subjects.append(identity)
+        targets = next((subject.style_targets for subject in subjects if subject.style_targets), {})
+        subjects.append(Subject(checkpoint_model(checkpoint, folder), "identity", "", targets))
     called = [subject.model.name for subject in subjects]
     if twice := [name for name in called if called.count(name) > 1]:
         raise ModelError(f"two models are called '{twice[0]}' and would share their rows: rename one of the files")
@@ -185,17 +180,10 @@ def painting_style(path: Path, size: int, vgg: Path | None) -> Style:
 
 def model_style(subject: Subject, vgg: Path | None) -> Style:
     """The style that a model was trained on, with the loss network or the reason why there is none."""
-    targets = subject.style_targets
     try:
-        network = load_loss_network(vgg)
+        return Style(subject.style_targets, load_loss_network(vgg))
     except MetricUnavailable as error:
-        return Style(targets, None, str(error))
-    if subject.raw_targets:
-        used = find_weights(vgg)
-        if used is None or checksum(used) != subject.raw_targets:
-            return Style(targets, None, f"the style targets of {subject.model.name} are at the raw scale of another VGG-16 file: give that one by --vgg")
-        targets = at_unit_scale(targets, network)
-    return Style(targets, network)
+        return Style(subject.style_targets, None, str(error))
 
 
 def inventory(sintel: Path | None = None) -> dict[str, list[tuple[str, str]]]:

@@ -9,12 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_training import windows
 
-from reconet_bench.checkpoint import SUFFIX, Checkpoint, load_checkpoint, save_checkpoint
-from reconet_bench.environment import checksum
+from reconet_bench.checkpoint import load_checkpoint
 from reconet_bench.errors import TrainingError
 from reconet_bench.metrics.style import style_distance
-from reconet_bench.perceptual import STYLE_TAPS, load_loss_network, read_style, style_targets
-from reconet_bench.subjects import load_subject, load_subjects, model_style
+from reconet_bench.perceptual import STYLE_TAPS
+from reconet_bench.subjects import load_subject, model_style
 from reconet_bench.training.loop import train
 from reconet_bench.training.presets import load_recipe, preset_names
 
@@ -43,22 +42,6 @@ def test_unit_and_raw_checkpoints_of_one_network_have_one_style_distance(setting
     assert unit > 0.05
     raw = train(replace(short, scale="raw"), windows(), tmp_path / "raw")
     assert distance(raw, stand_in_weights, tmp_path) == pytest.approx(unit, rel=1e-3)
-
-
-def test_a_raw_checkpoint_of_an_older_version_is_brought_to_unit_scale(settings, tmp_path, louder, stand_in_weights):
-    new = load_checkpoint(train(replace(settings, steps=1, sample_every=0), windows(), tmp_path / "run"))
-    # It held what the training optimised against, and did not say so.
-    targets = style_targets(load_loss_network(louder, normalise=False), read_style(settings.style), settings.style_size)
-    info = {key: value for key, value in new.info.items() if key != "style_targets"} | {"scale": "raw", "loss_network": checksum(louder)}
-    path = tmp_path / f"old{SUFFIX}"
-    save_checkpoint(path, Checkpoint(new.network, new.method, new.style, targets, info), torch.float32)
-    expected = style_distance(*FRAMES, new.style_targets, load_loss_network(stand_in_weights))
-    assert distance(path, louder, tmp_path) == pytest.approx(expected, rel=1e-3)
-    identity = load_subjects([str(path)], [], tmp_path)[-1]
-    assert (identity.method, identity.raw_targets) == ("identity", checksum(louder))
-    style = model_style(load_subject(str(path), tmp_path), stand_in_weights)
-    assert style.network is None
-    assert style.reason == "the style targets of old are at the raw scale of another VGG-16 file: give that one by --vgg"
 
 
 def test_what_is_saved_fits_half_precision_at_any_scale_of_the_file(settings, tmp_path, louder):

@@ -196,6 +196,5 @@ def _info(settings: TrainingSettings, facts: dict[str, object]) -> dict[str, obj
     return {
         **facts,
         "style_file": settings.style.name,
-        "style_targets": "unit",
         **{key: value for key, value in environment.describe().items() if key in ("command", "commit", "dirty", "versions", "cpu", "gpu")},
     }
