@@ -72,9 +72,7 @@ def load_subject(name: str, folder: Path, hints: Hints = NO_HINTS, report: Calla
         raise ModelError(f"'{name}' says itself what it takes: value ranges and layout are for ONNX files of your own")
     checkpoint = load_checkpoint(path)
     model = checkpoint_model(checkpoint, folder, path.stem)
-    return Subject(
-        model, checkpoint.method, checkpoint.style, checkpoint.style_targets, trained_on(checkpoint.info), checksum(path), _curves(path),
-    )  # fmt: skip
+    return Subject(model, checkpoint.method, checkpoint.style, checkpoint.style_targets, trained_on(checkpoint.info), checksum(path), _curves(path))
 
 
 def trained_on(info: Mapping[str, Any]) -> frozenset[str]:
