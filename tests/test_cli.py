@@ -262,6 +262,25 @@ def test_compare_has_a_folder_of_its_own_by_default(run, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "pictures"])
 
 
+@pytest.mark.parametrize("more", [[], ["--no-pictures"]])
+def test_compare_touches_no_folder_that_is_not_its_own(fails, tmp_path, more):
+    theirs = tmp_path / "project"
+    write_image(theirs / "pictures" / "holiday.png", picture(0, (1, 0)))
+    (theirs / "report.html").write_text("mine")
+    said = fails(*QUICK, "--videos", "stroll", *SMALL, *more, "-o", theirs)
+    assert f"{theirs} holds files and no run" in said
+    assert "choose another --output" in said
+    assert (theirs / "report.html").read_text() == "mine"
+
+
+def test_compare_makes_a_run_of_its_own_again(run, tmp_path):
+    target = tmp_path / "empty"
+    target.mkdir()
+    for more in ([], ["--no-pictures"]):
+        run(*QUICK, "--videos", "stroll", *SMALL, *more, "-o", target)
+        assert (target / "pictures").is_dir() is not bool(more)
+
+
 def test_compare_takes_folders_of_frames(run, frames, tmp_path):
     assert "frames has no true flow" in run(*QUICK, "--videos", frames, "--flow", "none", "-o", tmp_path / "run")
     printed = run(*QUICK, "--videos", frames, "-o", tmp_path / "run2")

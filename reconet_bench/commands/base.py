@@ -73,6 +73,13 @@ def writable(folder: Path) -> Path:
     return folder
 
 
+def run_folder(folder: Path) -> Path:
+    """``folder``, checked as :func:`writable` does: a new or empty one, or a run that is made again; what is another's stays."""
+    if writable(folder).is_dir() and any(folder.iterdir()) and not (folder / "records.jsonl").is_file():
+        raise DataError(f"{folder} holds files and no run: nothing there is overwritten; choose another --output")
+    return folder
+
+
 def size(text: str) -> tuple[int, int]:
     """``1024x436`` (width x height) or ``256`` (square) as (height, width)."""
     try:

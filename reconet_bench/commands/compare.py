@@ -18,9 +18,9 @@ from reconet_bench.commands.base import (
     err,
     onnx_hints,
     out,
+    run_folder,
     selection,
     warn,
-    writable,
 )
 
 
@@ -62,7 +62,7 @@ class Compare(Command):
         from reconet_bench.report import terminal
         from reconet_bench.report.folder import FILES, write_run
 
-        target = writable(options.output or Path("reports") / time.strftime("%Y%m%d-%H%M%S"))
+        target = run_folder(options.output or Path("reports") / time.strftime("%Y%m%d-%H%M%S"))
         hints = onnx_hints(options)
         clips = selection(options).clips(options.videos)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
