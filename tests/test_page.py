@@ -9,6 +9,7 @@ import io
 import json
 import re
 import runpy
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -17,11 +18,13 @@ import numpy as np
 import pytest
 from test_report import DIFFERENCES, PROVENANCE, record, speed
 
+from reconet_bench import cli
 from reconet_bench.data.files import write_image
 from reconet_bench.errors import DataError
 from reconet_bench.metrics.base import METRICS
 from reconet_bench.records import Record, to_jsonl
 from reconet_bench.report import clips, figures, tables
+from reconet_bench.report.flow import flow_markdown
 from reconet_bench.report.folder import write_reports, write_run
 from reconet_bench.report.overall import overall
 from reconet_bench.report.page import page
@@ -244,6 +247,36 @@ def test_pictures_are_webp_that_opencv_reads_back(folder):
     path = folder / "pictures" / "content" / "stroll" / "0001.webp"
     assert cv2.imread(str(path)).shape == (20, 32, 3)
     assert clips.data_uri(path).startswith("data:image/webp;base64,UklGR")
+
+
+def test_a_page_is_not_replaced_by_one_without_its_pictures(folder, tmp_path, capsys):
+    before = (folder / "report.html").read_text(encoding="utf-8")
+    shutil.rmtree(folder / "pictures")
+    (folder / "summary.md").unlink()
+    cli.main(["report", str(folder), "--latex"])
+    said = capsys.readouterr()
+    assert (folder / "report.html").read_text(encoding="utf-8") == before
+    assert (folder / "summary.md").is_file()
+    assert (folder / "table.tex").is_file()
+    assert f"{folder / 'report.html'} is kept as it is" in said.err
+    assert "-o DIR" in said.err
+    assert "report.html" not in said.out
+    cli.main(["report", str(folder), "-o", str(tmp_path / "other")])
+    assert "no pictures in this run" in capsys.readouterr().err
+    assert 'id="player"' not in (tmp_path / "other" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_sample_reports_tables_are_what_its_records_give():
+    sample = Path(__file__).resolve().parents[1] / "reports" / "sample"
+    if not sample.is_dir():
+        pytest.skip("no checkout: the sample report is not part of the package")
+    run = load_run(sample)
+    made = {
+        "summary.md": tables.report_markdown(run.records, run.differences, run.provenance, flow_markdown(run.records)),
+        "summary.csv": tables.summary(run.records).to_csv(index=False),
+    }
+    for name, text in made.items():
+        assert (sample / name).read_text(encoding="utf-8") == text, "make it again: reconet-bench report reports/sample"
 
 
 def test_the_readmes_table_is_that_of_the_sample_report():

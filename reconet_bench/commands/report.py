@@ -32,7 +32,7 @@ class Report(Command):
             raise DataError("two of these runs have the same name: give one at a time with --output")
         for run in runs:
             target = run.folder if options.output is None else options.output / run.name if several else options.output
-            names = write_reports(run, writable(target), options.latex)
-            for line in run.problems:
+            names, problems = write_reports(run, writable(target), options.latex, keep=True)
+            for line in problems:
                 err.print(f"{run.folder}: {line}", style="yellow", markup=False)
             out.print(f"Written to {target}: {', '.join(names)}", markup=False)

@@ -11,7 +11,7 @@ from reconet_bench.data.files import write_text
 from reconet_bench.records import Record, records_to_csv, to_csv, to_jsonl
 from reconet_bench.report.flow import flow_markdown
 from reconet_bench.report.latex import latex_table
-from reconet_bench.report.page import page
+from reconet_bench.report.page import Page, render
 from reconet_bench.report.run import Run, load_run
 from reconet_bench.report.tables import report_markdown, summary
 
@@ -45,14 +45,31 @@ def write_run(
     write_reports(load_run(folder), folder)
 
 
-def write_reports(run: Run, folder: Path, latex: bool = False) -> list[str]:
-    """Write everything that people read of a run into ``folder``; returns the names of the files."""
+def write_reports(run: Run, folder: Path, latex: bool = False, keep: bool = False) -> tuple[list[str], list[str]]:
+    """Write everything that people read of a run into ``folder``.
+
+    Args:
+        keep: leave a page alone that shows pictures where the run has none any more: they cannot be made again.
+
+    Returns:
+        Names of the files, and a line about each thing that is not in them.
+    """
+    shown = Page(run)
     texts = {
-        "report.html": page(run),
+        "report.html": render(shown),
         "summary.md": report_markdown(run.records, run.differences, run.provenance, flow_markdown(run.records)),
         "summary.csv": summary(run.records).to_csv(index=False),
         **({"table.tex": latex_table(run.records, run.differences)} if latex else {}),
     }
+    problems = list(shown.problems)
+    if keep and not shown.clips and _has_pictures(folder / "report.html"):
+        del texts["report.html"]
+        problems.append(f"{folder / 'report.html'} is kept as it is, for its pictures are in no folder any more: -o DIR writes one without them elsewhere")
     for name, text in texts.items():
         write_text(folder / name, text)
-    return list(texts)
+    return list(texts), problems
+
+
+def _has_pictures(page: Path) -> bool:
+    """Whether a page that is there holds a player."""
+    return page.is_file() and 'id="player"' in page.read_text(encoding="utf-8", errors="replace")

@@ -26,12 +26,17 @@ _HERE = Path(__file__).parent
 
 def page(run: Run) -> str:
     """The whole file as text."""
+    return render(Page(run))
+
+
+def render(shown: Page) -> str:
+    """:func:`page`, from its parts."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(number=tables.significant, uri=data_uri)
     texts = {name: (_HERE / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
-    return environment.get_template("page.html.j2").render(page=Page(run), run=run, **texts) + "\n"
+    return environment.get_template("page.html.j2").render(page=shown, run=shown.run, **texts) + "\n"
 
 
 @dataclass
