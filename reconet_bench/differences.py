@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reconet_bench.metrics.base import METRICS, Metric, paired_difference
+from reconet_bench.metrics.base import METRICS, Metric, mean_difference
 from reconet_bench.records import known_twin
 from reconet_bench.subjects import Subject
 
@@ -15,32 +15,33 @@ COMPARED = ("temporal_error", "temporal_error_long", "ssim_adjacent_warped", "st
 #: (model, video, runtime, metric) → value by frame index.
 Samples = Mapping[tuple[str, str, str, str], Mapping[int, float]]
 
+#: Samples of two models on the same frames of a video.
+Pair = tuple[list[float], list[float]]
+
 
 def differences(subjects: Sequence[Subject], videos: Sequence[str], samples: Samples) -> list[dict[str, Any]]:
-    """Paired differences between models of one style, on all videos together and on each.
+    """Paired differences between models, on all videos together and on each.
 
-    Each row: ``metric, better, video`` (``all`` for the pooled frames), ``first, second`` (models),
-    ``difference, ci_low, ci_high, n, verdict``. Taken in the first runtime that both ran in. A clip measured along
-    true and along estimated flow is pooled once, along the true one: the same frames twice would narrow the interval.
+    Each row: ``metric, better, video`` (``all`` for the mean over videos, which is what models are ranked by),
+    ``first, second`` (models), ``difference, ci_low, ci_high, n, verdict``. Taken in the first runtime that both ran in.
+    Motion is compared whatever the styles, the distance to a style only between models of one. A clip measured along
+    true and along estimated flow counts once, along the true one: the same frames twice would narrow the interval.
     """
     rows = []
-    for a, b in itertools.combinations(subjects, 2):
-        if not a.style or a.style != b.style:
-            continue
+    for a, b in itertools.combinations([subject for subject in subjects if subject.method != "identity"], 2):
         for name in COMPARED:
-            metric = METRICS[name]
+            if name == "style_distance" and (not a.style or a.style != b.style):
+                continue
             found = {video: _paired(a, b, video, name, samples) for video in videos}
-            pairs = {video: pair for video, pair in found.items() if pair}
-            pooled = [pair for video, pair in pairs.items() if known_twin(video, videos) is None]
-            for video, parts in {"all": pooled, **{v: [pair] for v, pair in pairs.items()}}.items():
+            pairs = {video: pair for video, pair in found.items() if pair and pair[0]}
+            together = [pair for video, pair in pairs.items() if known_twin(video, videos) is None]
+            for video, parts in {"all": together, **{v: [pair] for v, pair in pairs.items()}}.items():
                 if parts and not (video == "all" and len(pairs) == 1):
-                    first = list(itertools.chain.from_iterable(part[0] for part in parts))
-                    second = list(itertools.chain.from_iterable(part[1] for part in parts))
-                    rows.append(_difference(metric, name, video, a.model.name, b.model.name, first, second))
+                    rows.append(_difference(METRICS[name], name, video, a.model.name, b.model.name, parts))
     return rows
 
 
-def _paired(a: Subject, b: Subject, video: str, metric: str, samples: Samples) -> tuple[list[float], list[float]] | None:
+def _paired(a: Subject, b: Subject, video: str, metric: str, samples: Samples) -> Pair | None:
     """Samples of both models on the frames they share, in the first runtime that both ran in."""
     runtimes = [key[2] for key in samples if key[0] == a.model.name and key[1] == video and key[3] == metric]
     for runtime in runtimes:
@@ -52,13 +53,11 @@ def _paired(a: Subject, b: Subject, video: str, metric: str, samples: Samples) -
     return None
 
 
-def _difference(
-    metric: Metric, name: str, video: str, a: str, b: str, first: list[float], second: list[float]
-) -> dict[str, Any]:
-    e = paired_difference(metric, first, second)
+def _difference(metric: Metric, name: str, video: str, a: str, b: str, parts: Sequence[Pair]) -> dict[str, Any]:
+    e = mean_difference(metric, parts)
     sign = -1 if metric.better == "lower" else 1
     if e.low is None or e.high is None:
-        verdict = "one pair: no interval"
+        verdict = "too few frames to tell"
     elif e.low <= 0 <= e.high:
         verdict = "no difference shown"
     else:

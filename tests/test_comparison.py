@@ -27,7 +27,7 @@ from reconet_bench.data.footage import read_frames
 from reconet_bench.environment import usable_cpus
 from reconet_bench.errors import DataError, ModelError, RuntimeUnavailable, UnknownName
 from reconet_bench.methods.base import METHODS
-from reconet_bench.metrics.base import METRICS, Footage, estimate, paired_difference
+from reconet_bench.metrics.base import FEWEST, METRICS, Footage, estimate, mean_difference
 from reconet_bench.metrics.style import StyleDistance
 from reconet_bench.networks import Identity, ReCoNet
 from reconet_bench.ops import from_uint8
@@ -122,7 +122,10 @@ def test_there_is_a_record_of_every_metric_in_every_runtime(timed):
         for name, record in records.items():
             assert record.value is not None, record.note
             assert record.better == METRICS[name].better
-            assert record.ci_low <= record.value <= record.ci_high
+            if record.n < FEWEST:
+                assert (record.ci_low, record.ci_high) == (None, None)
+            else:
+                assert record.ci_low <= record.value <= record.ci_high
             assert record.n == {"temporal_error_long": 2, "content_similarity": 7, "style_distance": 6}.get(name, 6)
             assert (record.height, record.width, record.source, record.precision, record.device) == (*SIZE, "synthetic", "fp32", "cpu")
             assert (record.method, record.style) == (subject.method, subject.style)
@@ -321,38 +324,51 @@ def test_models_of_one_style_are_compared_frame_by_frame(untimed):
     for (metric, video), row in rows.items():
         assert (row["first"], row["second"], row["better"]) == ("reconet-board", "johnson-board", METRICS[metric].better)
         videos = ("stroll", "rush") if video == "all" else (video,)
-        samples = [
-            [value for place in videos for value in result.samples[model, place, "torch", metric].values()]
-            for model in (row["first"], row["second"])
-        ]
-        expected = paired_difference(METRICS[metric], *samples)
+        pairs = [tuple(list(result.samples[row[side], place, "torch", metric].values()) for side in ("first", "second")) for place in videos]
+        expected = mean_difference(METRICS[metric], pairs)
         assert (row["difference"], row["ci_low"], row["ci_high"], row["n"]) == (expected.value, expected.low, expected.high, expected.n)
-        assert row["n"] == len(samples[0])
+        assert row["n"] == sum(len(first) for first, _ in pairs)
 
 
 @pytest.mark.parametrize(
     ("metric", "first", "second", "verdict"),
     [
-        ("warping_error", [0.1, 0.2, 0.1, 0.2], [0.3, 0.4, 0.3, 0.4], "a is better"),
-        ("warping_error", [0.3, 0.4, 0.3, 0.4], [0.1, 0.2, 0.1, 0.2], "b is better"),
-        ("ssim_adjacent", [0.9, 0.8, 0.9, 0.8], [0.7, 0.6, 0.7, 0.6], "a is better"),
-        ("ssim_adjacent", [0.7, 0.6, 0.7, 0.6], [0.9, 0.8, 0.9, 0.8], "b is better"),
-        ("ssim_adjacent", [0.7, 0.9, 0.7, 0.9], [0.9, 0.7, 0.9, 0.7], "no difference shown"),
-        ("ssim_adjacent", [0.7, 0.9, 0.7], [0.7, 0.9, 0.7], "no difference shown"),
-        ("ssim_adjacent", [0.7], [0.9], "one pair: no interval"),
+        ("warping_error", [0.1, 0.2] * 6, [0.3, 0.4] * 6, "a is better"),
+        ("warping_error", [0.3, 0.4] * 6, [0.1, 0.2] * 6, "b is better"),
+        ("ssim_adjacent", [0.9, 0.8] * 6, [0.7, 0.6] * 6, "a is better"),
+        ("ssim_adjacent", [0.7, 0.6] * 6, [0.9, 0.8] * 6, "b is better"),
+        ("ssim_adjacent", [0.7, 0.9] * 6, [0.9, 0.7] * 6, "no difference shown"),
+        ("ssim_adjacent", [0.7, 0.9, 0.7] * 2, [0.7, 0.9, 0.7] * 2, "no difference shown"),
+        ("ssim_adjacent", [0.7], [0.9], "too few frames to tell"),
+        ("ssim_adjacent", [0.7, 0.6] * 2, [0.9, 0.8] * 2, "too few frames to tell"),
     ],
 )
 def test_verdicts(metric, first, second, verdict):
-    row = differences._difference(METRICS[metric], metric, "all", "a", "b", first, second)
+    row = differences._difference(METRICS[metric], metric, "all", "a", "b", [(first, second)])
     assert row["verdict"] == verdict
 
 
-def test_models_of_other_styles_are_not_compared(models):
+def test_models_of_other_styles_are_compared_in_motion_and_not_in_style(models):
     other = dataclasses.replace(models[1], style="wave")
-    result = Result("r", "t", samples={(s.model.name, "v", "torch", "temporal_error"): {0: 0.1, 1: 0.2} for s in models})
-    assert differences.differences([models[0], other, models[2]], ["v"], result.samples) == []
-    (row,) = differences.differences(models, ["v"], result.samples)
-    assert (row["video"], row["difference"]) == ("v", 0)
+    samples = {(s.model.name, "v", "torch", name): {0: 0.1, 1: 0.2} for s in models for name in ("temporal_error", "style_distance")}
+    rows = differences.differences([models[0], other, models[2]], ["v"], samples)
+    assert [(row["metric"], row["second"]) for row in rows] == [("temporal_error", "johnson-board")], "the content is no model"
+    same = differences.differences(models, ["v"], samples)
+    assert [(row["metric"], row["video"], row["difference"]) for row in same] == [("temporal_error", "v", 0), ("style_distance", "v", 0)]
+
+
+def test_what_is_ranked_is_what_is_tested(models):
+    """A wild clip that is long does not outweigh a calm one: the mean over videos decides, in the row as on the page."""
+    random = np.random.default_rng(0)
+    samples = {
+        (subject.model.name, video, "torch", "temporal_error"): dict(enumerate(value**2 * (1 + 0.01 * random.random(n))))
+        for subject, values in zip(models, ((0.020, 0.100), (0.050, 0.085)), strict=False)
+        for (video, n), value in zip({"calm": 11, "wild": 40}.items(), values, strict=True)
+    }
+    row = next(row for row in differences.differences(models[:2], ["calm", "wild"], samples) if row["video"] == "all")
+    assert row["difference"] == pytest.approx(0.060 - 0.0675, rel=0.02)
+    assert row["verdict"] == "reconet-board is better"
+    assert row["n"] == 51
 
 
 def test_only_frames_that_both_models_have_are_compared(models):

@@ -15,7 +15,7 @@ from reconet_bench.data.base import LONG_TERM_STEP, Clip, ClipView, Motion, comp
 from reconet_bench.data.files import scikit_image_texture
 from reconet_bench.data.sintel import SintelClip
 from reconet_bench.errors import DataError, MetricUnavailable
-from reconet_bench.metrics.base import METRICS, Estimate, Footage, Style, estimate, paired_difference
+from reconet_bench.metrics.base import METRICS, Estimate, Footage, Style, block_length, estimate, mean_difference, paired_difference
 from reconet_bench.metrics.similarity import _window_means, _window_means_cpu, central_patch, ssim, ssim_map
 from reconet_bench.metrics.style import evenly_spread
 from reconet_bench.metrics.temporal_error import lai_warping_error, masked_squared_error
@@ -515,7 +515,7 @@ def test_an_estimate_is_the_value_within_its_interval(name, reduce):
 
 
 def test_intervals_shrink_with_the_root_of_the_number_of_frames():
-    few, many = (estimate(METRICS["warping_error"], draws(n).tolist()) for n in (25, 400))
+    few, many = (estimate(METRICS["warping_error"], draws(n).tolist()) for n in (400, 6400))
     assert (few.high - few.low) / (many.high - many.low) == pytest.approx(4, rel=0.4)
 
 
@@ -525,15 +525,45 @@ def test_one_frame_has_no_interval():
 
 
 @pytest.mark.parametrize(("name", "reduce"), [("warping_error", np.mean), ("temporal_error", lambda x, axis: np.sqrt(np.mean(x, axis)))])
-def test_intervals_are_those_of_scipy(name, reduce):
+def test_intervals_of_frames_that_lie_apart_are_those_of_scipy(name, reduce, monkeypatch):
+    monkeypatch.setattr(type(METRICS[name]), "block", 1)
     scipy_stats = pytest.importorskip("scipy.stats")
-    values = draws(40, seed=1)
+    values = draws(200, seed=1)  # so many that Student's t is the normal
     theirs = scipy_stats.bootstrap((values,), reduce, n_resamples=9999, method="percentile", rng=np.random.default_rng(0))
     ours = estimate(METRICS[name], values.tolist())
     width = theirs.confidence_interval.high - theirs.confidence_interval.low
     # A 90 % interval would end a twelfth of the width further in.
     assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.04 * width)
     assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.04 * width)
+
+
+@pytest.mark.parametrize(("sizes", "correlation", "most"), [((6,), 0.5, 0.08), ((11,), 0.0, 0.08), ((11,), 0.5, 0.15), ((44,), 0.5, 0.15), ((11,) * 4, 0.5, 0.2), ((1, 1, 1, 3), 0.0, 0.1)])
+def test_where_nothing_differs_a_difference_is_seldom_shown(sizes, correlation, most):
+    """Neighbouring frames are alike; taken as independent, a third of such pairs would differ."""
+    random, shown, trials = np.random.default_rng(2), 0, 150
+    for _ in range(trials):
+        pairs = []
+        for n in sizes:
+            noise = random.standard_normal(n)
+            for i in range(1, n):
+                noise[i] = correlation * noise[i - 1] + math.sqrt(1 - correlation**2) * noise[i]
+            pairs.append((noise, np.zeros(n)))
+        e = mean_difference(METRICS["warping_error"], pairs)
+        shown += e.low > 0 or e.high < 0
+    assert shown <= most * trials
+
+
+def test_a_few_pairs_of_many_videos_are_tested_together():
+    pairs = [([0.5 + 0.01 * k] * n, [0.3] * n) for k, n in enumerate((1, 1, 1, 3))]
+    together = mean_difference(METRICS["temporal_error"], pairs)
+    assert together.n == 6
+    assert 0 < together.low < together.value < together.high
+    assert mean_difference(METRICS["temporal_error"], pairs[:3]).low is None, "three pairs tell nothing"
+
+
+def test_blocks_are_as_long_as_neighbours_are_alike():
+    lengths = {name: [block_length(METRICS[name], n) for n in (6, 12, 44, 400)] for name in ("temporal_error", "temporal_error_long", "style_distance")}
+    assert lengths == {"temporal_error": [3, 3, 5, 10], "temporal_error_long": [3, 5, 5, 10], "style_distance": [1, 1, 1, 1]}
 
 
 def test_the_same_frames_do_not_differ_at_all():

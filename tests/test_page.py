@@ -104,7 +104,7 @@ def test_no_model_is_spared_a_difficult_video():
     assert {row.cells["temporal_error"].videos for row in overall(some)} == {1}
 
 
-@pytest.mark.parametrize(("low", "high", "standing"), [(-0.06, -0.04, "worse"), (-0.06, 0.01, "tie"), (None, None, "")])
+@pytest.mark.parametrize(("low", "high", "standing"), [(-0.06, -0.04, "worse"), (-0.06, 0.01, "tie"), (0.04, 0.06, "tie"), (None, None, "")])
 def test_a_difference_to_the_best_is_shown_only_where_its_interval_says_so(low, high, standing):
     pair = {**DIFFERENCES[0], "ci_low": low, "ci_high": high}
     marks = {row.model: row.cells["temporal_error"].standing for row in overall(quality(), [pair])}

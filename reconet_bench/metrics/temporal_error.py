@@ -89,6 +89,7 @@ class TemporalError(_RootMean):
 class TemporalErrorLong(_RootMean):
     """E(V) between frames 5 apart: flow composed over them, or the exact flow where the clip knows it."""
 
+    block = LONG_TERM_STEP
     summary = f"E(V) between frames {LONG_TERM_STEP} apart"
 
     def samples(self, footage: Footage) -> dict[int, float]:

@@ -118,7 +118,12 @@ def _rank(rows: Sequence[Row], metric: str, better: str, differences: Sequence[d
         if row is not best:
             pair = paired(differences, metric, best.model, row.model)
             if pair is not None and pair["ci_low"] is not None:
-                row.cells[metric].standing = "tie" if pair["ci_low"] <= 0 <= pair["ci_high"] else "worse"
+                row.cells[metric].standing = "worse" if _favours(pair, best.model, better) else "tie"
+
+
+def _favours(pair: dict[str, Any], model: str, better: str) -> bool:
+    """Whether the whole interval of a paired difference lies where ``model`` is the better one."""
+    return bool(pair["ci_high"] < 0 if (pair["first"] == model) == (better == "lower") else pair["ci_low"] > 0)
 
 
 def paired(differences: Iterable[dict[str, Any]], metric: str, first: str, second: str) -> dict[str, Any] | None:
