@@ -222,7 +222,8 @@ def _speed(
             record(metric, row.unit, row.better, row.value, n=count, note=row.note)
         for boundary, samples in timing.samples.items():
             place = (subject.model.name, name, f"{width}x{height}", boundary)
-            result.timings += [(*place, number, seconds) for number, seconds in enumerate(samples.seconds.tolist())]
+            taken = [(seconds, turn) for turn, one in enumerate(samples.rounds) for seconds in one]
+            result.timings += [(*place, number, seconds, turn) for number, (seconds, turn) in enumerate(taken)]
 
 
 def _error_change(model: str, videos: Sequence[str], reference: str, runtime: str, result: Result) -> float | None:

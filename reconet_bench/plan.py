@@ -58,7 +58,7 @@ class Result:
 
     Attributes:
         samples: (model, video, runtime, metric) → value by frame index.
-        timings: (model, runtime, size, boundary, number, seconds) of every timed frame.
+        timings: (model, runtime, size, boundary, number, seconds, round) of every timed frame.
         differences: paired differences between models, see :func:`~reconet_bench.differences.differences`.
         skipped: one line for each model that a runtime could not run.
         chosen: one line for each model that ``auto`` stood for a runtime of: which, and why.
@@ -68,7 +68,7 @@ class Result:
     time: str
     records: list[Record] = field(default_factory=list)
     samples: dict[tuple[str, str, str, str], dict[int, float]] = field(default_factory=dict)
-    timings: list[tuple[str, str, str, str, int, float]] = field(default_factory=list)
+    timings: list[tuple[str, str, str, str, int, float, int]] = field(default_factory=list)
     differences: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     chosen: list[str] = field(default_factory=list)

@@ -6,12 +6,12 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from reconet_bench.errors import DataError, UnknownName
-from reconet_bench.metrics.base import METRICS, RESAMPLES, SEED, Footage, Metric, paired_difference
+from reconet_bench.metrics.base import METRICS, RESAMPLES, SEED, Footage, Metric, mean_difference
 from reconet_bench.records import Record
 from reconet_bench.report.run import Run
 
@@ -30,6 +30,7 @@ class Change:
         relative: change in percent of the value before; ``None`` where that is zero.
         low, high: 95 % interval of the difference; ``None`` where the samples do not allow one.
         n: pairs behind it, of a speed the timed frames of the smaller side.
+        unstable: whether a side's rounds do not agree, so that nothing can be told.
     """
 
     metric: str
@@ -41,6 +42,7 @@ class Change:
     low: float | None
     high: float | None
     n: int
+    unstable: bool = False
 
     @property
     def relative(self) -> float | None:
@@ -48,14 +50,21 @@ class Change:
 
     @property
     def shown(self) -> bool:
-        """Whether the interval leaves zero out; without an interval, whether anything changed."""
-        if self.low is None or self.high is None:
-            return self.before != self.after
-        return self.low > 0 or self.high < 0
+        """Whether the interval leaves zero out."""
+        return self.judged and (cast(float, self.low) > 0 or cast(float, self.high) < 0)
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is an interval to judge by, and rounds that agree."""
+        return not self.unstable and self.low is not None and self.high is not None
 
     @property
     def verdict(self) -> str:
         """In words."""
+        if self.unstable:
+            return "unstable, not judged"
+        if not self.judged and self.before != self.after:
+            return "no interval, not judged"
         if not self.shown:
             return "the same" if self.before == self.after else "no difference shown"
         if self.better not in ("lower", "higher"):
@@ -86,7 +95,7 @@ def parse_limits(text: str, known: Sequence[str]) -> list[Limit]:
     """Limits from ``temporal_error>+2%,fps<-5%``; an empty text has none.
 
     Raises:
-        DataError: not of this form. UnknownName: no such metric in the two runs.
+        DataError: not of this form. UnknownName: no such metric in the run before.
     """
     limits = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
@@ -95,13 +104,13 @@ def parse_limits(text: str, known: Sequence[str]) -> list[Limit]:
             raise DataError(f"'{part}' is no limit: write METRIC>NUMBER or METRIC<NUMBER, in percent with %, e.g. temporal_error>+2%")
         name = ALIASES.get(found[1], found[1])
         if name not in known:
-            raise UnknownName("metric in both runs", found[1], known)
+            raise UnknownName("metric of the run to compare with", found[1], known)
         limits.append(Limit(name, found[2], float(found[3]), bool(found[4]), part))
     return limits
 
 
 def default_limits(known: Sequence[str]) -> list[Limit]:
-    """Those of :data:`DEFAULT_GATE` that both runs can be held to."""
+    """Those of :data:`DEFAULT_GATE` whose metrics the run before has."""
     parts = (part for part in DEFAULT_GATE.split(",") if ALIASES.get(name := re.split("[<>]", part)[0], name) in known)
     return parse_limits(",".join(parts), known)
 
@@ -163,28 +172,26 @@ class _Unknown(Metric):
 
 
 def _quality(before: Run, after: Run, pairs: dict[str, str], videos: Sequence[str]) -> Iterator[Change]:
-    """Frames of all shared videos together, paired one by one."""
+    """Mean over all shared videos, frames paired one by one."""
     better = {record.metric: record.better for record in (*before.records, *after.records)}
     known = dict(METRICS.items())
     places = dict.fromkeys((model, runtime, metric) for model, _, runtime, metric in before.samples if model in pairs)
     for model, runtime, metric in places:
-        first: list[float] = []
-        second: list[float] = []
+        pairs_of: list[tuple[list[float], list[float]]] = []
         for video in videos:
             old = before.samples.get((model, video, runtime, metric), {})
             new = after.samples.get((pairs[model], video, runtime, metric), {})
-            for frame in sorted(old.keys() & new.keys()):
-                first.append(old[frame])
-                second.append(new[frame])
-        if first:
+            if frames := sorted(old.keys() & new.keys()):
+                pairs_of.append(([new[frame] for frame in frames], [old[frame] for frame in frames]))
+        if pairs_of:
             how = known.get(metric) or _Unknown()
-            e = paired_difference(how, second, first)
-            values = [float(how.reduce(np.asarray(side))) for side in (first, second)]
-            yield Change(metric, better.get(metric, "reference"), model, runtime, values[0], values[1], e.low, e.high, e.n)
+            e = mean_difference(how, pairs_of)
+            new_value, old_value = (float(np.mean([how.reduce(np.asarray(pair[side])) for pair in pairs_of])) for side in (0, 1))
+            yield Change(metric, better.get(metric, "reference"), model, runtime, old_value, new_value, e.low, e.high, e.n)
 
 
 def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
-    """Frames a second and latency at each boundary; intervals from the timed frames, which have no partners."""
+    """Frames a second and latency at each boundary; intervals from the rounds, which have no partners."""
     for record in before.records:
         found = re.fullmatch(r"(fps|latency)_(device|end_to_end)", record.metric)
         if not found or record.video or record.value is None or (record.model or record.method) not in pairs:
@@ -193,10 +200,16 @@ def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
         twin = next((other for other in after.records if _same_place(record, other, pairs[model])), None)
         if twin is not None and twin.value is not None:
             size = f"{record.width}x{record.height}"
-            seconds = [run.timings.get((name, record.runtime, size, found[2]), []) for run, name in ((before, model), (after, pairs[model]))]
-            low, high = _median_interval(seconds, found[1] == "fps")
-            place = f"{record.runtime} {record.precision} {record.device} {size}"
-            yield Change(record.metric, record.better, model, place, record.value, twin.value, low, high, min(map(len, seconds)))
+            rounds = [run.timings.get((name, record.runtime, size, found[2]), []) for run, name in ((before, model), (after, pairs[model]))]
+            low, high = _median_interval(rounds, found[1] == "fps")
+            frames = min(sum(map(len, side)) for side in rounds)
+            unstable = any("unstable" in side.note for side in (record, twin))
+            yield Change(record.metric, record.better, model, _place(record), record.value, twin.value, low, high, frames, unstable)
+
+
+def _place(record: Record) -> str:
+    """Where a record was taken, in words."""
+    return record.runtime if record.video else f"{record.runtime} {record.precision} {record.device} {record.width}x{record.height}"
 
 
 def _same_place(one: Record, other: Record, model: str) -> bool:
@@ -204,15 +217,56 @@ def _same_place(one: Record, other: Record, model: str) -> bool:
     return (other.model or other.method) == model and all(getattr(one, key) == getattr(other, key) for key in keys)
 
 
-def _median_interval(seconds: Sequence[Sequence[float]], rate: bool) -> tuple[float | None, float | None]:
-    """95 % bootstrap interval of the difference of frames a second, or of milliseconds, of two sets of timings."""
-    if min(map(len, seconds)) < 2:
+def _median_interval(rounds: Sequence[Sequence[Sequence[float]]], rate: bool) -> tuple[float | None, float | None]:
+    """95 % bootstrap interval of the difference of frames a second, or of milliseconds, of two sets of timings.
+
+    Rounds are resampled and not frames: those of one turn share the machine's mood. So few rounds vary too little, which
+    is made good as in :func:`~reconet_bench.metrics.base.mean_difference`.
+    """
+    fewest = min(map(len, rounds))
+    if fewest < 2:
         return None, None
     random = np.random.default_rng(SEED)
-    drawn = [np.median(random.choice(np.asarray(side), (RESAMPLES, len(side))), -1) for side in seconds]
-    values = [1 / side if rate else 1000 * side for side in drawn]
-    low, high = np.quantile(values[1] - values[0], (0.025, 0.975))
+    values, deviations = [], np.zeros(RESAMPLES)
+    for sign, side in zip((-1, 1), rounds, strict=True):
+        medians = np.array([np.median(one) for one in side])
+        drawn, whole = (1 / x if rate else 1000 * x for x in (np.median(random.choice(medians, (RESAMPLES, len(side))), -1), np.median(np.concatenate(side))))
+        values.append(float(whole))
+        deviations += sign * (drawn - drawn.mean()) * np.sqrt(len(side) / (len(side) - 1))
+    deviations *= np.sqrt((fewest - 1) / random.chisquare(fewest - 1, RESAMPLES))
+    low, high = values[1] - values[0] + np.quantile(deviations, (0.025, 0.975))
     return float(low), float(high)
+
+
+def gated_metrics(run: Run) -> list[str]:
+    """Metrics that a run has numbers of, in the order of its records: what a gate may be set on."""
+    return list(dict.fromkeys([*(r.metric for r in run.records if r.value is not None), *(key[3] for key in run.samples)]))
+
+
+def missing(before: Run, after: Run, found: Sequence[Change], limits: Sequence[Limit]) -> list[str]:
+    """A line for each number under a limit that the run before has and that nothing in the run after can be held to."""
+    wanted = {limit.metric for limit in limits}
+    keys = {(r.metric, r.model or r.method, _place(r)): None for r in before.records if r.value is not None}
+    keys |= {(metric, model, runtime): None for model, _, runtime, metric in before.samples}
+    known = {(change.metric, change.model, change.where) for change in found}
+    whose = after.name if before.samples or not after.samples else before.name
+    return [f"{metric} of {model} in {where} is missing in {whose}, or on no frame of both" for metric, model, where in keys if metric in wanted and (metric, model, where) not in known]
+
+
+def same_machine(before: Run, after: Run, limits: Sequence[Limit]) -> tuple[list[Limit], list[str]]:
+    """The limits that two runs can be held to, and a line where speed is not among them: it is of one machine."""
+    other = [key for key in ("cpu", "gpu", "threads") if before.provenance.get(key) != after.provenance.get(key)]
+    speeds = [limit for limit in limits if limit.metric.startswith(("fps_", "latency_"))]
+    if not other or not speeds:
+        return list(limits), []
+    line = f"{', '.join(limit.text for limit in speeds)} not judged: {' and '.join(other)} of the two runs differ"
+    return [limit for limit in limits if limit not in speeds], [line]
+
+
+def unjudged(found: Sequence[Change], limits: Sequence[Limit]) -> list[str]:
+    """A line for each change under a limit that has no interval, or no rounds that agree."""
+    wanted = {limit.metric for limit in limits}
+    return [f"{c.metric} of {c.model} in {c.where}: {c.verdict}" for c in found if c.metric in wanted and not c.judged and c.before != c.after]
 
 
 def setup_changes(before: Run, after: Run) -> list[tuple[str, str, str]]:

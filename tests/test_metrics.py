@@ -15,7 +15,16 @@ from reconet_bench.data.base import LONG_TERM_STEP, Clip, ClipView, Motion, comp
 from reconet_bench.data.files import scikit_image_texture
 from reconet_bench.data.sintel import SintelClip
 from reconet_bench.errors import DataError, MetricUnavailable
-from reconet_bench.metrics.base import METRICS, Estimate, Footage, Style, block_length, estimate, mean_difference, paired_difference
+from reconet_bench.metrics.base import (
+    METRICS,
+    Estimate,
+    Footage,
+    Style,
+    block_length,
+    estimate,
+    mean_difference,
+    paired_difference,
+)
 from reconet_bench.metrics.similarity import _window_means, _window_means_cpu, central_patch, ssim, ssim_map
 from reconet_bench.metrics.style import evenly_spread
 from reconet_bench.metrics.temporal_error import lai_warping_error, masked_squared_error

@@ -55,7 +55,7 @@ def folder(tmp_path) -> Path:
     """A whole run with samples, speed, curves and pictures of one video."""
     samples = {(m, v, "torch", "temporal_error"): {i: 0.01 * (i + 1) for i in range(4)} for m in MODELS.values() for v in ("alley_2", "stroll")}
     records = [*quality(), speed("fps_device", 12.5), speed("parity_psnr", 61.0), speed("fps_device", 25.0, runtime="onnxruntime", note="unstable: rounds differ")]
-    timings = [("reconet-wave", "torch", "1024x436", "device", number, 0.08) for number in range(3)]
+    timings = [("reconet-wave", "torch", "1024x436", "device", number, 0.08, number) for number in range(3)]
     target = tmp_path / "run"
     for kind, count in (("content", 4), ("stylised/reconet-wave", 4), ("stylised/johnson-wave", 4), ("error/reconet-wave", 3), ("long/reconet-wave", 3)):
         for number in range(1, count + 1):

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def make_run(folder: Path, factor: float = 1.0, noise: float = 0.0, model: str =
     samples |= {(model, v, "torch", "depth_error"): dict.fromkeys(range(4), 0.5) for v in VIDEOS}
     records = [record("temporal_error", 0.1, video=video, model=model) for video in VIDEOS]
     records += [record("depth_error", 0.5, model=model), speed("fps_device", 1 / seconds, model=model)]
-    timings = [(model, "torch", "1024x436", "device", i, seconds * (1 + 0.01 * (i % 3))) for i in range(12)]
+    timings = [(model, "torch", "1024x436", "device", i, seconds * (1 + 0.01 * (i % 3)), i // 3) for i in range(12)]
     write_run(folder, records, samples, timings, [], {**PROVENANCE, **provenance})
     return folder
 
@@ -111,7 +112,7 @@ def test_what_changed_around_the_numbers_is_listed(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("limits", "reason"),
-    [("temporal_error", "is no limit"), ("temporal_error>2%%", "is no limit"), ("temporal_eror>2%", "did you mean 'temporal_error'"), ("style_distance>1%", "unknown metric in both runs")],
+    [("temporal_error", "is no limit"), ("temporal_error>2%%", "is no limit"), ("temporal_eror>2%", "did you mean 'temporal_error'"), ("style_distance>1%", "unknown metric of the run to compare with")],
 )
 def test_a_gate_that_cannot_judge_is_a_mistake_and_no_pass(tmp_path, capsys, limits, reason):
     run = make_run(tmp_path / "a")
@@ -119,6 +120,83 @@ def test_a_gate_that_cannot_judge_is_a_mistake_and_no_pass(tmp_path, capsys, lim
     assert code == 2
     assert reason in err
     assert err.count("\n") == 1
+
+
+def without(folder: Path, file: str, *parts: str) -> None:
+    """Take the lines that hold all these parts out of a file of a run."""
+    path = folder / file
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if not all(part in line for part in parts)]
+    assert len(kept) < len(lines)
+    path.write_text("".join(kept), encoding="utf-8")
+
+
+@pytest.mark.parametrize("gone", ["frames", "metric", "runtime", "one metric of one model", "model"])
+def test_a_number_that_is_gone_is_a_regression(tmp_path, capsys, gone):
+    a, b = make_run(tmp_path / "a"), make_run(tmp_path / "b")
+    for run in (a, b):  # a second model and a second runtime, by copying the first's rows
+        for file in ("records.jsonl", "frames.csv", "timings.csv"):
+            text = (run / file).read_text(encoding="utf-8")
+            body = text if file.endswith("jsonl") else text.partition("\n")[2]
+            for old, new in (("reconet-wave", "johnson-wave"), ("torch", "openvino")):
+                other = body.replace(old, new).replace('"method": "reconet"', '"method": "johnson"' if "johnson" in new else '"method": "reconet"')
+                text += other
+            (run / file).write_text(text, encoding="utf-8")
+    assert diff(capsys, a, b)[0] == 0
+    limits: list[str] = []
+    if gone == "frames":
+        (b / "frames.csv").unlink()
+    elif gone == "metric":
+        without(b, "frames.csv", "temporal_error")
+        without(b, "records.jsonl", "temporal_error")
+    else:
+        parts = {"runtime": ["openvino"], "one metric of one model": ["johnson-wave", "temporal_error"], "model": ["johnson-wave"]}[gone]
+        limits = ["--fail-on", "temporal_error>+2%"]
+        for file in ("records.jsonl", "frames.csv"):
+            without(b, file, *parts)
+    code, out, err = diff(capsys, a, b, *limits)
+    assert code == 1, err
+    assert re.search(r"regression: temporal_error of \S+ in \S+ is missing in b", err)
+    assert "No regression" not in out
+
+
+def test_speed_is_judged_on_one_machine_only(tmp_path, capsys):
+    a, b = make_run(tmp_path / "a"), make_run(tmp_path / "b", seconds=0.2, threads=8)
+    code, _, err = diff(capsys, a, b, "--fail-on", "fps<-5%")
+    assert code == 0
+    assert "fps<-5% not judged: threads of the two runs differ" in err
+
+
+def test_an_unstable_row_and_one_without_rounds_are_not_judged(tmp_path, capsys):
+    a, b = make_run(tmp_path / "a"), make_run(tmp_path / "b", seconds=0.2)
+    path = b / "records.jsonl"
+    whole = path.read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in whole.splitlines()]
+    path.write_text("".join(json.dumps({**line, "note": "" if line["video"] else "unstable: rounds differ by over 10 %"}) + "\n" for line in lines))
+    code, out, err = diff(capsys, a, b, "--fail-on", "fps<-5%")
+    assert code == 0
+    assert "unstable, not judged" in err
+    path.write_text(whole)
+    old = (b / "timings.csv").read_text(encoding="utf-8").splitlines()
+    (b / "timings.csv").write_text("\n".join(line.rpartition(",")[0] for line in old), encoding="utf-8")
+    code, out, err = diff(capsys, a, b, "--fail-on", "fps<-5%")
+    assert code == 0
+    assert "no interval, not judged" in err
+    assert "worse" not in out
+
+
+def test_a_slow_round_is_no_slower_network(tmp_path):
+    """The same network twice: frames of one turn share the machine's mood, and one turn in three was slow."""
+    runs = []
+    for name, slow in (("a", {0}), ("b", {1, 2})):
+        folder = make_run(tmp_path / name)
+        path = folder / "timings.csv"
+        header, *rows = path.read_text(encoding="utf-8").splitlines()
+        rows = [",".join([*row.split(",")[:5], f"{0.1 + 0.015 * (int(row[-1]) in slow) + 0.0001 * n:.4f}", row[-1]]) for n, row in enumerate(rows)]
+        path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+        runs.append(load_run(folder))
+    change = next(change for change in regression.changes(*runs)[0] if change.metric == "fps_device")
+    assert change.low < 0 < change.high
 
 
 def test_limits_are_in_percent_or_in_units():

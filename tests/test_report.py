@@ -277,7 +277,7 @@ def test_a_model_that_runs_in_one_runtime_only_is_in_the_terminal_too():
 @pytest.fixture
 def run_folder(tmp_path, records):
     samples = {("reconet-wave", "alley_2", "torch", "temporal_error"): {0: 0.25, 3: 0.125}}
-    timings = [("reconet-wave", "torch", "1024x436", "device", 0, 0.08)]
+    timings = [("reconet-wave", "torch", "1024x436", "device", 0, 0.08, 2)]
     folder = tmp_path / "deep" / "run"
     write_run(folder, records, samples, timings, DIFFERENCES, PROVENANCE)
     return folder
@@ -295,7 +295,7 @@ def test_the_run_folder_holds_every_file_and_nothing_else(run_folder, records):
     assert len(rows("summary.csv")) == 12
     assert [(row["frame"], row["value"]) for row in rows("frames.csv")] == [("0", "0.25"), ("3", "0.125")]
     assert rows("differences.csv")[0]["verdict"] == "reconet-wave is better"
-    assert rows("timings.csv")[0] == {"model": "reconet-wave", "runtime": "torch", "size": "1024x436", "boundary": "device", "number": "0", "seconds": "0.08"}
+    assert rows("timings.csv")[0] == {"model": "reconet-wave", "runtime": "torch", "size": "1024x436", "boundary": "device", "number": "0", "seconds": "0.08", "round": "2"}
 
 
 def test_the_page_is_rebuilt_from_the_folder_alone(run_folder):

@@ -36,13 +36,14 @@ class Diff(Command):
 
         before, after = load_run(options.before), load_run(options.after)
         found, notes = regression.changes(before, after)
-        known = list(dict.fromkeys(change.metric for change in found))
+        known = regression.gated_metrics(before)
         limits = regression.default_limits(known) if options.fail_on is None else regression.parse_limits(options.fail_on, known)
+        limits, skipped = regression.same_machine(before, after, limits)
         rows = [(c.metric, c.better, c.model, c.where, c.before, c.after, c.relative, c.low, c.high, c.n, c.verdict) for c in found]
         out.print(terminal.changes(rows, regression.setup_changes(before, after)))
-        for line in [*(f"{run.folder}: {problem}" for run in (before, after) for problem in run.problems), *notes]:
+        for line in [*(f"{run.folder}: {problem}" for run in (before, after) for problem in run.problems), *notes, *skipped, *regression.unjudged(found, limits)]:
             err.print(line, style="yellow", markup=False)
-        failed = regression.failures(found, limits)
+        failed = [*regression.missing(before, after, found, limits), *regression.failures(found, limits)]
         for line in failed:
             err.print(f"regression: {line}", style="bold red", markup=False)
         if failed:

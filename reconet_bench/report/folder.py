@@ -16,7 +16,7 @@ from reconet_bench.report.run import Run, load_run
 from reconet_bench.report.tables import report_markdown, summary
 
 Samples = Mapping[tuple[str, str, str, str], Mapping[int, float]]
-Timings = Sequence[tuple[str, str, str, str, int, float]]
+Timings = Sequence[tuple[str, str, str, str, int, float, int]]
 FILES = ("report.html", "summary.md", "summary.csv", "records.csv", "records.jsonl", "frames.csv", "differences.csv", "timings.csv", "provenance.json")
 
 
@@ -28,7 +28,7 @@ def write_run(
 
     Args:
         samples: (model, video, runtime, metric) → value by frame index.
-        timings: (model, runtime, size, boundary, number, seconds) of every timed frame.
+        timings: (model, runtime, size, boundary, number, seconds, round) of every timed frame.
         differences: rows of paired differences.
         curves: text of the loss curves by model.
     """
@@ -36,7 +36,7 @@ def write_run(
     write_text(folder / "records.csv", records_to_csv(records))
     rows = [(*key, index, value) for key, values in samples.items() for index, value in values.items()]
     write_text(folder / "frames.csv", to_csv(rows, ("model", "video", "runtime", "metric", "frame", "value")))
-    write_text(folder / "timings.csv", to_csv(timings, ("model", "runtime", "size", "boundary", "number", "seconds")))
+    write_text(folder / "timings.csv", to_csv(timings, ("model", "runtime", "size", "boundary", "number", "seconds", "round")))
     header = ("metric", "better", "video", "first", "second", "difference", "ci_low", "ci_high", "n", "verdict")
     write_text(folder / "differences.csv", to_csv([[row[name] for name in header] for row in differences], header))
     write_text(folder / "provenance.json", json.dumps(provenance, indent=2, sort_keys=True) + "\n")

@@ -16,8 +16,8 @@ from reconet_bench.records import Record, salvage_jsonl
 
 #: (model, video, runtime, metric) → value by frame index.
 Samples = dict[tuple[str, str, str, str], dict[int, float]]
-#: (model, runtime, size, boundary) → seconds of every timed frame.
-Timings = dict[tuple[str, str, str, str], list[float]]
+#: (model, runtime, size, boundary) → seconds of every timed frame, a list for each round.
+Timings = dict[tuple[str, str, str, str], list[list[float]]]
 
 
 @dataclass
@@ -83,9 +83,12 @@ def load_run(folder: Path) -> Run:
     for row in _table(run, "frames.csv", "curves and paired differences"):
         key = (row["model"], row["video"], row["runtime"], row["metric"])
         run.samples.setdefault(key, {})[int(row["frame"])] = float(row["value"])
+    rounds: dict[tuple[str, str, str, str], dict[str, list[float]]] = {}
     for row in _table(run, "timings.csv", "intervals of speed"):
         place = (row["model"], row["runtime"], row["size"], row["boundary"])
-        run.timings.setdefault(place, []).append(float(row["seconds"]))
+        # Older files do not say the round: as one, they allow no interval.
+        rounds.setdefault(place, {}).setdefault(row.get("round", ""), []).append(float(row["seconds"]))
+    run.timings = {place: list(taken.values()) for place, taken in rounds.items()}
     numbers: dict[str, Callable[[str], Any]] = {"difference": float, "ci_low": _number, "ci_high": _number, "n": int}
     for row in _table(run, "differences.csv", "significance"):
         run.differences.append({key: numbers.get(key, str)(value) for key, value in row.items()})
