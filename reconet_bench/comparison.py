@@ -15,7 +15,7 @@ from reconet_bench.data.base import Clip
 from reconet_bench.data.files import write_image
 from reconet_bench.differences import differences
 from reconet_bench.environment import checksum, describe, usable_cpus
-from reconet_bench.errors import MetricUnavailable, ModelError, ReconetBenchError
+from reconet_bench.errors import DataError, MetricUnavailable, ModelError, ReconetBenchError
 from reconet_bench.metrics.base import METRICS, Footage, Style, estimate
 from reconet_bench.ops import from_uint8, to_uint8
 from reconet_bench.perceptual import find_weights
@@ -252,8 +252,12 @@ def provenance(plan: Plan, seed: int) -> dict[str, Any]:
 
 
 def _video_facts(clip: Clip) -> dict[str, Any]:
-    """Source and size, and a checksum of all frames as they were measured."""
+    """Source and size, and a checksum of all frames as they were measured; of a clip that breaks, why there is none."""
     digest = hashlib.sha256()
-    for frame in _content(clip):
-        digest.update(frame.tobytes())
-    return {"source": clip.source, "frames": len(clip), "size": list(clip.size), "pixels": f"sha256:{digest.hexdigest()}"}
+    facts = {"source": clip.source, "frames": len(clip), "size": list(clip.size)}
+    try:
+        for frame in _content(clip):
+            digest.update(frame.tobytes())
+    except DataError as error:
+        return {**facts, "broken": str(error)}
+    return {**facts, "pixels": f"sha256:{digest.hexdigest()}"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -137,7 +138,7 @@ def command_line() -> str:
     """The command as a person would type it: the program by name, not by its place on this machine."""
     program = Path(sys.argv[0])
     name = "reconet-bench" if program.parts[-2:] == ("reconet_bench", "cli.py") else program.name  # python -m reconet_bench.cli
-    return " ".join([name, *sys.argv[1:]])
+    return shlex.join([name, *sys.argv[1:]])
 
 
 def describe() -> dict[str, Any]:

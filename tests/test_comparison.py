@@ -562,6 +562,16 @@ def test_provenance_says_where_the_numbers_come_from(untimed, monkeypatch, tmp_p
     assert to_jsonl(result.records), "every number is finite"
 
 
+def test_a_clip_that_breaks_does_not_take_the_provenance_with_it(models, monkeypatch):
+    def broken(index: int) -> Tensor:
+        raise DataError("frame 2: truncated")
+
+    clip = TranslationClip(length=3)
+    monkeypatch.setattr(clip, "frame", broken)
+    facts = provenance(Plan(models[:1], [clip], ["torch"]), 0)["videos"]["moving"]
+    assert (facts["broken"], facts["frames"]) == ("frame 2: truncated", 3)
+
+
 # --- real data ------------------------------------------------------------------------------------------
 
 

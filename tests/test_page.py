@@ -117,6 +117,26 @@ def test_stability_that_was_bought_with_style_is_called_so():
     assert "bought with style" not in verdict(quality(), overall(quality()), [], []).cards[0].detail
 
 
+def test_who_paints_nothing_does_not_win_unmeasured():
+    copy = [dataclasses.replace(r, model="copy", method="copy", value=0.01) for r in quality() if (r.model, r.metric) == ("reconet-wave", "temporal_error")]
+    rows = overall([*quality(), *copy])
+    assert {row.model: row.cells["temporal_error"].standing for row in rows}["copy"] == ""
+    said = verdict([*quality(), *copy], rows, [], [])
+    assert "reconet flickers least" in said.sentence
+    assert "copy passed over: style not measured" in said.cards[0].detail
+
+
+def test_trust_names_only_what_was_measured():
+    rows = overall(quality())
+    assert verdict(quality(), rows, [], []).cards[-1].detail == "no warning: no leakage, speed not measured"
+    assert verdict(quality(), rows, [], [], ["frames.csv is missing"]).cards[-1].answer == "With care"
+    timed = [*quality(), speed("fps_device", 10.0), speed("latency_device_spread", 0.05)]
+    assert "stable timing" in verdict(timed, rows, [], []).cards[-1].detail
+    assert "reconet in torch is fastest" in verdict(timed, rows, [], []).sentence
+    same = [*timed, speed("fps_device", 9.8, model="johnson-wave", method="johnson")]
+    assert "; torch is fastest" in verdict(same, rows, [], []).sentence
+
+
 def test_a_frame_is_shown_in_the_unit_of_its_metric():
     squared = {name for name, metric in METRICS.items() if float(metric.reduce(np.array([0.25]))) == 0.5}
     assert set(tables.SQUARED) == squared

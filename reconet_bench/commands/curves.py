@@ -43,6 +43,7 @@ def read_runs(places: list[Path]) -> dict[str, Any]:
         curves = parse_curves(path.read_text(encoding="utf-8", errors="replace"))
         if not curves.steps:
             raise DataError(f"{path}: not the curves of a training")
-        label = place.resolve().stem if place.is_file() else place.resolve().name
-        found[f"{place.resolve().parent.name}/{label}" if label in found else label] = curves
+        whole = place.resolve().with_suffix("") if place.is_file() else place.resolve()
+        labels = ("/".join(whole.parts[-count:]) for count in range(1, len(whole.parts) + 1))
+        found[next((label for label in labels if label not in found), str(place))] = curves
     return found

@@ -32,13 +32,18 @@ class Cell:
 
 @dataclass
 class Row:
-    """A model with its cells by metric."""
+    """A model with its cells by metric.
+
+    Attributes:
+        passed_over: its style was not measured though that of others was: who paints nothing must not win.
+    """
 
     model: str
     method: str
     style: str
     label: str
     cells: dict[str, Cell] = field(default_factory=dict)
+    passed_over: bool = False
 
     @property
     def reference(self) -> bool:
@@ -90,6 +95,9 @@ def overall(records: Sequence[Record], differences: Sequence[dict[str, Any]] = (
             if shared:
                 rows[model].cells[metric] = _mean([record for video, record in by_video.items() if video in shared])
     better = {record.metric: record.better for record in known}
+    styled = {row.model for row in rows.values() if "style_distance" in row.cells}
+    for row in rows.values():
+        row.passed_over = not row.reference and row.model not in styled and any(not rows[model].reference for model in styled)
     for metric in values:
         _rank(list(rows.values()), metric, better[metric], differences)
     return list(rows.values())
@@ -109,7 +117,7 @@ def _mean(records: Sequence[Record]) -> Cell:
 
 def _rank(rows: Sequence[Row], metric: str, better: str, differences: Sequence[dict[str, Any]]) -> None:
     """Mark the best of a column, and each other by its paired difference to that."""
-    runners = [row for row in rows if metric in row.cells and not row.reference]
+    runners = [row for row in rows if metric in row.cells and not row.reference and not row.passed_over]
     if better not in ("lower", "higher") or len(runners) < 2:
         return
     best = (min if better == "lower" else max)(runners, key=lambda row: row.cells[metric].value)

@@ -65,7 +65,7 @@ class Page:
     @cached_property
     def verdict(self) -> verdict.Verdict:
         """What to see in ten seconds."""
-        return verdict.verdict(self.records, self.rows, self.run.differences, self.warnings)
+        return verdict.verdict(self.records, self.rows, self.run.differences, self.warnings, self.run.problems)
 
     @cached_property
     def warnings(self) -> list[str]:

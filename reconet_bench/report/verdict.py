@@ -31,8 +31,12 @@ class Verdict:
     cards: list[Card]
 
 
-def verdict(records: Sequence[Record], rows: Sequence[Row], differences: Sequence[dict[str, Any]], warnings: Sequence[str]) -> Verdict:
-    """Answers from the numbers; a question that the run cannot answer has no card."""
+def verdict(records: Sequence[Record], rows: Sequence[Row], differences: Sequence[dict[str, Any]], warnings: Sequence[str], problems: Sequence[str] = ()) -> Verdict:
+    """Answers from the numbers; a question that the run cannot answer has no card.
+
+    Args:
+        problems: what of the run is missing or broken; like ``warnings``, a reason for care.
+    """
     stable = _best(rows, "temporal_error")
     fast = max((r for r in records if r.metric == "fps_device" and r.value is not None), key=lambda r: r.value or 0, default=None)
     styled = _best(rows, "style_distance")
@@ -44,18 +48,26 @@ def verdict(records: Sequence[Record], rows: Sequence[Row], differences: Sequenc
         place = f"{fast.runtime} {fast.precision}, {fast.width}x{fast.height}, {fast.device}"
         name = next((row.label for row in rows if row.model == fast.model), fast.model)
         cards.append(Card("Fastest", f"{significant(fast.value or 0)} fps", f"{name} in {place}" + (f" ({fast.note})" if fast.note else "")))
-        said.append(f"{name} in {fast.runtime} is fastest with {significant(fast.value or 0)} frames a second")
+        said.append(f"{fast.runtime if _as_fast(fast, records) else f'{name} in {fast.runtime}'} is fastest with {significant(fast.value or 0)} frames a second")
     if styled:
         cards.append(Card("Nearest to the style", styled.label, f"style distance {significant(styled.cells['style_distance'].value)} (1 = not stylised)"))
         said.append(f"{styled.label} comes nearest to the style")
-    trust = "With care" if warnings else "Yes"
-    count = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''} below" if warnings else "no warning: no leakage, stable timing, unchanged output"
-    cards.append(Card("Can I trust it?", trust, count))
+    reasons = [f"{len(lines)} {what}{'s' if len(lines) > 1 else ''} below" for what, lines in (("warning", warnings), ("problem", problems)) if lines]
+    clear = "no warning: no leakage, " + ("stable timing, unchanged output" if fast else "speed not measured")
+    cards.append(Card("Can I trust it?", "With care" if reasons else "Yes", ", ".join(reasons) or clear))
     return Verdict(("; ".join(said) or "Nothing to rank in this run") + ".", cards)
 
 
+def _as_fast(fast: Record, records: Sequence[Record]) -> bool:
+    """Whether another model is as fast at this size within the spread of the timing: then the runtime alone decides."""
+    spreads = [r.value or 0 for r in records if r.metric == "latency_device_spread" and (r.model, r.runtime, r.height, r.width) == (fast.model, fast.runtime, fast.height, fast.width)]
+    limit = (fast.value or 0) / (1 + max(spreads, default=0.1))
+    same = [r for r in records if r.metric == "fps_device" and r.model != fast.model and (r.height, r.width) == (fast.height, fast.width)]
+    return any((r.value or 0) >= limit for r in same)
+
+
 def _best(rows: Sequence[Row], metric: str) -> Row | None:
-    found = [row for row in rows if metric in row.cells and not row.reference]
+    found = [row for row in rows if metric in row.cells and not row.reference and not row.passed_over]
     return next((row for row in found if row.cells[metric].standing == "best"), found[0] if len(found) == 1 else None)
 
 
@@ -73,4 +85,6 @@ def _stability(best: Row, rows: Sequence[Row], differences: Sequence[dict[str, A
     own = best.cells.get("style_distance")
     if styled and own and own.value > UNDERSTYLED * styled.cells["style_distance"].value:
         text += f"; but its style distance is {own.value / styled.cells['style_distance'].value:.1f} × the best: stability bought with style"
+    if unknown := [row.label for row in rows if row.passed_over]:
+        text += f"; {', '.join(unknown)} passed over: style not measured"
     return text
