@@ -98,10 +98,20 @@ def salvage_jsonl(text: str) -> tuple[list[Record], list[str]]:
     for number, line in enumerate(text.splitlines(), 1):
         try:
             fields = {key: value for key, value in json.loads(line, parse_constant=_refuse).items() if key in COLUMNS}
-            records.append(Record(**fields))
+            records.append(_typed(Record(**fields)))
         except (ValueError, TypeError, AttributeError) as error:
             broken.append(f"line {number}: not a record ({error})")
     return records, broken
+
+
+def _typed(record: Record) -> Record:
+    """A record whose fields are of their types: text that looks like a number is none, and null is no text."""
+    for field in dataclasses.fields(Record):
+        value = getattr(record, field.name)
+        wanted = {"str": str, "int": int}.get(str(field.type), (int, float, type(None)))
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise TypeError(f"{field.name} is {json.dumps(value)}")
+    return record
 
 
 def _refuse(constant: str) -> None:

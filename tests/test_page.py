@@ -223,6 +223,29 @@ def test_a_table_cut_in_the_middle_loses_its_last_row_alone(folder):
     assert sum(map(len, run.samples.values())) == 23
 
 
+@pytest.mark.parametrize(("file", "column"), [("frames.csv", "model"), ("timings.csv", "model"), ("differences.csv", "first")])
+def test_a_table_without_a_column_is_said(folder, file, column):
+    path = folder / file
+    path.write_text(path.read_text(encoding="utf-8").replace(column, "other", 1), encoding="utf-8")
+    assert f"{file} has no column {column}" in page(load_run(folder))
+
+
+def test_a_table_whose_quotes_never_end_is_said(folder):
+    path = folder / "frames.csv"
+    path.write_text(path.read_text(encoding="utf-8") + '"' + "x" * 200_000, encoding="utf-8")
+    assert any("frames.csv, line" in problem for problem in load_run(folder).problems)
+
+
+@pytest.mark.parametrize("fields", [{"value": "0.5"}, {"ci_low": "x"}, {"time": None}, {"source": None}, {"metric": None}])
+def test_a_record_of_other_types_is_left_out(folder, fields):
+    path = folder / "records.jsonl"
+    first, *rest = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([json.dumps({**json.loads(first), **fields}), *rest]) + "\n", encoding="utf-8")
+    run = load_run(folder)
+    assert len(run.records) == len(rest)
+    assert f"line 1: not a record ({next(iter(fields))} is" in page(run)
+
+
 def test_a_metric_of_a_newer_version_is_shown(folder):
     records = [*quality(), record("depth_error", 0.123, better="sideways")]
     (folder / "records.jsonl").write_text(to_jsonl(records), encoding="utf-8")

@@ -18,6 +18,12 @@ from reconet_bench.records import Record, salvage_jsonl
 Samples = dict[tuple[str, str, str, str], dict[int, float]]
 #: (model, runtime, size, boundary) → seconds of every timed frame, a list for each round.
 Timings = dict[tuple[str, str, str, str], list[list[float]]]
+#: Columns that a table needs to be of use.
+COLUMNS = {
+    "frames.csv": ("model", "video", "runtime", "metric", "frame", "value"),
+    "timings.csv": ("model", "runtime", "size", "boundary", "seconds"),
+    "differences.csv": ("metric", "video", "first", "second", "difference", "ci_low", "ci_high", "n", "verdict"),
+}
 
 
 @dataclass
@@ -122,12 +128,18 @@ def _table(run: Run, name: str, serves: str) -> Iterable[dict[str, str]]:
     if not path.is_file():
         run.problems.append(f"{name} is missing: no {serves}")
         return
-    broken = 0
-    for row in csv.DictReader(io.StringIO(_text(path))):
-        if None in row or None in row.values() or not _reads(row):
-            broken += 1
-            continue
-        yield row
+    reader, broken = csv.DictReader(io.StringIO(_text(path))), 0
+    try:
+        if lacking := [column for column in COLUMNS[name] if column not in (reader.fieldnames or ())]:
+            run.problems.append(f"{name} has no column {', '.join(lacking)}: no {serves}")
+            return
+        for row in reader:
+            if None in row or None in row.values() or not _reads(row):
+                broken += 1
+                continue
+            yield row
+    except csv.Error as error:
+        run.problems.append(f"{name}, line {reader.line_num}: {error}: the rest is left out")
     if broken:
         run.problems.append(f"{name}: {broken} broken row{'s' if broken > 1 else ''} left out")
 
