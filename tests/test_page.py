@@ -223,6 +223,14 @@ def test_a_table_cut_in_the_middle_loses_its_last_row_alone(folder):
     assert sum(map(len, run.samples.values())) == 23
 
 
+@pytest.mark.parametrize("name", ["cpu", "versions", "skipped"])
+def test_a_fact_that_is_null_is_unknown(folder, name):
+    facts = json.loads((folder / "provenance.json").read_text())
+    (folder / "provenance.json").write_text(json.dumps({**facts, name: None}))
+    write_reports(load_run(folder), folder)
+    assert "None on" not in (folder / "summary.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(("file", "column"), [("frames.csv", "model"), ("timings.csv", "model"), ("differences.csv", "first")])
 def test_a_table_without_a_column_is_said(folder, file, column):
     path = folder / file

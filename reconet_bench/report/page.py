@@ -77,7 +77,7 @@ class Page:
             found.append("the code had changes that no commit holds")
         if self.run.provenance.get("interrupted"):
             found.append("the run was stopped before its end")
-        return list(dict.fromkeys([*found, *(f"skipped {line}" for line in self.run.provenance.get("skipped", ()))]))
+        return list(dict.fromkeys([*found, *(f"skipped {line}" for line in self.run.provenance.get("skipped") or ())]))
 
     def sign(self, model: str) -> str:
         """Colour, dash and marker of a model."""

@@ -252,7 +252,7 @@ _SPEED_NOTE = (
 
 def _machine(provenance: dict[str, Any]) -> str:
     gpu = f", {provenance['gpu']}" if provenance.get("gpu") else ""
-    versions = provenance.get("versions", {})
+    versions = provenance.get("versions") or {}
     shown = ", ".join(f"{name} {versions[name]}" for name in ("torch", "onnxruntime", "onnxruntime-gpu", "openvino") if name in versions)
     command = " ".join(str(provenance.get("command", "")).replace("`", "'").split())
-    return f"`{command}` on {as_text(provenance.get('cpu', 'unknown CPU'))} ({provenance.get('threads')} threads){as_text(gpu)}; {shown}."
+    return f"`{command}` on {as_text(provenance.get('cpu') or 'unknown CPU')} ({provenance.get('threads')} threads){as_text(gpu)}; {shown}."
