@@ -231,6 +231,12 @@ def test_a_fact_that_is_null_is_unknown(folder, name):
     assert "None on" not in (folder / "summary.md").read_text(encoding="utf-8")
 
 
+def test_speed_alone_is_reported(folder):
+    (folder / "records.jsonl").write_text(to_jsonl([speed("fps_device", 12.5)]), encoding="utf-8")
+    write_reports(load_run(folder), folder, latex=True)
+    assert "12.5" in (folder / "summary.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(("file", "column"), [("frames.csv", "model"), ("timings.csv", "model"), ("differences.csv", "first")])
 def test_a_table_without_a_column_is_said(folder, file, column):
     path = folder / file

@@ -74,7 +74,7 @@ def _wide(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         row[record["metric"]] = record["value"]
         if pd.notna(record["ci_low"]):
             row[f"{record['metric']}_low"], row[f"{record['metric']}_high"] = record["ci_low"], record["ci_high"]
-    return pd.DataFrame(list(rows.values()))
+    return pd.DataFrame(list(rows.values()), columns=None if rows else keys)
 
 
 def directions(records: Iterable[Record]) -> dict[str, str]:
