@@ -176,6 +176,22 @@ def painting_style(path: Path, size: int, vgg: Path | None) -> Style:
     return Style(style_targets(network, painting, size), network)
 
 
+def give_style(subjects: Sequence[Subject], painting: Path, size: int, vgg: Path | None) -> None:
+    """The painting's style to those that bring none: ONNX files of others, and the content beside them.
+
+    Raises:
+        ModelError: each brings its own.
+        DataError: no such painting.
+    """
+    targets = painting_style(painting, size, vgg).targets
+    others = [subject for subject in subjects if not subject.style_targets]
+    if not others:
+        raise ModelError("--style is for ONNX files of your own, and every model here brings its style: leave it out")
+    for subject in others:
+        subject.style_targets = targets
+        subject.style = painting.stem if subject.method != "identity" else ""
+
+
 def model_style(subject: Subject, vgg: Path | None) -> Style:
     """The style that a model was trained on, with the loss network or the reason why there is none."""
     try:

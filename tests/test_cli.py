@@ -104,7 +104,7 @@ def in_a_process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[s
 # --- help and lists -------------------------------------------------------------------------------------
 
 OPTIONS = {
-    "compare": "--videos --methods --models --runtimes --device --threads --rounds --save-frames --no-pictures --output --vgg "
+    "compare": "--videos --methods --models --runtimes --device --threads --rounds --save-frames --no-pictures --output --style --style-size --vgg "
                "--input-range --output-range --layout "
                "--data --sintel --pass --size --frames --flow --raft --seed",
     "evaluate": "--stylized --video --style --style-size --json --vgg --data --sintel --pass --size --frames --flow --raft --seed",
@@ -254,6 +254,21 @@ def test_compare_writes_every_file_and_prints_a_table(run, model, tmp_path, stan
     assert again == values, "frames that compare saved, measured by evaluate"
     facts = json.loads((target / "provenance.json").read_text())
     assert facts["models"].keys() == {"reconet-noise", "identity"}
+
+
+def test_a_painting_gives_foreign_models_a_style(run, fails, model, tmp_path, stand_in_weights):
+    write_image(tmp_path / "wave.png", picture(5, (3, 2), (64, 80)))
+    run("export", model, "-o", tmp_path / "mine.onnx")
+    words = ["--models", tmp_path / "mine.onnx", "--videos", "stroll", *SMALL, "--runtimes", "onnxruntime", "--device", "cpu", "--rounds", 0, "--style", tmp_path / "wave.png", "--style-size", "64"]
+    run("compare", *words, "--vgg", stand_in_weights, "-o", tmp_path / "run")
+    found = {record.model: record for record in read_records(tmp_path / "run" / "records.jsonl") if record.metric == "style_distance"}
+    assert found["mine"].style == "wave"
+    assert found["identity"].value == pytest.approx(1)
+    assert found["mine"].value != pytest.approx(1, abs=1e-3)
+    run("compare", *words, "-o", tmp_path / "without")
+    (reason,) = {record.note for record in read_records(tmp_path / "without" / "records.jsonl") if record.metric == "style_distance"}
+    assert "--vgg FILE" in reason
+    assert "no such file" in fails("compare", *words[:-3], tmp_path / "moon.png")
 
 
 def test_compare_has_a_folder_of_its_own_by_default(run, tmp_path):

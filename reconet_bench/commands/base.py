@@ -134,6 +134,12 @@ def add_vgg_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--vgg", type=Path, metavar="FILE", help="VGG-16 weights, safetensors (else $RECONET_BENCH_VGG, else torchvision's where cached)")
 
 
+def add_style_options(parser: argparse.ArgumentParser, painted: str) -> None:
+    """The painting, for what brings no style of its own."""
+    parser.add_argument("--style", type=Path, metavar="FILE", help=f"the painting, for style_distance of {painted}")
+    parser.add_argument("--style-size", type=at_least(16), default=384, metavar="N", help="its shorter side in pixels (default: 384, as our models are trained)")
+
+
 @contextlib.contextmanager
 def show_training(steps: int) -> Iterator[Callable[[Progress], None]]:
     """A bar with every loss term, steps per second and time left; plain lines where there is no terminal."""

@@ -13,6 +13,7 @@ from reconet_bench.commands.base import (
     Command,
     add_data_options,
     add_onnx_options,
+    add_style_options,
     add_vgg_option,
     at_least,
     err,
@@ -43,6 +44,7 @@ class Compare(Command):
         parser.add_argument("--no-pictures", action="store_true", help="leave the small pictures of the report out: no filmstrip, no player")
         parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="run folder (default: reports/TIME)")
         add_onnx_options(parser)
+        add_style_options(parser, "ONNX files of your own; checkpoints bring their style")
         add_vgg_option(parser)
         add_data_options(parser)
 
@@ -69,6 +71,8 @@ class Compare(Command):
         runtimes = subjects.usable_runtimes(options.runtimes, warn)
         with subjects.workspace() as folder:
             models = subjects.load_subjects(options.models, options.methods, Path(folder), hints, warn)
+            if options.style:
+                subjects.give_style(models, options.style, options.style_size, options.vgg)
             pictures = Path(folder) / "pictures"
             plan = comparison.Plan(
                 models, clips, runtimes, options.device, options.threads, options.rounds, options.vgg,

@@ -12,8 +12,8 @@ from reconet_bench.commands.base import (
     COMMANDS,
     Command,
     add_data_options,
+    add_style_options,
     add_vgg_option,
-    at_least,
     err,
     out,
     selection,
@@ -35,8 +35,7 @@ class Evaluate(Command):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--stylized", type=Path, required=True, metavar="DIR", help="folder of stylised frames or a video, one for each content frame, in order of their names")
         parser.add_argument("--video", required=True, metavar="NAME|PATH", help="the content: built-in clip, Sintel sequence, video or folder of frames")
-        parser.add_argument("--style", type=Path, metavar="FILE", help="the painting, for style_distance")
-        parser.add_argument("--style-size", type=at_least(16), default=384, metavar="N", help="its shorter side in pixels (default: 384, as our models are trained)")
+        add_style_options(parser, "the frames")
         parser.add_argument("--json", action="store_true", help="print one object {metric: value} and nothing else")
         add_vgg_option(parser)
         add_data_options(parser)
