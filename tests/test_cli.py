@@ -268,7 +268,7 @@ def test_a_painting_gives_foreign_models_a_style(run, fails, model, tmp_path, st
     run("compare", *words, "-o", tmp_path / "without")
     (reason,) = {record.note for record in read_records(tmp_path / "without" / "records.jsonl") if record.metric == "style_distance"}
     assert "--vgg FILE" in reason
-    assert "no such file" in fails("compare", *words[:-3], tmp_path / "moon.png")
+    assert "No such file" in fails("compare", *words[:-3], tmp_path / "moon.png")
 
 
 def test_compare_has_a_folder_of_its_own_by_default(run, tmp_path):
