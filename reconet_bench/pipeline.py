@@ -75,7 +75,7 @@ def fitted(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
     """``size`` (height, width) scaled down to at most ``longest`` pixels a side, both sides even if anything changes."""
     if longest is None or max(size) <= longest:
         return size
-    height, width = (max(2, 2 * round(side * longest / max(size) / 2)) for side in size)
+    height, width = (max(2, min(2 * round(side * longest / max(size) / 2), longest - longest % 2)) for side in size)
     return height, width
 
 
@@ -132,6 +132,8 @@ def stylize_file(
     """
     if camera is None and Path(name).exists() and Path(target).exists() and Path(name).samefile(target):
         raise DataError(f"{target} is the input: give another name for the output")
+    if camera is not None and (start or end is not None or rate is not None):
+        raise DataError("a camera gives frames as they come: --start, --end and --fps are for files")
     source = open_source(name, rate, start, end) if camera is None else Camera(camera)
     try:
         begin(source.length)

@@ -25,7 +25,7 @@ def scene(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 def make_clip(
     path: Path, times: Sequence[int] = range(0, 24 * 8, 24), size: tuple[int, int] = SIZE, codec: str = "libx264",
-    pixels: str = "yuv420p", sound: str = "", rotation: int = 0, full: bool = False, grey: bool = False,
+    pixels: str = "yuv420p", sound: str = "", rotation: int = 0, full: bool = False, grey: bool = False, sounds_longer: float = 0.0,
 ) -> Path:  # fmt: skip
     """A video of :func:`scene`.
 
@@ -35,6 +35,7 @@ def make_clip(
         rotation: degrees counter-clockwise that a player has to turn it by.
         full: full colour range instead of the limited one.
         grey: the red channel of the scene in all three.
+        sounds_longer: seconds that the sound goes on after the pictures.
     """
     height, width = size
     with av.open(str(path), "w") as file:
@@ -53,7 +54,7 @@ def make_clip(
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
         if audio is not None:
-            count = int(48000 * (times[-1] + 24) * TICK)
+            count = int(48000 * ((times[-1] + 24) * TICK + Fraction(sounds_longer)))
             wave = (np.sin(np.arange(count) * 0.05) * 0.3).astype(np.float32)
             for start in range(0, count - 1023, 1024):
                 block = av.AudioFrame.from_ndarray(wave[None, start : start + 1024], format="fltp", layout="mono")
@@ -73,6 +74,25 @@ def make_sound(path: Path) -> Path:
             file.mux(audio.encode(block))
         file.mux(audio.encode(None))
     return path
+
+
+def remux(source: Path, target: Path, start: Fraction = Fraction(0), index_first: bool = False) -> Path:
+    """The packets of a file in another, its pictures all, its sound from ``start`` on; that is the target's zero."""
+    options = {"movflags": "+faststart"} if index_first else {}
+    with av.open(str(source)) as file, av.open(str(target), "w", options=options) as out:
+        streams = {stream.index: out.add_stream_from_template(stream) for stream in file.streams}
+        for packet in file.demux():
+            shift = round(start / packet.time_base)
+            if packet.dts is not None and (packet.stream.type == "video" or packet.pts >= shift):
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, streams[packet.stream.index]
+                out.mux(packet)
+    return target
+
+
+def sound_end(path: Path) -> float:
+    """When the last packet of sound ends, seconds."""
+    with av.open(str(path)) as file:
+        return max(float((packet.pts + packet.duration) * packet.time_base) for packet in file.demux(audio=0) if packet.pts is not None)
 
 
 def sound_packets(path: Path) -> list[bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -117,6 +119,14 @@ def test_a_file_is_judged_by_its_content_not_by_its_suffix(tmp_path, image):
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "a.png").read_bytes()[:-20])
     with pytest.raises(DataError, match="truncated PNG"):
         files.read_image(tmp_path / "cut.jpg")
+
+
+def test_a_header_that_promises_too_many_pixels_is_no_image(tmp_path):
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(99))), (b"IEND", b""))
+    data = b"".join(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks)
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    with pytest.raises(DataError, match="not a readable image"):
+        files.read_image(tmp_path / "a.png")
 
 
 def test_text_is_no_image(tmp_path):

@@ -50,6 +50,23 @@ def test_frames_come_in_the_order_of_their_names(folder, monkeypatch):
         np.testing.assert_array_equal(to_uint8(frame)[0], picture(number, (1, 0)))
 
 
+def test_numbers_in_names_count_by_value(tmp_path):
+    for number in (10, 2, 1):
+        write_image(tmp_path / f"frame_{number}.png", picture(number, (1, 0)))
+    assert [path.name for path in image_files(tmp_path)] == ["frame_1.png", "frame_2.png", "frame_10.png"]
+    assert [FrameFolder(tmp_path).label(index) for index in range(3)] == ["frame_1", "frame_2", "frame_10"]
+
+
+def test_stylised_frames_of_a_folder_are_cut_and_kept_within_memory(tmp_path, monkeypatch):
+    for number in range(5):
+        write_image(tmp_path / f"{number}.png", picture(number, (1, 0)))
+    assert len(footage.read_stylized(tmp_path)) == 5
+    monkeypatch.setattr(footage, "MEMORY", 3 * 3 * SIZE[0] * SIZE[1])
+    with pytest.raises(DataError, match="too long to measure as a whole: give --frames 3 or fewer"):
+        footage.read_stylized(tmp_path)
+    np.testing.assert_array_equal(to_uint8(footage.read_stylized(tmp_path, 3)[2])[0], picture(2, (1, 0)))
+
+
 def test_a_folder_of_frames_is_a_clip_without_motion(folder):
     clip = FrameFolder(folder)
     assert (clip.name, clip.source, len(clip), clip.size) == ("holiday", "footage", 3, SIZE)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from clips import make_clip, scene, sound_packets, times
+from clips import make_clip, scene, sound_end, sound_packets, times
 from onnx import TensorProto, helper
 
 from reconet_bench import cli
@@ -75,6 +75,37 @@ def test_a_video_keeps_frames_times_and_sound(model, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["in put.mp4", "out.mp4", "sub"]
 
 
+@pytest.mark.parametrize(("start", "end", "lasts"), [(0, 1.2, 1.2), (0.4, 1.2, 0.8), (0.4, 9, 1.9), (0, None, 2.3), (0, 2, 2)])
+def test_sound_ends_where_the_part_ends(tmp_path, start, end, lasts):
+    source = make_clip(tmp_path / "a.mp4", range(0, 24 * 50, 24), sound="aac", sounds_longer=0.3)
+    stylize_file(negative, source, tmp_path / "b.mp4", start=start, end=end)
+    assert len(times(tmp_path / "b.mp4")) == round(25 * (min(end or 2, 2) - start))
+    assert sound_end(tmp_path / "b.mp4") == pytest.approx(lasts, abs=0.05)
+
+
+@pytest.mark.parametrize("rate", [Fraction(10), Fraction(24), Fraction(25), Fraction(30000, 1001)])
+def test_a_part_of_images_begins_and_ends_at_the_frames_that_are_meant(tmp_path, rate):
+    for number in range(40):
+        write_image(tmp_path / f"{number:02d}.png", np.zeros((2, 2, 3), np.uint8))
+    for first in range(40):
+        for last in range(first + 1, 41):
+            source = open_source(tmp_path, rate, float(first / rate), float(last / rate))
+            assert source.names == [f"{number:02d}" for number in range(first, last)]
+
+
+def test_a_gif_keeps_the_time_of_every_frame(tmp_path):
+    for name in ("a.gif", "b.gif"):
+        if name == "a.gif":
+            writer = VideoWriter(tmp_path / name, (40, 56), Timing(Fraction(1, 100), Fraction(10)))
+            for number, (at, lasts) in enumerate(((0, 10), (10, 20), (30, 50))):
+                writer.write(Frame(scene(9 * number), at, lasts))
+            writer.close()
+        else:
+            stylize_file(negative, tmp_path / "a.gif", tmp_path / name)
+        with VideoReader(tmp_path / name) as reader:
+            assert [(frame.pts, frame.duration) for frame in reader] == [(0, 10), (10, 20), (30, 50)]
+
+
 def test_frames_in_a_folder_keep_their_names(model, frames, tmp_path):
     stylize(model, frames, "-o", tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"shot {n}.png" for n in range(5)]
@@ -90,6 +121,57 @@ def test_patterns_images_and_frame_rates(model, frames, tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "c.png"), negative(scene(4)))
     stylize(model, tmp_path / "b.gif", "-o", tmp_path / "d", "--start", "0.2")
     assert len(list((tmp_path / "d").iterdir())) == 3
+
+
+def colour(path: Path) -> int:
+    return int(read_image(path)[0, 0, 0])
+
+
+def test_images_come_in_the_order_of_their_numbers(tmp_path):
+    folder = tmp_path / "100% [raw] *"
+    for number in (1, 2, 10, 11):
+        write_image(folder / f"frame_{number}.png", np.full((4, 4, 3), number, np.uint8))
+        write_image(folder / f"frame_{number}_depth.png", np.full((4, 4, 3), 200, np.uint8))
+    for name in (folder / "frame_%d.png", folder / "frame_*[0-9].png"):
+        assert [int(frame.image[0, 0, 0]) for frame in open_source(name)] == [1, 2, 10, 11]
+    assert open_source(folder / "frame_%02d.png").names == ["frame_10", "frame_11"]
+    assert open_source(folder).names[:4] == ["frame_1", "frame_1_depth", "frame_2", "frame_2_depth"]
+    assert open_source(tmp_path / "100%*" / "frame_1?.png").names == ["frame_10", "frame_11"]
+
+
+def test_names_that_several_frames_have_are_counted(tmp_path):
+    for number, name in enumerate(("a/1.png", "a/2.png", "b/1.png", "b/2.png")):
+        write_image(tmp_path / "in" / name, np.full((4, 4, 3), number, np.uint8))
+    done = stylize_file(lambda image: image, tmp_path / "in" / "*" / "*.png", tmp_path / "out")
+    assert "counted" in done.remark
+    assert [colour(path) for path in sorted((tmp_path / "out").iterdir())] == [0, 1, 2, 3]
+    write_image(tmp_path / "same" / "1.jpg", np.zeros((4, 4, 3), np.uint8))
+    write_image(tmp_path / "same" / "1.png", np.zeros((4, 4, 3), np.uint8))
+    stylize_file(lambda image: image, tmp_path / "same", tmp_path / "out2")
+    assert len(list((tmp_path / "out2").iterdir())) == 2
+
+
+def test_a_percent_sign_in_a_name_stands_for_itself(frames, tmp_path):
+    stylize_file(negative, frames, tmp_path / "a" / "50%_%03d.png")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [f"50%_{number:03d}.png" for number in range(1, 6)]
+    stylize_file(negative, frames / "shot 1.png", tmp_path / "b" / "100%done.png")
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["100%done.png"]
+
+
+def test_an_empty_folder_that_cannot_be_renamed_onto_is_filled(frames, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty", target_is_directory=True)
+    stylize_file(negative, frames, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in (tmp_path / "empty").iterdir()) == [f"shot {number}.png" for number in range(5)]
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    stylize_file(negative, frames, Path())
+    assert len(list(Path(tmp_path / "here").iterdir())) == 5
+    (tmp_path / "failed").mkdir()
+    with pytest.raises(DataError):
+        stylize_file(lambda image: image[:20], frames, tmp_path / "failed", Look(side_by_side=True))
+    assert list((tmp_path / "failed").iterdir()) == []
 
 
 def test_what_is_asked_of_the_look_is_done():
@@ -110,7 +192,7 @@ def test_what_is_asked_of_the_look_is_done():
         Look(strength=1.5)
 
 
-@pytest.mark.parametrize(("size", "longest", "expected"), [((40, 56), None, (40, 56)), ((41, 57), 57, (41, 57)), ((400, 560), 56, (40, 56)), ((1000, 10), 100, (100, 2))])
+@pytest.mark.parametrize(("size", "longest", "expected"), [((40, 56), None, (40, 56)), ((41, 57), 57, (41, 57)), ((400, 560), 56, (40, 56)), ((1000, 10), 100, (100, 2)), ((480, 640), 103, (78, 102)), ((640, 480), 17, (16, 12))])
 def test_footage_is_only_ever_made_smaller(size, longest, expected):
     assert fitted(size, longest) == expected
 
@@ -269,6 +351,13 @@ def test_a_camera_is_footage_without_end(tmp_path, monkeypatch):
         (["a.mp4", "-o", "b.txt"], "cannot write b.txt"),
         (["a.mp4", "-o", "a.mp4"], "a.mp4 is the input"),
         (["a.mp4", "-o", "b.png"], "holds one frame"),
+        (["", "-o", "b.mp4"], "give either an INPUT or --camera N"),
+        (["a.mp4", "-o", "folder.mp4"], "cannot write folder.mp4: it is a folder"),
+        (["a.mp4", "-o", "folder.png"], "cannot write folder.png: it is a folder"),
+        (["a.mp4", "-o", "%d_%d.png"], "a name counts in one place"),
+        (["a.mp4", "-o", "b.mp4", "--fps", "5"], "a.mp4 has frame times of its own: --fps is for images"),
+        (["a.mp4", "-o", "b/%d.png", "--codec", "hevc"], "--codec hevc is for videos"),
+        (["--camera", "0", "-o", "b.mp4", "--end", "5"], "--start, --end and --fps are for files"),
         (["a.mp4", "-o", "."], "not empty"),
         (["a.mp4", "-o", "b.mp4", "--strength", "2"], "strength is between 0"),
         (["a.mp4", "-o", "b.mp4", "--start", "x"], "give a time such as"),
@@ -281,6 +370,8 @@ def test_a_camera_is_footage_without_end(tmp_path, monkeypatch):
 def test_mistakes_are_one_line_and_leave_nothing(model, tmp_path, capsys, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     make_clip(tmp_path / "a.mp4")
+    for folder in ("folder.mp4", "folder.png"):
+        (tmp_path / folder).mkdir()
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(SystemExit) as caught:
         stylize(model, *words)

@@ -22,7 +22,7 @@ from reconet_bench.environment import cache_folder
 from reconet_bench.errors import DataError, ModelError, TrainingError, UnknownName
 from reconet_bench.ops import LUMINANCE_ANIMATION, LUMINANCE_CAMERA, to_uint8, warp
 from reconet_bench.subjects import trained_on
-from reconet_bench.training.data import DataOptions, training_data
+from reconet_bench.training.data import DataOptions, check_used, training_data
 
 SIZE = (96, 128)
 
@@ -210,3 +210,14 @@ def test_windows_of_several_clips_carry_their_own_luminance():
     camera.luminance = LUMINANCE_CAMERA
     data = ClipWindows(32, 0, [camera, TranslationClip((1.0, 1.0), name="drawn")])
     assert {tuple(round(v, 4) for v in data[i][3].tolist()) for i in range(20)} == {LUMINANCE_CAMERA, LUMINANCE_ANIMATION}
+
+
+@pytest.mark.parametrize(
+    ("given", "data", "source"),
+    [({"footage": (Path("x"),)}, "synthetic", "footage"), ({"sintel": Path("x")}, "footage:2", "sintel"),
+     ({"textures": Path("x")}, "sintel", "synthetic"), ({"raft": Path("x")}, "synthetic", "footage")],
+)  # fmt: skip
+def test_data_that_would_not_be_trained_on_is_told(given, data, source):
+    with pytest.raises(TrainingError, match=f"--{next(iter(given))} has no use with --data {data}: give --data {source}"):
+        check_used(data, DataOptions(64, **given))
+    check_used(f"synthetic {source}" if source != "synthetic" else source, DataOptions(64, **given))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from clips import TICK, make_clip, make_sound, scene, sound_packets, times
+from clips import TICK, make_clip, make_sound, remux, scene, sound_packets, times
 from conftest import SIZE
 
 from reconet_bench.errors import DataError, UnknownName
@@ -22,10 +23,10 @@ VARIABLE = [0, 24, 55, 60, 130, 131, 200]
 def copy(source: Path, target: Path, codec: str = "", **cut: float) -> VideoWriter:
     """Every frame of a file into another, with its sound."""
     with VideoReader(source, **cut) as reader:
-        writer = VideoWriter(target, reader.size, reader.timing, codec, source, reader.origin)
+        writer = VideoWriter(target, reader.size, reader.timing, codec, source, reader.origin, reader.stop)
         for frame in reader:
             writer.write(frame)
-        writer.close("end" not in cut)
+        writer.close()
     return writer
 
 
@@ -179,12 +180,89 @@ def test_a_part_begins_at_zero_with_its_sound(tmp_path):
     assert len(kept) * 1024 / 48000 == pytest.approx(0.8, abs=0.05)
 
 
+@pytest.mark.parametrize(("tick", "step"), [(Fraction(1, 1000), Fraction(1, 10)), (Fraction(1, 1000), Fraction(1001, 30000)), (Fraction(1, 24), Fraction(1, 24)), (Fraction(1, 90000), Fraction(1, 25))])
+def test_a_part_begins_and_ends_at_the_frames_that_are_meant(tmp_path, tick, step):
+    path = tmp_path / "a.mkv"
+    writer = VideoWriter(path, SIZE, Timing(tick, 1 / step))
+    for number in range(16):
+        writer.write(Frame(scene(number), round(number * step / tick), round(step / tick)))
+    writer.close()
+    for first in range(16):
+        for last in (first + 1, 16):
+            frames = read(path, start=float(first * step), end=float(last * step))
+            assert len(frames) == last - first
+            assert far(frames[0].image, scene(first)) < 4
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv", ".flv", ".h264"])
+def test_a_part_of_a_file_without_an_index_is_whole(tmp_path, suffix):
+    """A search in it lands late, or is refused."""
+    sound = "" if suffix == ".h264" else "aac"
+    source = make_clip(tmp_path / f"a{suffix}", range(0, 24 * 100, 24), sound=sound)
+    for start in (0.4, 1.0, 3.0):
+        frames = read(source, start=start)
+        assert len(frames) in (100 - round(25 * start), 101 - round(25 * start)), "their first may be shown a moment after the file's zero"
+        assert far(frames[0].image, scene(100 - len(frames))) < 4
+        if sound:
+            copy(source, tmp_path / "b.mkv", start=start)
+            assert len(sound_packets(tmp_path / "b.mkv")) == pytest.approx((4 - start) * 48000 / 1024, abs=2)
+
+
+@pytest.mark.parametrize("matrix", [(-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0), (0, -1, -1, 0), (0, 1, -1, 0), (0, -1, 1, 0), (-1, 0, 0, -1)])
+def test_pictures_are_mirrored_as_the_file_says(tmp_path, matrix):
+    """A pixel at (x, y) from the centre is shown at (ax + cy, bx + dy)."""
+    path = make_clip(tmp_path / "a.mp4", [0])
+    data = bytearray(path.read_bytes())
+    a, b, c, d = matrix
+    place = data.find(b"tkhd") + 44
+    assert struct.unpack_from(">9i", data, place) == (65536, 0, 0, 0, 65536, 0, 0, 0, 2**30)
+    struct.pack_into(">5i", data, place, a << 16, b << 16, 0, c << 16, d << 16)
+    path.write_bytes(data)
+    height, width = SIZE
+    y, x = np.mgrid[:height, :width]
+    right, down = 2 * x - width + 1, 2 * y - height + 1
+    shown = np.zeros((*SIZE[:: 1 if a else -1], 3), np.uint8)
+    shown[(b * right + d * down + shown.shape[0] - 1) // 2, (a * right + c * down + shown.shape[1] - 1) // 2] = scene(0)
+    (frame,) = read(path)
+    assert far(frame.image, shown) < 3
+
+
+def test_a_cut_without_encoding_is_whole(tmp_path):
+    """Its pictures begin before its zero, where an edit list hides them, and its sound outlasts them."""
+    source = make_clip(tmp_path / "a.mp4", range(0, 24 * 50, 24), sound="aac", sounds_longer=0.3)
+    cut = remux(source, tmp_path / "cut.mp4", Fraction(3, 5))
+    with av.open(str(cut)) as file:
+        assert file.streams.video[0].frames == 50
+    assert len(read(cut)) == 35
+    copy(cut, tmp_path / "b.mp4")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_a_file_cut_off_is_told_and_can_be_read_up_to_there(tmp_path, suffix):
+    source = make_clip(tmp_path / "a.mp4", range(0, 24 * 100, 24), sound="aac", sounds_longer=0.3)
+    whole = remux(source, tmp_path / f"whole{suffix}", index_first=suffix != ".mkv")
+    assert len(read(whole)) == 100
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    with pytest.raises(DataError, match=r"cut off after \d\.\d\d of 4\.0\d s: .* --end \d\.\d\d$") as caught:
+        read(path)
+    end = float(str(caught.value).split()[-1])
+    assert len(read(path, end=end)) == pytest.approx(25 * end, abs=1.1)
+
+
 def test_colours_keep_their_description(tmp_path):
     source = make_clip(tmp_path / "a.mp4", full=True)
     copy(source, tmp_path / "b.mp4")
     with VideoReader(tmp_path / "b.mp4") as reader:
         assert reader.timing.color_range == FULL
         assert far(next(iter(reader)).image, scene(0)) < 5
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_clip(tmp_path / "cam 12:30.mp4", sound="aac")
+    copy(Path("cam 12:30.mp4"), Path("out 12:30.mp4"))
+    assert sound_packets(tmp_path / "out 12:30.mp4")
 
 
 def test_names_of_any_alphabet(tmp_path):
@@ -243,4 +321,6 @@ def test_what_cannot_be_written_is_one_line(tmp_path):
         VideoReader(tmp_path / "a.mp4", start=2, end=1)
     with pytest.raises(DataError, match="no frame in it from 9"):
         VideoReader(make_clip(tmp_path / "a.mp4"), start=9)
+    with pytest.raises(DataError, match=r"no frame in it from 0\.21 s to 0\.23 s"):
+        VideoReader(tmp_path / "a.mp4", start=0.21, end=0.23)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]

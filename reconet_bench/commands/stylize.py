@@ -70,7 +70,7 @@ class Stylize(Command):
         from reconet_bench.pipeline import Look, stylize_file
         from reconet_bench.runtimes.base import RUNTIMES
 
-        if (options.input is None) == (options.camera is None):
+        if (not options.input) == (options.camera is None):
             raise DataError("give either an INPUT or --camera N")
         look = Look(options.strength, options.keep_colors, options.side_by_side)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[fps]:.1f} frames/s"), TimeRemainingColumn())

@@ -76,7 +76,7 @@ class Train(Command):
         from reconet_bench.methods.base import METHODS
         from reconet_bench.perceptual import download_weights
         from reconet_bench.report.card import model_card
-        from reconet_bench.training.data import DataOptions, steps_of, training_data
+        from reconet_bench.training.data import DataOptions, check_used, steps_of, training_data
         from reconet_bench.training.distributed import is_main, processes
         from reconet_bench.training.folder import CURVES_FILE
         from reconet_bench.training.loop import train
@@ -93,10 +93,12 @@ class Train(Command):
         settings = from_recipe(recipe, options.style, vgg=vgg, device=options.device, compile=options.compile, workers=options.workers,
                                tensorboard=options.tensorboard, branch_from=options.branch_from)  # fmt: skip
         settings.check()
-        data = training_data(recipe["data"], DataOptions(
+        where = DataOptions(
             **{name: recipe[name] for name in ("size", "seed", "render_pass", "split", "flow", "fit")}, textures=options.textures, sintel=options.sintel,
             footage=tuple(options.footage), raft=options.raft, report=lambda text: err.print(text, markup=False),
-        ))  # fmt: skip
+        )  # fmt: skip
+        check_used(recipe["data"], where)
+        data = training_data(recipe["data"], where)
         settings = steps_of(settings, data, recipe["epochs"], processes())
         if options.benchmark:
             _benchmark(settings, data)

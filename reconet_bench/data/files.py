@@ -38,6 +38,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def natural_key(path: Path) -> tuple[object, ...]:
+    """Sorts file names as people number them: ``frame_2`` before ``frame_10``, with or without leading zeros."""
+    parts = tuple(tuple(int(piece) if n % 2 else piece for n, piece in enumerate(re.split(r"(\d+)", part))) for part in path.parts)
+    return (*parts, path.name)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, UTF-8."""
     with atomic_path(path) as temporary:
@@ -57,7 +63,10 @@ def read_image(path: Path) -> np.ndarray:
         raise DataError(f"cannot read image {path}: {error.strerror or error}") from None
     if data[:8].tobytes() == _PNG_MAGIC and b"IEND" not in data[-64:].tobytes():
         raise DataError(f"{path}: truncated PNG (no end marker in {data.size} bytes)")
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    image = None
+    if data.size:
+        with contextlib.suppress(cv2.error):  # a header that promises more pixels than memory holds
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if image is None:
         raise DataError(f"{path}: not a readable image ({data.size} bytes)")
     return np.ascontiguousarray(image[:, :, ::-1])

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from reconet_bench.data.base import FramesOnly
-from reconet_bench.data.files import IMAGE_SUFFIXES, read_image
+from reconet_bench.data.files import IMAGE_SUFFIXES, natural_key, read_image
 from reconet_bench.errors import DataError
 from reconet_bench.ops import from_uint8
 from reconet_bench.video.reader import VideoReader
@@ -18,24 +18,32 @@ MEMORY = 2**30
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Image files of a folder sorted by name; raises DataError where there are none."""
+    """Image files of a folder by name, numbers by value; raises DataError where there are none."""
     if not Path(folder).is_dir():
         raise DataError(f"no such folder of frames: {folder}")
-    files = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted((path for path in Path(folder).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
     if not files:
         raise DataError(f"no frames in {folder}: {', '.join(IMAGE_SUFFIXES)} files are read")
     return files
 
 
-def read_frames(folder: Path) -> list[Tensor]:
-    """All images of a folder in order of their names, each ``(1, 3, H, W)``."""
-    return [from_uint8(read_image(path)) for path in image_files(folder)]
+def read_frames(folder: Path, frames: int | None = None) -> list[Tensor]:
+    """Images of a folder in order of their names, the first ``frames`` or all, each ``(1, 3, H, W)``.
+
+    Raises:
+        DataError: no images, one that cannot be read, or more than fit :data:`MEMORY`.
+    """
+    files = image_files(folder)[:frames]
+    size = read_image(files[0]).nbytes
+    if len(files) > 1 and len(files) * size > MEMORY:
+        raise DataError(f"{folder}: too long to measure as a whole: give --frames {MEMORY // size} or fewer")
+    return [from_uint8(read_image(path)) for path in files]
 
 
 def read_stylized(path: Path, frames: int | None = None) -> list[Tensor]:
-    """Stylised frames of a folder (all of them) or of a video (the first ``frames``)."""
+    """Stylised frames of a folder or of a video, the first ``frames`` or all."""
     if not Path(path).is_file() or Path(path).suffix.lower() in IMAGE_SUFFIXES:
-        return read_frames(path)
+        return read_frames(path, frames)
     clip = VideoClip(path, frames)
     return [clip.frame(index) for index in range(len(clip))]
 

@@ -18,16 +18,17 @@ from typing import Protocol
 
 import numpy as np
 
-from reconet_bench.data.files import IMAGE_SUFFIXES, read_image, write_image
+from reconet_bench.data.files import IMAGE_SUFFIXES, natural_key, read_image, write_image
 from reconet_bench.data.footage import image_files
 from reconet_bench.errors import DataError
-from reconet_bench.video.frames import Frame, Timing
+from reconet_bench.video.frames import TOLERANCE, Frame, Timing, moment
 from reconet_bench.video.reader import VideoReader
 from reconet_bench.video.writer import SUFFIXES, VideoWriter
 
 #: Frames per second of images, which know no time of their own.
 DEFAULT_RATE = Fraction(25)
-_NUMBER = re.compile(r"%0?\d*d")
+#: Where a name counts. A percent sign may stand for itself, as in ``100%done.png``.
+_NUMBER = re.compile(r"%(?:0(\d{1,2})d|d(?![^\W\d_]))")
 
 
 class Source(Protocol):
@@ -65,9 +66,11 @@ class ImageSequence:
     """
 
     def __init__(self, files: list[Path], rate: Fraction = DEFAULT_RATE, start: float = 0.0, end: float | None = None) -> None:
-        self._files = [path for i, path in enumerate(files) if i / rate >= start and (end is None or i / rate < end)]
+        begin, stop = moment(start) - TOLERANCE, None if end is None else moment(end) - TOLERANCE
+        self._files = [path for i, path in enumerate(files) if i / rate >= begin and (stop is None or i / rate < stop)]
         if not self._files:
-            raise DataError(f"{len(files)} images at {float(rate):g} a second: none from {start} s to {end} s")
+            until = "on" if end is None else f"to {end:g} s"
+            raise DataError(f"{len(files)} images at {float(rate):g} a second: none from {start:g} s {until}")
         self.timing = Timing(1 / rate, rate)
         self.length = len(self._files)
         self.names = [path.stem for path in self._files]
@@ -125,28 +128,41 @@ class ImageSink:
         folder: where to.
         names: of the files, without suffix; further ones are counted.
         pattern: of a name such as ``frame_%04d.png``, counted from 1.
+
+    Attributes:
+        remark: that names had to be counted, since several frames have the same.
     """
 
     remark = ""
 
     def __init__(self, folder: Path, names: list[str] | None = None, pattern: str = "%06d.png") -> None:
-        self._folder, self._names, self._pattern, self._count = Path(folder), names or [], pattern, 0
+        # A link cannot be renamed onto, nor can a folder that is in use.
+        self._folder, self._names, self._pattern, self._count = Path(folder).resolve(), names or [], pattern, 0
+        if len({name.casefold() for name in self._names}) < len(self._names):
+            self._names, self.remark = [], "several frames have the same name: they are counted instead"
         if self._folder.exists() and (not self._folder.is_dir() or any(self._folder.iterdir())):
             raise DataError(f"{folder} is there and not empty: frames go to a new or empty folder")
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = Path(tempfile.mkdtemp(dir=self._folder.parent, prefix=f".{self._folder.name}-"))
+        self._is_new = not self._folder.exists()
+        place = self._folder.parent if self._is_new else self._folder
+        place.mkdir(parents=True, exist_ok=True)
+        self._temporary = Path(tempfile.mkdtemp(dir=place, prefix=f".{self._folder.name}-"))
 
     def write(self, frame: Frame) -> None:
         """One image more."""
         named = self._count < len(self._names)
-        name = f"{self._names[self._count]}.png" if named else self._pattern % (self._count + 1)
+        name = f"{self._names[self._count]}.png" if named else _numbered(self._pattern, self._count + 1)
         self._count += 1
         write_image(self._temporary / name, frame.image)
 
     def close(self, whole: bool = True) -> None:
-        """Give the folder its name."""
-        self._temporary.chmod(0o755)
-        self._temporary.replace(self._folder)
+        """Give the folder its name, or its content where it was there before."""
+        if self._is_new:
+            self._temporary.chmod(0o755)
+            self._temporary.replace(self._folder)
+            return
+        for path in self._temporary.iterdir():
+            path.replace(self._folder / path.name)
+        self._temporary.rmdir()
 
     def abandon(self) -> None:
         """Leave nothing behind."""
@@ -160,6 +176,8 @@ class SingleImage:
 
     def __init__(self, path: Path) -> None:
         self._path, self._image = Path(path), np.zeros((0, 0, 3), np.uint8)
+        if self._path.is_dir():
+            raise DataError(f"cannot write {path}: it is a folder")
 
     def write(self, frame: Frame) -> None:
         """The image."""
@@ -173,6 +191,24 @@ class SingleImage:
 
     def abandon(self) -> None:
         """Nothing was written."""
+
+
+def _numbered(pattern: str, number: int) -> str:
+    """A printf pattern as the name of one file."""
+    return _NUMBER.sub(lambda match: f"{number:{match[0][1:]}}", pattern)
+
+
+def _called_like(name: str) -> list[Path]:
+    """Images that a glob or a printf pattern means, by number; what stands in the name of a folder that is there is no pattern."""
+    path = Path(name)
+    folder = glob.escape(str(path.parent)) if path.parent.is_dir() else str(path.parent)
+    if match := _NUMBER.search(path.name):
+        digits = rf"\d{{{match[1] or 1},}}"
+        wanted = re.compile(re.escape(path.name[: match.start()]) + digits + re.escape(path.name[match.end() :]))
+        found = [Path(file) for file in glob.glob(f"{folder}/*") if wanted.fullmatch(Path(file).name)]  # noqa: PTH207 - a Path cannot glob an absolute pattern
+    else:
+        found = [Path(file) for file in glob.glob(f"{folder}/{path.name}")]  # noqa: PTH207
+    return sorted((file for file in found if is_image(file)), key=natural_key)
 
 
 def is_image(path: Path) -> bool:
@@ -190,17 +226,19 @@ def open_source(name: str | Path, rate: Fraction | None = None, start: float = 0
     Raises:
         DataError: nothing there, or nothing that can be read.
     """
-    path, rate = Path(name), rate or DEFAULT_RATE
+    if not str(name):
+        raise DataError("the input has no name")
+    path, given, rate = Path(name), rate, rate or DEFAULT_RATE
     if path.is_dir():
         return ImageSequence(image_files(path), rate, start, end)
-    if not path.exists() and (glob.has_magic(str(name)) or _NUMBER.search(str(name))):
-        files = [Path(found) for found in sorted(glob.glob(_NUMBER.sub("*", str(name))))]  # noqa: PTH207 - a Path cannot glob an absolute pattern
-        files = [file for file in files if is_image(file)]
-        if not files:
+    if not path.exists() and (glob.has_magic(str(name)) or _NUMBER.search(path.name)):
+        if not (files := _called_like(str(name))):
             raise DataError(f"no image is called like {name}")
         return ImageSequence(files, rate, start, end)
     if is_image(path):
         return ImageSequence([path], rate, start, end)
+    if given is not None:
+        raise DataError(f"{path} has frame times of its own: --fps is for images")
     return VideoReader(path, start, end)
 
 
@@ -217,12 +255,16 @@ def open_sink(path: Path, source: Source, size: tuple[int, int], codec: str = ""
     """
     path = Path(path)
     if is_image(path):
-        if _NUMBER.search(path.name):
+        if codec:
+            raise DataError(f"--codec {codec} is for videos, and {path} is an image")
+        if count := len(_NUMBER.findall(path.name)):
+            if count > 1:
+                raise DataError(f"cannot write {path}: a name counts in one place, such as frame_%04d.png")
             return ImageSink(path.parent, pattern=path.name)
         return SingleImage(path)
     if path.suffix.lower() in SUFFIXES or codec:
-        origin = source.origin if isinstance(source, VideoReader) else Fraction(0)
-        return VideoWriter(path, size, source.timing, codec, sound, origin)
+        origin, end = (source.origin, source.stop) if isinstance(source, VideoReader) else (Fraction(0), None)
+        return VideoWriter(path, size, source.timing, codec, sound, origin, end)
     if path.suffix and not path.is_dir():
         kinds = ", ".join([*SUFFIXES, *IMAGE_SUFFIXES])
         raise DataError(f"cannot write {path}: its name ends in none of {kinds}, nor is it a folder for PNG frames")

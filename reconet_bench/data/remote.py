@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import lzma
 import re
 import shutil
 import tempfile
@@ -229,5 +230,8 @@ def _again(action: Callable[[], Any], url: str = "") -> Any:
 def _damaged(what: str) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError, ValueError) as error:
+    # RuntimeError is an encrypted member, and an OSError without a number is bzip2's word for damage.
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, UnicodeDecodeError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise DataError(f"{what}: not a whole zip archive ({' '.join(str(error).split())})") from None

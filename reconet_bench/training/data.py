@@ -59,6 +59,15 @@ def training_data(text: str, options: DataOptions) -> Windows:
     return next(iter(parts.values()))[0] if len(parts) == 1 else Mixture(options.seed, parts)
 
 
+def check_used(text: str, options: DataOptions) -> None:
+    """Raises TrainingError where ``options`` name data that the mixture ``text`` does not train on."""
+    weights = _weights(text)
+    for option, given, source in (("footage", options.footage, "footage"), ("sintel", options.sintel, "sintel"),
+                                  ("textures", options.textures, "synthetic"), ("raft", options.raft, "footage")):  # fmt: skip
+        if given and source not in weights:
+            raise TrainingError(f"--{option} has no use with --data {text}: give --data {source}, or a mixture with {source} in it")
+
+
 def _weights(text: str) -> dict[str, float]:
     """Weight by name; 1 where none is given."""
     weights: dict[str, float] = {}

@@ -18,6 +18,10 @@ BT709, BT601, UNSPECIFIED = 1, 6, 2
 LIMITED, FULL = 1, 2
 #: Matrices that can be written, by swscale's own numbers.
 SWSCALE = {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, 9: 9}
+#: Seconds before the start asked for at which a search aims: without an index, as in MPEG-TS, it may land behind its aim.
+SEARCH_MARGIN = 2
+#: Seconds by which a time that is given may miss a frame's: files round times to a millisecond, and so do people.
+TOLERANCE = Fraction(1, 2000)
 
 
 class Frame(NamedTuple):
@@ -46,6 +50,11 @@ class Timing:
     primaries: int = UNSPECIFIED
     transfer: int = UNSPECIFIED
     aspect: Fraction = Fraction(1)
+
+
+def moment(seconds: float) -> Fraction:
+    """A time as a person gives it, to the microsecond; its binary fraction would lie a hair beside the frame that is meant."""
+    return Fraction(seconds).limit_denominator(10**6)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,19 @@ from typing import Any
 import numpy as np
 
 from reconet_bench.errors import DataError
-from reconet_bench.video.frames import BT601, BT709, FULL, LIMITED, SWSCALE, Frame, Timing, one_line
+from reconet_bench.video.frames import (
+    BT601,
+    BT709,
+    FULL,
+    LIMITED,
+    SEARCH_MARGIN,
+    SWSCALE,
+    TOLERANCE,
+    Frame,
+    Timing,
+    moment,
+    one_line,
+)
 
 #: Untagged footage at least this high is taken for HD (BT.709), as players do.
 _HD_HEIGHT = 720
@@ -28,6 +41,7 @@ class VideoReader:
         length: number of frames as far as the file tells, for progress; 0 = unknown.
         timing: see :class:`Timing`.
         origin: where time 0 is on the file's own clock, seconds.
+        stop: where the part ends on that clock; ``None`` where it has no end of its own.
 
     Raises:
         DataError: missing, empty, damaged, without pictures, or nothing between ``start`` and ``end``.
@@ -36,47 +50,51 @@ class VideoReader:
     def __init__(self, path: Path, start: float = 0.0, end: float | None = None) -> None:
         import av
 
-        self.path, self.end = Path(path), end
+        self.path = Path(path)
         if start < 0 or (end is not None and end <= start):
             raise DataError(f"{path}: nothing to read from {start} s to {end} s: give 0 <= start < end")
         self._stack = contextlib.ExitStack()
-        with one_line(self.path, "not a readable video"):
-            self._container = self._stack.enter_context(av.open(str(path), metadata_errors="replace"))
         try:
-            # A cover picture beside sound is no footage.
-            streams = [s for s in self._container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-            if not streams:
-                raise DataError(f"{path}: there are no pictures in it, only {_kinds(self._container)}")
-            self._stream: Any = streams[0]
-            self._stream.thread_type = "AUTO"
-            began = self._container.start_time
-            self.origin = max(Fraction(0), Fraction(began, av.time_base) if began else Fraction(0)) + Fraction(start).limit_denominator(10**6)
-            self._start = start
+            self._open()
+            self._began = max(Fraction(0), Fraction(self._container.start_time or 0, av.time_base))
+            self.origin = self._began + moment(start)
+            self.stop = None if end is None else self._began + moment(end)
             with one_line(self.path, "not a readable video"):
-                if start:
-                    tick: Fraction = self._stream.time_base or Fraction(1, av.time_base)
-                    self._container.seek(int(self.origin / tick), stream=self._stream)
                 self._decoded = self._decode()
                 self._first: Any = next(self._decoded, None)
         except BaseException:
             self.close()
             raise
-        if self._first is None:
+        if self._first is None or self._is_after(self._first.pts):
             self.close()
-            raise DataError(f"{path}: no frame in it" + (f" from {start} s on" if start else " can be decoded"))
+            part = f" from {start:g} s " + ("on" if end is None else f"to {end:g} s")
+            raise DataError(f"{path}: no frame in it" + (part if start or self._first else " can be decoded"))
         self.timing = self._describe(self._first)
         first = self._picture(self._first)
         self.size: tuple[int, int] = (first.shape[0], first.shape[1])
         self.length = self._expected()
 
+    def _open(self) -> None:
+        """At the beginning of the file."""
+        import av
+
+        self._stack.close()
+        with one_line(self.path, "not a readable video"):
+            self._container = self._stack.enter_context(av.open(str(self.path.absolute()), metadata_errors="replace"))
+        # A cover picture beside sound is no footage.
+        streams = [s for s in self._container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not streams:
+            raise DataError(f"{self.path}: there are no pictures in it, only {_kinds(self._container)}")
+        self._stream: Any = streams[0]
+        self._stream.thread_type = "AUTO"
+
     def _describe(self, frame: Any) -> Timing:
         stream = self._stream
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         aspect = stream.sample_aspect_ratio or Fraction(1)
         if frame.rotation % 180:
             aspect = 1 / aspect
         color_range = FULL if _is_full(frame) else LIMITED
-        return Timing(stream.time_base, rate, _matrix(frame), color_range, frame.color_primaries, frame.color_trc, aspect)
+        return Timing(stream.time_base, _rate(stream), _matrix(frame), color_range, frame.color_primaries, frame.color_trc, aspect)
 
     def _expected(self) -> int:
         import av
@@ -84,48 +102,69 @@ class VideoReader:
         whole = int(self._stream.frames)
         if not whole and self._container.duration:
             whole = round(self._container.duration / av.time_base * float(self.timing.rate))
-        if not self._start and self.end is None:
-            return whole
-        seconds = whole / float(self.timing.rate)
-        return max(0, round((min(seconds, self.end or seconds) - self._start) * float(self.timing.rate)))
+        rate, start = self.timing.rate, self.origin - self._began
+        last = whole if self.stop is None else min(whole, round((self.stop - self._began) * rate))
+        return max(0, last - round(start * rate))
 
     def _decode(self) -> Iterator[Any]:
         """Decoded frames from ``start`` on."""
-        begin = self.origin / self._stream.time_base
+        if self.origin == self._began:
+            yield from self._container.decode(self._stream)
+            return
+        begin, place = self.origin - TOLERANCE, max(self._began, self.origin - SEARCH_MARGIN)
+        try:
+            self._container.seek(int(place / self._stream.time_base), stream=self._stream)
+        except PermissionError:  # a raw stream cannot be searched
+            first = None
+        else:
+            frames = self._timed(place)
+            first = next(frames, None)
+        # Only a frame that is too early proves that none was missed.
+        if first is None or first[0] >= begin:
+            self._open()
+            frames = self._timed(self._began)
+            first = next(frames, None)
+        yield from (frame for time, frame in itertools.chain([first] if first else [], frames) if time >= begin)
+
+    def _timed(self, time: Fraction) -> Iterator[tuple[Fraction, Any]]:
+        """Decoded frames with their times on the file's clock, seconds; counted from ``time`` on where they have none."""
+        step = 1 / _rate(self._stream)
+        time -= step
         for frame in self._container.decode(self._stream):
-            # Half a tick early is on time: the start was rounded to microseconds.
-            if not self._start or frame.pts is None or frame.pts + 0.5 >= begin:
-                yield frame
+            time = frame.pts * self._stream.time_base if frame.pts is not None else time + step
+            yield time, frame
 
     def __iter__(self) -> Iterator[Frame]:
         """Every frame once; raises DataError where the file is damaged or ends before it should."""
         tick = self.timing.time_base
         origin = round(self.origin / tick)
         step = max(1, round(1 / (self.timing.rate * tick)))
-        last, count = -step, 0
+        last, count, shown = -step, 0, 0
         decoded, frame = self._decoded, self._first
         while frame is not None:
             # Files without timestamps count frames; two frames at one time would not survive an encoder.
             pts = max(frame.pts - origin, last + 1) if frame.pts is not None else last + step
             if count == 0 and frame.pts is None:
                 pts = 0
-            if self.end is not None and pts * tick >= self.end - self._start:
+            if self._is_after(origin + pts):
                 return
             yield Frame(self._picture(frame), pts, frame.duration or 0)
-            last, count = pts, count + 1
+            last, count, shown = pts, count + 1, pts + max(step, frame.duration or 0)
             with one_line(self.path, f"damaged after frame {count}"):
                 frame = next(decoded, None)
-        self._check_whole(count, (last + 2 * step) * tick)
+        if count != self._stream.frames:
+            self._check_whole((origin + shown) * tick, step * tick)
 
-    def _check_whole(self, count: int, shown: Fraction) -> None:
-        """A file cut off in the middle decodes without an error up to there; its index knows better."""
-        import av
+    def _is_after(self, pts: int | None) -> bool:
+        """Whether a frame lies behind the part asked for."""
+        return self.stop is not None and pts is not None and pts * self._stream.time_base >= self.stop - TOLERANCE
 
-        if self._start or self.end is not None or count >= self._stream.frames:
-            return
-        # An edit list may leave frames out on purpose; then the file's duration is short as well.
-        if self._container.duration and shown < Fraction(self._container.duration, av.time_base):
-            raise DataError(f"{self.path}: cut off after {count} of {self._stream.frames} frames: get a whole copy, or read it up to there with --end")
+    def _check_whole(self, shown: Fraction, step: Fraction) -> None:
+        """A file cut off in the middle decodes without an error up to there; what it says of its pictures knows better."""
+        stated = _stated_end(self._stream)
+        if self.stop is None and stated is not None and shown + 2 * step < stated:
+            at, whole = float(shown - self._began), float(stated - self._began)
+            raise DataError(f"{self.path}: cut off after {at:.2f} of {whole:.2f} s: get a whole copy, or read it up to there with --end {at:.2f}")
 
     def _picture(self, frame: Any) -> np.ndarray:
         """As shown: 8-bit RGB, turned upright; all frames in the first one's size."""
@@ -137,8 +176,7 @@ class VideoReader:
                 format="rgb24", width=first.width, height=first.height,
                 src_color_range=source, dst_color_range=FULL, interpolation="BICUBIC",
             )  # fmt: skip
-        turns = round(first.rotation / 90) % 4
-        return np.ascontiguousarray(np.rot90(image, turns)) if turns else np.asarray(image)
+        return np.ascontiguousarray(_upright(image, first))
 
     def close(self) -> None:
         """Give the file back."""
@@ -151,10 +189,36 @@ class VideoReader:
         self.close()
 
 
+def _rate(stream: Any) -> Fraction:
+    return Fraction(stream.average_rate or stream.guessed_rate or 25)
+
+
+def _stated_end(stream: Any) -> Fraction | None:
+    """When the file says that its pictures end, seconds on its own clock; sound may go on after that."""
+    if stream.duration and stream.frames:  # where it counts no frames, FFmpeg gives the whole file's duration
+        return Fraction(stream.time_base * ((stream.start_time or 0) + stream.duration))
+    parts = stream.metadata.get("DURATION", "").split(":")  # of Matroska, such as 00:00:04.021000000
+    try:
+        return sum((Fraction(part) * 60**place for place, part in enumerate(reversed(parts))), Fraction(0))
+    except ValueError:
+        return None
+
+
 def _matrix(frame: Any) -> int:
     """The colour matrix of a frame; untagged footage has that of its size."""
     tagged = int(frame.colorspace)
     return tagged if tagged in SWSCALE else BT709 if max(frame.height, 0) >= _HD_HEIGHT else BT601
+
+
+def _upright(image: np.ndarray, frame: Any) -> np.ndarray:
+    """Turned and mirrored as the display matrix of a frame says: ISO/IEC 14496-12, x' = ax + cy and y' = bx + dy."""
+    side = frame.side_data.get("DISPLAYMATRIX")
+    if side is None:
+        return image
+    a, b, _, c, d, *_ = np.frombuffer(side, np.int32)
+    if abs(b) > abs(a):
+        image, a, d = image.transpose(1, 0, 2), c, b
+    return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _is_full(frame: Any) -> bool:

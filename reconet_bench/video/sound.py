@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from reconet_bench.video.frames import SEARCH_MARGIN
+
 #: What a container's sound becomes where it cannot stay what it is: FFmpeg's encoder, and the codec's name.
 SUBSTITUTES = {"mp4": ("aac", "aac"), "ipod": ("aac", "aac"), "mov": ("aac", "aac"), "matroska": ("flac", "flac"), "webm": ("libopus", "opus")}
 #: What FFmpeg would write, and its own muxer or the players refuse; ``pcm`` stands for all kinds of it.
@@ -30,15 +32,17 @@ class Sound:
         path: of the source.
         output: an open PyAV container whose streams are being added.
         origin: time on the source's clock that is the output's zero, seconds.
+        end: time on the source's clock from which on its sound is left out, seconds; ``None`` is its end.
 
     Attributes:
         remark: one line on what was not kept as it is; empty where all was.
     """
 
-    def __init__(self, path: Path, output: Any, origin: Fraction) -> None:
-        import av
+    def __init__(self, path: Path, output: Any, origin: Fraction, end: Fraction | None = None) -> None:
 
-        self._input, self._output, self._origin = av.open(str(path), metadata_errors="replace"), output, origin
+        self._path, self._output, self._stack = Path(path), output, contextlib.ExitStack()
+        self._open()
+        self._origin, self._end = origin, None if end is None else end - origin
         #: Where each stream of the source goes, and whether it is encoded anew.
         self._streams: dict[int, tuple[Any, bool]] = {}
         self._next: dict[int, int] = {}
@@ -54,14 +58,37 @@ class Sound:
             else:
                 remarks[f"sound left out: {container} holds no {kind or 'such codec'}"] = None
         self.remark = "; ".join(remarks)
+        self._from_origin()
+
+    def _open(self) -> None:
+        import av
+
+        self._stack.close()
+        self._input: Any = self._stack.enter_context(av.open(str(self._path.absolute()), metadata_errors="replace"))
+
+    def _from_origin(self) -> None:
+        """Begin at the origin, or somewhat before it."""
+        import av
+
+        if self._origin and self._streams:
+            with contextlib.suppress(PermissionError):  # a raw stream cannot be searched
+                self._input.seek(int(max(Fraction(0), self._origin - SEARCH_MARGIN) * av.time_base))
+        self._demux()
+        first = self._waiting
+        # Only what sounds before the origin proves that nothing was missed.
+        if self._origin and not (first and first.dts is not None and first.dts * first.time_base <= self._origin):
+            self._open()
+            self._demux()
+
+    def _demux(self) -> None:
         taken = [stream for stream in self._input.streams.audio if stream.index in self._streams]
-        if origin and taken:
-            self._input.seek(int(origin * av.time_base))
-        self._packets = self._input.demux(taken) if taken else iter(())
+        self._packets: Iterator[Any] = self._input.demux(taken) if taken else iter(())
         self._waiting: Any = next(self._packets, None)
 
     def copy_until(self, time: Fraction | None) -> None:
-        """Everything up to ``time`` seconds from the origin; ``None`` is all."""
+        """Everything up to ``time`` seconds from the origin, at most to the end; ``None`` is all up to there."""
+        if self._end is not None:
+            time = self._end if time is None else min(time, self._end)
         while (packet := self._waiting) is not None:
             if packet.dts is not None:
                 at = packet.dts * packet.time_base - self._origin
@@ -109,7 +136,7 @@ class Sound:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._input.close()
+        self._stack.close()
 
 
 def _codec(stream: Any) -> str:

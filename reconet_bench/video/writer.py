@@ -34,7 +34,8 @@ class VideoWriter:
         codec: of :data:`ENCODERS`; by default what the suffix means.
         sound: a video file whose audio goes along, packets as they are or, where the container does not hold their
             codec, encoded anew.
-        origin: time on that file's clock at which the frames begin, seconds.
+        origin, end: times on that file's clock at which the frames begin, and at which its sound stops, seconds; without
+            an end it goes on to its own.
 
     Attributes:
         remark: what of the sound was not kept as it is, one line; empty where all was.
@@ -46,7 +47,7 @@ class VideoWriter:
 
     def __init__(
         self, path: Path, size: tuple[int, int], timing: Timing, codec: str = "",
-        sound: Path | None = None, origin: Fraction = Fraction(0),
+        sound: Path | None = None, origin: Fraction = Fraction(0), end: Fraction | None = None,
     ) -> None:  # fmt: skip
         import av
 
@@ -54,6 +55,8 @@ class VideoWriter:
         suffix = self.path.suffix.lower()
         if suffix not in SUFFIXES:
             raise DataError(f"cannot write {path}: a video's name ends in {', '.join(SUFFIXES)}")
+        if self.path.is_dir():
+            raise DataError(f"cannot write {path}: it is a folder")
         codec = codec or SUFFIXES[suffix]
         if codec not in ENCODERS:
             raise UnknownName("codec", codec, ENCODERS)
@@ -75,7 +78,7 @@ class VideoWriter:
                     raise DataError(f"cannot write {path}: {suffix} holds no {codec}; use {', '.join(s for s, c in SUFFIXES.items() if c == codec) or '.mp4'}")
                 self._stream = self._add_video(codec, size)
                 if sound is not None:
-                    self._sound = self._stack.enter_context(Sound(sound, self._container, origin))
+                    self._sound = self._stack.enter_context(Sound(sound, self._container, origin, end))
                     self.remark = self._sound.remark
                 self._container.start_encoding()
         except BaseException:
@@ -107,7 +110,7 @@ class VideoWriter:
         if frame.image.shape[:2] != self.size:
             height, width = frame.image.shape[:2]
             raise DataError(f"{self.path}: cannot encode a frame of {width}x{height} pixels among those of {self.size[1]}x{self.size[0]}")
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.image), format="rgb24")
+        picture: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.image), format="rgb24")
         with one_line(self.path, "cannot encode"):
             if self._palette is None:
                 picture = picture.reformat(
@@ -117,7 +120,7 @@ class VideoWriter:
             picture.pts, picture.time_base = frame.pts, self.timing.time_base
             if self._palette is not None:
                 picture = self._palette(picture)
-            self._durations[frame.pts] = frame.duration
+            self._durations[picture.pts] = round(frame.duration * self.timing.time_base / picture.time_base)
             self._mux(self._stream.encode(picture))
             self._end = (frame.pts + max(frame.duration, 1)) * self.timing.time_base
             if self._sound:
@@ -126,7 +129,7 @@ class VideoWriter:
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
             # Encoders forget durations, and the last frame's would be guessed from the one before.
-            if packet.pts is not None and (duration := self._durations.pop(packet.pts, 0)) and self._palette is None:
+            if packet.pts is not None and (duration := self._durations.pop(packet.pts, 0)):
                 packet.duration = duration
             self._container.mux(packet)
 
