@@ -169,8 +169,12 @@ def test_an_empty_folder_that_cannot_be_renamed_onto_is_filled(frames, tmp_path,
     stylize_file(negative, frames, Path())
     assert len(list(Path(tmp_path / "here").iterdir())) == 5
     (tmp_path / "failed").mkdir()
+
+    def broken(image: np.ndarray) -> np.ndarray:
+        raise DataError("no more")
+
     with pytest.raises(DataError):
-        stylize_file(lambda image: image[:20], frames, tmp_path / "failed", Look(side_by_side=True))
+        stylize_file(broken, frames, tmp_path / "failed")
     assert list((tmp_path / "failed").iterdir()) == []
 
 
