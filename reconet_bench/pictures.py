@@ -79,8 +79,13 @@ class Album:
         self._lane(place, {index: _smaller(frame, MAX_WIDTH / frame.shape[1]) for index, frame in enumerate(frames)}, self._limit)
 
     def _lane(self, place: Sequence[str], images: dict[int, np.ndarray], limit: float) -> None:
-        """Numbered pictures in one quality, chosen on the first: a change of quality would look like flicker."""
-        quality = next((q for q in QUALITIES for image in list(images.values())[:1] if len(encode(image, q)) <= limit), QUALITIES[-1])
+        """Numbered pictures in one quality: a change of quality would look like flicker.
+
+        It is chosen on the heaviest of a few: footage may well begin black.
+        """
+        few = list(images.values())[:: max(1, len(images) // 5)]
+        heaviest = max(few, key=lambda image: len(encode(image, QUALITIES[-1])), default=None)
+        quality = next((q for q in QUALITIES if heaviest is not None and len(encode(heaviest, q)) <= limit), QUALITIES[-1])
         for index, image in images.items():
             with atomic_path(self.folder.joinpath(*place, f"{index + 1:04d}.webp")) as path:
                 path.write_bytes(encode(image, quality))

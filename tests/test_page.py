@@ -27,13 +27,15 @@ from reconet_bench.report import clips, figures, tables
 from reconet_bench.report.flow import flow_markdown
 from reconet_bench.report.folder import write_reports, write_run
 from reconet_bench.report.overall import overall
-from reconet_bench.report.page import page
+from reconet_bench.report.page import Page, page
 from reconet_bench.report.run import load_run
+from reconet_bench.report.tables import as_text
 from reconet_bench.report.verdict import verdict
 
 OLD = Path(__file__).parent / "old_runs"
 NASTY = [
     "<script>alert(1)</script>", "a|b,c;d", 'she said "no" & \'yes\'', "夜の星 Ночь ليل", "x" * 300, "a_b%c$d#e{f}g~h^i\\j", "line\nbreak", "--><!--", "{{ 7*7 }}",
+    "[win](http://example.org)", "![i](x) *y* `z` ~s~ _w_ a_b c\\*d", "=1+2", "@cmd",
 ]  # fmt: skip
 MODELS = {"reconet": "reconet-wave", "johnson": "johnson-wave", "identity": "identity"}
 
@@ -180,6 +182,30 @@ def test_a_name_is_text_everywhere(tmp_path, name):
     body = texts["table.tex"].split(r"\midrule")[1].split(r"\bottomrule")[0]
     assert all(len(re.findall(r"(?<!\\)&", line)) == 2 for line in body.strip().splitlines())
     assert not re.search(r"(?<!\\)[%#]", body)
+
+
+@pytest.mark.parametrize("name", [name for name in NASTY if "\n" not in name], ids=range(len(NASTY) - 1))
+def test_markdown_shows_a_name_as_it_is(name):
+    from markdown_it import MarkdownIt
+
+    shown = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(f"| a |\n| --- |\n| {as_text(name).replace('|', chr(92) + '|')} |\n")
+    (cell,) = re.findall(r"<td>(.*?)</td>", shown)
+    assert html.unescape(cell) == name
+
+
+def test_a_name_is_no_formula_in_the_table_for_people(tmp_path):
+    some = [dataclasses.replace(r, model="=1+2") if r.method == "reconet" else r for r in quality()]
+    write_run(tmp_path, some, {}, [], [], PROVENANCE)
+    assert "'=1+2" in (tmp_path / "summary.csv").read_text()
+    assert ",=1+2" in (tmp_path / "records.csv").read_text()
+
+
+def test_a_speed_of_another_size_stands_beside_no_published_one(tmp_path):
+    same = speed("fps_device", 33.0, height=256, width=256)
+    write_run(tmp_path, [*quality(), speed("fps_device", 12.5), same], {}, [], [], PROVENANCE)
+    rows = {row["what"]: row["ours"] for row in Page(load_run(tmp_path)).beside}
+    assert rows["frames a second, 256x256"] == f"up to 33 ({same.runtime}, {same.device})"
+    assert rows["frames a second, 512x512"] == "not measured at this size"
 
 
 def test_a_name_in_the_players_data_cannot_end_its_element(folder):

@@ -55,6 +55,16 @@ def test_many_frames_are_lighter_each_and_of_one_quality(tmp_path, monkeypatch):
     assert max(sizes[1]) < 0.7 * min(sizes[0])
 
 
+def test_footage_that_begins_black_is_as_light_as_the_rest_of_it(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), np.uint8)
+    clip, sizes = TranslationClip(length=3), []
+    for first in (noise, np.zeros_like(noise)):
+        folder = tmp_path / str(len(sizes))
+        Album(folder, 10_000).add_content(clip, [first, noise, noise])
+        sizes.append([path.stat().st_size for path in sorted(folder.rglob("*.webp"))][1:])
+    assert sizes[0] == sizes[1]
+
+
 def test_a_wide_frame_is_made_smaller(tmp_path):
     clip = TranslationClip(length=2)
     Album(tmp_path, 2).add_content(clip, [np.zeros((300, 1280, 3), np.uint8)] * 2)

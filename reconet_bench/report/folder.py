@@ -13,7 +13,7 @@ from reconet_bench.report.flow import flow_markdown
 from reconet_bench.report.latex import latex_table
 from reconet_bench.report.page import Page, render
 from reconet_bench.report.run import Run, load_run
-from reconet_bench.report.tables import report_markdown, summary
+from reconet_bench.report.tables import report_markdown, spreadsheet, summary
 
 Samples = Mapping[tuple[str, str, str, str], Mapping[int, float]]
 Timings = Sequence[tuple[str, str, str, str, int, float, int]]
@@ -58,7 +58,7 @@ def write_reports(run: Run, folder: Path, latex: bool = False, keep: bool = Fals
     texts = {
         "report.html": render(shown),
         "summary.md": report_markdown(run.records, run.differences, run.provenance, flow_markdown(run.records)),
-        "summary.csv": summary(run.records).to_csv(index=False),
+        "summary.csv": spreadsheet(summary(run.records)),
         **({"table.tex": latex_table(run.records, run.differences)} if latex else {}),
     }
     problems = list(shown.problems)

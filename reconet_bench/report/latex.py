@@ -12,7 +12,7 @@ from reconet_bench.report.tables import QUALITY, directions, quality_metrics, si
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "\n": " ", "\r": " ",
+    "|": r"\textbar{}", '"': r"{\char34}", "\n": " ", "\r": " ",
 }  # fmt: skip
 _ARROWS = {"lower": r"$\downarrow$", "higher": r"$\uparrow$"}
 

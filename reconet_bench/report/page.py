@@ -15,7 +15,7 @@ from reconet_bench.report import figures, flow, tables, verdict
 from reconet_bench.report.clips import Clip, data_uri, find_clips, player_data, within_budget
 from reconet_bench.report.curves import PACE
 from reconet_bench.report.figures import Bar, Point, Series
-from reconet_bench.report.overall import Row, labels, overall
+from reconet_bench.report.overall import Row, first_runtime, labels, overall
 from reconet_bench.report.published import BESIDE, Beside
 from reconet_bench.report.run import Run
 
@@ -125,23 +125,29 @@ class Page:
             if number.source.startswith("Mahakalkar") or number.video in sintel:
                 groups.setdefault((number.what, number.source), []).append(number)
         return [
-            {"what": what, "source": source, "ours": self._ours(numbers[0].metric, numbers[0].video, sintel),
-             "published": ", ".join(f"{b.method} {tables.significant(b.value)}" for b in numbers), "differs": numbers[0].differs}
+            {"what": what, "source": source, "ours": self._ours(numbers[0], sintel),
+             "published": ", ".join(f"{b.method} {tables.significant(b.value)}" for b in numbers), "differs": numbers[0].differs + self._here(numbers[0].video)}
             for (what, source), numbers in groups.items()
         ]  # fmt: skip
 
-    def _ours(self, metric: str, video: str, sintel: set[str]) -> str:
-        if metric.startswith("fps"):
-            speeds = [r for r in self.records if r.metric == metric and r.value is not None]
+    def _ours(self, number: Beside, sintel: set[str]) -> str:
+        metric, video = number.metric, number.video
+        if number.size:
+            speeds = [r for r in self.records if r.metric == metric and r.value is not None and (r.height, r.width) == number.size]
             best = max(speeds, key=lambda r: r.value or 0, default=None)
-            return f"up to {tables.significant(best.value or 0)} ({best.width}x{best.height}, {best.runtime}, {best.device})" if best else "not measured"
+            return f"up to {tables.significant(best.value or 0)} ({best.runtime}, {best.device})" if best else "not measured at this size"
         if video and video not in sintel:
             return "not measured: needs MPI-Sintel"
         if video:
-            known = {self.names[r.model or r.method]: r.value for r in self.records if (r.metric, r.video) == (metric, video) and r.value is not None}
+            known = {self.names[r.model or r.method]: r.value for r in first_runtime(self.records) if (r.metric, r.video) == (metric, video) and r.value is not None}
         else:
             known = {row.label: row.cells[metric].value for row in self.rows if metric in row.cells and not row.reference}
         return ", ".join(f"{name} {tables.significant(value)}" for name, value in known.items()) or "not measured"
+
+    def _here(self, video: str) -> str:
+        """How a published video was measured in this run: frames, size and pass."""
+        found = next((r for r in self.records if r.video == video and r.n), None) if video else None
+        return f"; here {found.n} pairs at {found.width}x{found.height}, pass {found.source.partition('-')[2]}" if found and found.source.startswith("sintel") else ""
 
     # --- figures ----------------------------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ class Beside:
     Attributes:
         metric: ours that comes nearest; means over the run's videos stand beside the number, or the video's own.
         video: the video it is of, where we may measure that too.
+        size: the frame size that a speed is of, height and width; one at another size is none to compare it with.
         differs: what is not the same, so that nobody takes the two for one.
     """
 
@@ -62,6 +63,7 @@ class Beside:
     source: str
     differs: str
     video: str = ""
+    size: tuple[int, int] | None = None
 
 
 _OURS = "another style, training set and code; its evaluation code is not printed"
@@ -80,8 +82,8 @@ BESIDE = (
     ),
     Beside("content SSIM (content leak)", "proposed", 0.52, "content_similarity", "Mahakalkar 2022", "other clips and style"),
     Beside("content SSIM (content leak)", "Dougherty", 0.40, "content_similarity", "Mahakalkar 2022", "other clips and style"),
-    Beside("frames a second, 256x256", "all three alike", 47, "fps_device", "Mahakalkar 2022", _SPEED),
-    Beside("frames a second, 512x512", "all three alike", 10, "fps_device", "Mahakalkar 2022", _SPEED),
+    Beside("frames a second, 256x256", "all three alike", 47, "fps_device", "Mahakalkar 2022", _SPEED, size=(256, 256)),
+    Beside("frames a second, 512x512", "all three alike", 10, "fps_device", "Mahakalkar 2022", _SPEED, size=(512, 512)),
     *(
         Beside(f"temporal error, {p.video}", p.method, p.value, "temporal_error", p.source, "another style, training set and code", p.video)
         for p in PUBLISHED if p.source == _GAO

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -65,6 +66,18 @@ def summary(records: Sequence[Record]) -> pd.DataFrame:
         return quality
     keys = [*_SUBJECT, "runtime", "precision", "device", "height", "width"]
     return quality.merge(_wide(speed_rows, keys), on=keys, how="left")
+
+
+def spreadsheet(table: pd.DataFrame) -> str:
+    """A table as CSV for people: a name that a spreadsheet would run as a formula gets an apostrophe, which keeps it text.
+
+    The files for programs (``records.csv`` and the like) hold names as they are.
+    """
+
+    def as_name(cell: Any) -> Any:
+        return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")) else cell
+
+    return str(table.map(as_name).to_csv(index=False))
 
 
 def _wide(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -215,7 +228,8 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def as_text(text: str) -> str:
-    """Text that no reader of Markdown takes for a tag, and that stays on its line."""
+    """Text that no reader of Markdown takes for a tag, a link, code or emphasis, and that stays on its line."""
+    text = re.sub(r"[\\`*~]|(?<=\])(?=\()|(?<!\w)_|_(?!\w)", lambda mark: f"\\{mark[0]}", text)
     return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split("\n")).replace("\r", " ")
 
 
