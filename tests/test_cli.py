@@ -271,6 +271,11 @@ def test_a_painting_gives_foreign_models_a_style(run, fails, model, tmp_path, st
     assert "No such file" in fails("compare", *words[:-3], tmp_path / "moon.png")
 
 
+def test_a_slip_in_the_name_of_a_video_is_told(fails, tmp_path):
+    assert "unknown video 'strol': did you mean 'stroll'?" in fails(*QUICK, "--videos", "strol")
+    assert f"no such file or folder: {tmp_path / 'film.mp4'}" in fails(*QUICK, "--videos", "film.mp4")
+
+
 def test_compare_has_a_folder_of_its_own_by_default(run, tmp_path):
     run(*QUICK, "--videos", "stroll", *SMALL)
     (folder,) = (tmp_path / "reports").iterdir()
@@ -369,7 +374,7 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
         (["compare", "--runtimes", "onnxruntim", "--videos", "stroll", *SMALL], "unknown runtime 'onnxruntim': did you mean 'onnxruntime'?"),
         (["compare", "--models", "nonsense", "--runtimes", "torch"], "unknown model 'nonsense'"),
         (["compare", "--models", "none.onnx", "--runtimes", "torch"], "no such model file: none.onnx"),
-        (["compare", "--videos", "no/such/folder"], "no such folder of frames: "),
+        (["compare", "--videos", "no/such/folder"], "no such file or folder: "),
         (["compare", "--frames", "1"], "at least two frames are needed, got --frames 1"),
         (["compare", "--frames", "0"], "at least two frames are needed, got --frames 0"),
         ([*QUICK, "--videos", "stroll", *SMALL, "--device", "tpu"], "no device 'tpu' here"),

@@ -192,7 +192,7 @@ def test_a_video_that_memory_cannot_hold_is_told_before_it_is_full(tmp_path, mon
         ({"frames": 1}, "stroll", DataError, "at least two frames are needed, got --frames 1"),
         ({"frames": 0}, "stroll", DataError, "at least two frames are needed, got --frames 0"),
         ({"frames": -3}, "stroll", DataError, "at least two frames are needed, got --frames -3"),
-        ({}, "no/such/folder", DataError, "no such folder of frames: "),
+        ({}, "no/such/folder", DataError, "no such file or folder: "),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(settings, name, error, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,7 +85,7 @@ class Selection:
         if name in synthetic.CLIPS and self.data in ("", "synthetic"):
             size = self.size or synthetic.DEFAULT_SIZE
             clip = synthetic.synthetic_clip(name, size, self.frames or synthetic.DEFAULT_LENGTH, self.seed)
-        elif "/" in name or Path(name).exists():
+        elif "/" in name or Path(name).suffix or Path(name).exists():
             clip = _from_path(Path(name), self.frames)
         elif self.data == "synthetic":
             raise UnknownName("built-in clip", name, synthetic.CLIPS)
@@ -106,6 +107,8 @@ class Selection:
         try:
             root = find_sintel(self.sintel)
         except DataError as error:
+            if difflib.get_close_matches(name, synthetic.CLIPS, 1, 0.7):
+                raise UnknownName("video", name, synthetic.CLIPS) from None
             raise DataError(f"'{name}' is no built-in clip ({', '.join(synthetic.CLIPS)}), and {error}") from None
         return SintelClip(root, name, self.render_pass)
 
@@ -161,6 +164,8 @@ def _from_path(folder: Path, frames: int | None) -> Clip:
     folder = folder.resolve()
     if folder.is_file():
         return VideoClip(folder, frames)
+    if not folder.is_dir():
+        raise DataError(f"no such file or folder: {folder}")
     if (clip := sintel_clip(folder)) is not None:
         return clip
     return davis.DavisClip(folder) if davis.is_sequence(folder) else FrameFolder(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -138,7 +139,8 @@ class EstimatedClip(Clip):
             return known
         forward, backward = self._flow(first, second), self._flow(second, first)
         motion = Motion(forward, consistency_mask(forward, backward))
-        write_tensors(path, {"flow": motion.flow, "mask": motion.mask.to(torch.uint8)}, {"estimator": self._key})
+        with contextlib.suppress(OSError):  # nowhere to write: it is estimated again next time
+            write_tensors(path, {"flow": motion.flow, "mask": motion.mask.to(torch.uint8)}, {"estimator": self._key})
         return motion
 
 
