@@ -119,7 +119,7 @@ def measure_ceiling(precision: str, device: torch.device, threads: int, seconds:
         side = _SIDE[device.type]
         # Not ones: a product of equal numbers flips few bits, and a GPU that draws less power runs faster.
         a, b, product = (torch.randn(side, side, device=device).to(kind) for _ in range(3))
-        with torch.inference_mode(), _ieee():
+        with torch.inference_mode(), _ieee(device):
             matmul = _best(lambda: torch.mm(a, b, out=product), device, seconds)
         source = torch.ones(_COPY_BYTES[device.type] // 4, device=device)
         target = torch.empty_like(source)
@@ -130,14 +130,17 @@ def measure_ceiling(precision: str, device: torch.device, threads: int, seconds:
 
 
 @contextlib.contextmanager
-def _ieee() -> Iterator[None]:
+def _ieee(device: torch.device) -> Iterator[None]:
     """fp32 products in fp32: on CUDA they may be TF32, which is faster and something else."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.backends.cuda.matmul.fp32_precision = before
 
 
 def _best(work: Callable[[], object], device: torch.device, seconds: float) -> float:
