@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from reconet_bench.records import Record
 from reconet_bench.report import figures, flow, tables, verdict
 from reconet_bench.report.clips import Clip, data_uri, find_clips, player_data, within_budget
 from reconet_bench.report.curves import PACE
@@ -126,7 +127,7 @@ class Page:
                 groups.setdefault((number.what, number.source), []).append(number)
         return [
             {"what": what, "source": source, "ours": self._ours(numbers[0], sintel),
-             "published": ", ".join(f"{b.method} {tables.significant(b.value)}" for b in numbers), "differs": numbers[0].differs + self._here(numbers[0].video)}
+             "published": ", ".join(f"{b.method} {tables.significant(b.value)}" for b in numbers), "differs": self._differs(numbers[0])}
             for (what, source), numbers in groups.items()
         ]  # fmt: skip
 
@@ -139,15 +140,21 @@ class Page:
         if video and video not in sintel:
             return "not measured: needs MPI-Sintel"
         if video:
-            known = {self.names[r.model or r.method]: r.value for r in first_runtime(self.records) if (r.metric, r.video) == (metric, video) and r.value is not None}
+            known = {self.names[r.model or r.method]: r.value for r in self._measured(number)}
         else:
             known = {row.label: row.cells[metric].value for row in self.rows if metric in row.cells and not row.reference}
-        return ", ".join(f"{name} {tables.significant(value)}" for name, value in known.items()) or "not measured"
+        return ", ".join(f"{name} {tables.significant(value)}" for name, value in known.items() if value is not None) or "not measured"
 
-    def _here(self, video: str) -> str:
-        """How a published video was measured in this run: frames, size and pass."""
-        found = next((r for r in self.records if r.video == video and r.n), None) if video else None
-        return f"; here {found.n} pairs at {found.width}x{found.height}, pass {found.source.partition('-')[2]}" if found and found.source.startswith("sintel") else ""
+    def _differs(self, number: Beside) -> str:
+        """What is not the same, our frames included where the number is of one video."""
+        # A video's numbers are of pairs of neighbours: one frame more than pairs.
+        here = {f"here {r.n + 1} frames at {r.width}x{r.height}, {r.source.partition('-')[2] or 'unknown'} pass" for r in self._measured(number)}
+        return "; ".join([number.differs, *sorted(here)])
+
+    def _measured(self, number: Beside) -> list[Record]:
+        """Our records of the same quantity on the same video, in the first runtime; none where the number is of no video."""
+        place = (number.metric, number.video)
+        return [r for r in first_runtime(self.records) if (r.metric, r.video) == place and r.value is not None and r.source.startswith("sintel")]
 
     # --- figures ----------------------------------------------------------------------------------------
 
