@@ -48,6 +48,14 @@ def test_it_stands_in_the_card_before_the_loss_curve(run):
     assert with_it.replace(measured_section(run, "a") + "\n", "") == model_card("a", "s", {}, curves)
 
 
+def test_a_cards_command_is_code_and_its_other_facts_are_text():
+    card = model_card("*m*", "[o](http://b.c)", {"command": "reconet-bench train --style `a_*b*`", "style_file": "_s_.jpg"}, "step,content\n25,1.5")
+    assert "# \\*m\\*\n" in card
+    assert "| Command | `reconet-bench train --style 'a_*b*'` |" in card
+    assert r"| Objective | \[o\](http://b.c) |" in card
+    assert r"| Style | \_s\_.jpg," in card
+
+
 def test_the_script_makes_the_cards_of_what_ships():
     card = runpy.run_path(str(ROOT / "docs" / "cards.py"))["card"]
     sample = load_run(ROOT / "reports" / "sample")

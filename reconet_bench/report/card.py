@@ -12,7 +12,7 @@ from reconet_bench.records import Record
 from reconet_bench.report.curves import parse_curves
 from reconet_bench.report.overall import first_runtime
 from reconet_bench.report.run import Run
-from reconet_bench.report.tables import markdown, significant
+from reconet_bench.report.tables import as_text, markdown, marked_table, significant, unmarked
 
 #: Rows of the loss curve that a card shows.
 CURVE_ROWS = 12
@@ -43,14 +43,14 @@ def model_card(name: str, summary: str, info: Mapping[str, Any], curves: str, li
         "Loss weights": ", ".join(f"{term} {weight:g}" for term, weight in (info.get("weights") or {}).items()),
         "Optimiser": _optimiser(info),
         "Waiting for data": f"{share:.1%} of the time" if (share := parse_curves(curves).waiting()) is not None else None,
-        "Command": f"`{info.get('command')}`",
+        "Command": f"`{str(info.get('command')).replace('`', chr(39))}`",
         "Code": f"commit {info.get('commit')}, torch {(info.get('versions') or {}).get('torch')}",
         "Machine": info.get("gpu") or info.get("cpu"),
         "Loss network": info.get("loss_network"),
         "Licence": licence,
     }
-    rows = [[key, str(value)] for key, value in facts.items() if value]
-    return "\n".join([f"# {name}\n", markdown(["", ""], rows), *([measured] if measured else []), "## Loss curve\n",
+    rows = [[key, str(value) if key == "Command" else unmarked(str(value))] for key, value in facts.items() if value]
+    return "\n".join([f"# {as_text(name)}\n", marked_table(["", ""], rows), *([measured] if measured else []), "## Loss curve\n",
                       f"Weighted terms{' and the total that is optimised' if parse_curves(curves).total else ''}, "
                       "each the mean over the steps since the row before in `curves.csv`.\n",
                       _curve(curves), "<details><summary>All training facts</summary>\n",

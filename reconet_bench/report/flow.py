@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconet_bench.records import MARK, Record, known_twin
 from reconet_bench.report.overall import REFERENCE_METHOD, first_runtime, labels
-from reconet_bench.report.tables import markdown, significant
+from reconet_bench.report.tables import as_text, markdown, significant
 
 NOTE = (
     "The same frames along both. An estimate leaves out pixels that it cannot trace, mostly those that move fast or lie at "
@@ -69,5 +69,5 @@ def beside_true_flow(records: Sequence[Record]) -> list[Beside]:
 def flow_markdown(records: Sequence[Record]) -> str:
     """Table and orders; empty where nothing was measured along both flows."""
     found = beside_true_flow(records)
-    orders = [f"- {beside.order}" for beside in found if beside.order]
+    orders = [f"- {as_text(beside.order)}" for beside in found if beside.order]
     return "\n".join([NOTE + "\n", markdown(HEADER, [row for beside in found for row in beside.rows]), *orders]) if found else ""

@@ -75,9 +75,9 @@ def spreadsheet(table: pd.DataFrame) -> str:
     """
 
     def as_name(cell: Any) -> Any:
-        return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")) else cell
+        return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
-    return str(table.map(as_name).to_csv(index=False))
+    return str(table.rename(columns=as_name).map(as_name).to_csv(index=False))
 
 
 def _wide(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -223,14 +223,36 @@ def label(row: dict[str, Any], table: pd.DataFrame) -> str:
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A GitHub-flavoured table; what a cell holds is text, whatever it looks like."""
+    return marked_table([unmarked(str(cell)) for cell in header], [[unmarked(str(cell)) for cell in row] for row in rows])
+
+
+def marked_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """:func:`markdown` of cells that are Markdown themselves; none of them opens a tag, a column or a line."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(as_text(str(cell)).replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+    return "\n".join("| " + " | ".join(_on_its_line(str(cell)).replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
 def as_text(text: str) -> str:
-    """Text that no reader of Markdown takes for a tag, a link, code or emphasis, and that stays on its line."""
-    text = re.sub(r"[\\`*~]|(?<=\])(?=\()|(?<!\w)_|_(?!\w)", lambda mark: f"\\{mark[0]}", text)
-    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split("\n")).replace("\r", " ")
+    """Text that stays on its line, and that no reader of Markdown takes for anything else."""
+    return _on_its_line(unmarked(text))
+
+
+def _on_its_line(text: str) -> str:
+    return " ".join(re.sub(r"<(?!\s|$)", "&lt;", text.replace("&", "&amp;")).splitlines())
+
+
+#: What makes text into code, emphasis, strike-through, quotes, links and footnotes, and at its begin into headings and
+#: lists. An underscore within a word and the brackets of an interval do nothing, and stay as people read them.
+_MARKUP = re.compile(
+    r"""[\\`*~>] | (?<![^\W_])_ | _(?![^\W_]) | \](?=[(\[:])   # the bracket that ends a link's text
+    | ^\[ | ^\#(?=\#{0,5}(\s|$)) | ^[-+](?=[-\s]|$)""",
+    re.VERBOSE,
+)
+
+
+def unmarked(text: str) -> str:
+    """Text in which what would be markup is escaped."""
+    return re.sub(r"^(\d{1,9})([.)])(?=\s|$)", r"\1\\\2", _MARKUP.sub(r"\\\g<0>", text.strip()))
 
 
 def report_markdown(records: Sequence[Record], rows: Sequence[dict[str, Any]], provenance: dict[str, Any], flows: str = "") -> str:
@@ -269,4 +291,4 @@ def _machine(provenance: dict[str, Any]) -> str:
     versions = provenance.get("versions") or {}
     shown = ", ".join(f"{name} {versions[name]}" for name in ("torch", "onnxruntime", "onnxruntime-gpu", "openvino") if name in versions)
     command = " ".join(str(provenance.get("command", "")).replace("`", "'").split())
-    return f"`{command}` on {as_text(provenance.get('cpu') or 'unknown CPU')} ({provenance.get('threads')} threads){as_text(gpu)}; {shown}."
+    return f"`{command}` on {as_text(provenance.get('cpu') or 'unknown CPU')} ({provenance.get('threads')} threads){as_text(gpu)}; {as_text(shown)}."
