@@ -139,6 +139,7 @@ def to_csv(rows: Iterable[Sequence[object]], header: Sequence[str]) -> str:
 
 def records_to_csv(records: Iterable[Record]) -> str:
     """All records as CSV, one row each, columns :data:`COLUMNS`."""
+    # For machines: names stay letter for letter, whatever a spreadsheet would compute of them; summary.csv is for people.
     return to_csv((dataclasses.astuple(record) for record in records), COLUMNS)
 
 

@@ -11,11 +11,13 @@ import re
 import runpy
 import shutil
 import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 from test_report import DIFFERENCES, PROVENANCE, record, speed
 
 from reconet_bench import cli
@@ -26,9 +28,10 @@ from reconet_bench.records import Record, to_jsonl
 from reconet_bench.report import clips, figures, tables
 from reconet_bench.report.flow import flow_markdown
 from reconet_bench.report.folder import write_reports, write_run
+from reconet_bench.report.latex import latex, latex_table
 from reconet_bench.report.overall import overall
 from reconet_bench.report.page import Page, page
-from reconet_bench.report.run import load_run
+from reconet_bench.report.run import Run, load_run
 from reconet_bench.report.tables import as_text
 from reconet_bench.report.verdict import verdict
 
@@ -159,6 +162,20 @@ def test_published_numbers_stand_beside_ours_with_what_differs(folder):
         assert part in section, part
 
 
+def beside(records: list[Record]) -> dict[str, tuple[str, str]]:
+    """What stands beside each published quantity: ours, and what differs."""
+    return {row["what"]: (row["ours"], row["differs"]) for row in Page(Run(Path("run"), records)).beside if "Mahakalkar" in row["source"]}
+
+
+def test_beside_a_published_number_stands_the_first_runtime_and_what_was_shown_to_it():
+    sintel = [dataclasses.replace(r, source="sintel-final") for r in quality(("alley_2",)) if r.model != "identity"]
+    later = [dataclasses.replace(r, runtime="openvino", value=0.9) for r in sintel]
+    ours, differs = beside([*sintel, *later])["temporal error, alley_2"]
+    assert ours == "reconet 0.05, johnson 0.1"
+    assert differs.endswith("trained on this sequence; here 50 frames at 1024x436, final pass")
+    assert "here" not in beside(sintel)["temporal error, market_6"][1]
+
+
 # --- names are text -------------------------------------------------------------------------------------
 
 
@@ -186,8 +203,6 @@ def test_a_name_is_text_everywhere(tmp_path, name):
 
 @pytest.mark.parametrize("name", [name for name in NASTY if "\n" not in name], ids=range(len(NASTY) - 1))
 def test_markdown_shows_a_name_as_it_is(name):
-    from markdown_it import MarkdownIt
-
     shown = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(f"| a |\n| --- |\n| {as_text(name).replace('|', chr(92) + '|')} |\n")
     (cell,) = re.findall(r"<td>(.*?)</td>", shown)
     assert html.unescape(cell) == name
@@ -206,6 +221,72 @@ def test_a_speed_of_another_size_stands_beside_no_published_one(tmp_path):
     rows = {row["what"]: row["ours"] for row in Page(load_run(tmp_path)).beside}
     assert rows["frames a second, 256x256"] == f"up to 33 ({same.runtime}, {same.device})"
     assert rows["frames a second, 512x512"] == "not measured at this size"
+
+
+MARKED = [
+    "[a](http://b.c)", "![a](b.png)", "[a][b]", "[a]: http://b.c", "[^1]", "**a** *b*", "_a_ __b__ a_b", "`a`", "``", "~~a~~ ~b~", "# a", "- a", "+ a", "1. a", "12) a",
+    "> a", "\\*a\\*", "a\\", "\\|", "<b>a</b>", "<http://b.c>", "&lt;", "| a | b |", "```", "---", "- [ ] a", "[0.1, 0.2]", "temporal_error", "*_*_a_*_*", "_",
+]  # fmt: skip
+
+
+class Seen(HTMLParser):
+    """Elements and cells of a table or of list items."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.cells: list[str] = []
+        self.feed(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text))
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.add(tag)
+        if tag in ("td", "th", "li"):
+            self.cells.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.cells and data.strip():
+            self.cells[-1] += data
+
+
+@pytest.mark.parametrize("name", [*MARKED, *(name.replace("\n", " ") for name in NASTY)], ids=range(len(MARKED) + len(NASTY)))
+def test_a_name_is_text_in_markdown(name):
+    table = Seen(tables.markdown([name, "b"], [[name, name], ["c", f"{name} {name}"]]))
+    assert table.tags == {"table", "thead", "tbody", "tr", "th", "td"}
+    assert table.cells == [name, "b", name, name, "c", f"{name} {name}"]
+    listed = Seen(f"- {tables.as_text(name)}\n- {tables.as_text(f'{name} on {name}')}\n")
+    assert listed.tags == {"ul", "li"}
+    assert [cell.strip() for cell in listed.cells] == [name, f"{name} on {name}"]
+
+
+@pytest.mark.parametrize("text", ["0.03 [0.02, 0.04]", "-0.004 [-0.005, -0.003]", "temporal_error", "reconet-starry_night − johnson", "all", "E(V) ↓", "× torch"])
+def test_what_is_no_markup_is_left_as_people_read_it(text):
+    assert tables.unmarked(text) == text
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(1)", "\t=1"])
+def test_a_spreadsheet_computes_no_name_of_the_summary(tmp_path, name):
+    write_run(tmp_path, [record("temporal_error", -0.5, model=name), record(name, 0.5, model=name)], {}, [], [], PROVENANCE)
+    people, machines = (list(csv.DictReader(io.StringIO((tmp_path / f"{file}.csv").read_text(encoding="utf-8")))) for file in ("summary", "records"))
+    assert (people[0]["model"], people[0]["temporal_error"], people[0][f"'{name}"]) == (f"'{name}", "-0.5", "0.5")
+    assert {row["model"] for row in machines} == {name}
+
+
+def test_the_latex_table_marks_what_was_not_tested_and_names_the_videos_of_its_means():
+    some = [*quality(("stroll", "a_b")), *quality(("alley~raft", "alley"))]
+    text = latex_table([r for r in some if (r.metric, r.video) != ("style_distance", "a_b")], DIFFERENCES)
+    assert r"Mean over stroll, a\_b, alley (E(V)); stroll, alley (style dist.), half" in text
+    reconet, johnson, identity = (line.split("&") for line in text.split(r"\midrule")[1].strip().splitlines()[:3])
+    assert r"\dagger" not in reconet[1] + johnson[1] + johnson[2], "the best of a column, and what was tested against it"
+    assert r"\textbf" in johnson[2]
+    assert all(r"$^{\dagger}$" in cell for cell in (reconet[2], identity[1], identity[2]))
+    assert r"$^{\dagger}$: never tested" in text
+    alone = latex_table([r for r in quality() if r.model == "reconet-wave"])
+    assert r"\dagger" not in alone, "no other to be tested against"
+    assert "Mean over alley\\_2, stroll, half" in alone
+
+
+def test_a_straight_quote_needs_no_package_in_latex():
+    assert latex('say "no"') == r"say {\char34}no{\char34}"
 
 
 def test_a_name_in_the_players_data_cannot_end_its_element(folder):

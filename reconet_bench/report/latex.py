@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reconet_bench.records import Record
-from reconet_bench.report.overall import Cell, overall
+from reconet_bench.report.overall import Cell, Row, overall
 from reconet_bench.report.tables import QUALITY, directions, quality_metrics, significant
 
 _SPECIAL = {
@@ -14,6 +14,7 @@ _SPECIAL = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"{\char34}", "\n": " ", "\r": " ",
 }  # fmt: skip
+_DAGGER = r"$^{\dagger}$"
 _ARROWS = {"lower": r"$\downarrow$", "higher": r"$\uparrow$"}
 
 
@@ -23,25 +24,39 @@ def latex(text: str) -> str:
 
 
 def latex_table(records: Sequence[Record], differences: Sequence[dict[str, Any]] = ()) -> str:
-    """A ``table`` environment; the best trained value is bold, and one with no shown difference to it is starred."""
+    """A ``table`` environment; the best trained value is bold, one with no shown difference to it is starred, one that was not tested has a dagger."""
     better, metrics = directions(records), quality_metrics(records)
     rows = overall(records, differences)
-    heads = [f"{latex(QUALITY.get(metric, metric))} {_ARROWS.get(better[metric], '')}".strip() for metric in metrics]
-    videos = ", ".join(dict.fromkeys(record.video for record in records if record.video))
-    lines = [
+    names = {metric: latex(QUALITY.get(metric, metric)) for metric in metrics}
+    heads = [f"{name} {_ARROWS.get(better[metric], '')}".strip() for metric, name in names.items()]
+    contested = {metric for row in rows for metric, cell in row.cells.items() if cell.standing == "best"}
+    lines = [[latex(row.label), *(_cell(row.cells.get(metric), metric in contested) for metric in metrics)] for row in rows]
+    signs = "Bold: best; $^{*}$: no difference to the best is shown (paired frames)"
+    if any(_DAGGER in cell for line in lines for cell in line):
+        signs += f"; {_DAGGER}: never tested for a difference to it"
+    return "\n".join([
         r"% needs \usepackage{booktabs}",
         r"\begin{table}", r"  \centering",
-        rf"  \caption{{Mean over {latex(videos)}, half the 95\,\% interval behind it. "
-        r"Bold: best; $^{*}$: no difference to the best is shown (paired frames).}",
+        rf"  \caption{{Mean over {_videos(rows, names)}, half the 95\,\% interval behind it. {signs}.}}",
         rf"  \begin{{tabular}}{{l{'r' * len(metrics)}}}", r"    \toprule",
         f"    {' & '.join(['method', *heads])} \\\\", r"    \midrule",
-        *(f"    {' & '.join([latex(row.label), *(_cell(row.cells.get(metric)) for metric in metrics)])} \\\\" for row in rows),
+        *(f"    {' & '.join(line)} \\\\" for line in lines),
         r"    \bottomrule", r"  \end{tabular}", r"\end{table}",
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    ]) + "\n"  # fmt: skip
 
 
-def _cell(cell: Cell | None) -> str:
+def _videos(rows: Sequence[Row], names: dict[str, str]) -> str:
+    """The videos behind the means; where columns differ in them, with the columns they are behind."""
+    columns: dict[tuple[str, ...], list[str]] = {}
+    for metric, name in names.items():
+        # All cells of a column are means over the same videos.
+        if over := next((row.cells[metric].over for row in rows if metric in row.cells), ()):
+            columns.setdefault(over, []).append(name)
+    listed = {latex(", ".join(over)): ", ".join(heads) for over, heads in columns.items()}
+    return "; ".join(f"{over} ({heads})" if len(listed) > 1 else over for over, heads in listed.items()) or "no video"
+
+
+def _cell(cell: Cell | None, contested: bool) -> str:
     if cell is None:
         return "--"
     text = significant(cell.value)
@@ -49,4 +64,4 @@ def _cell(cell: Cell | None) -> str:
         text = rf"\textbf{{{text}}}"
     if cell.low is not None and cell.high is not None:
         text += rf" {{\scriptsize$\pm${significant((cell.high - cell.low) / 2, 2)}}}"
-    return text + (r"$^{*}$" if cell.standing == "tie" else "")
+    return text + ({"tie": r"$^{*}$", "": _DAGGER}.get(cell.standing, "") if contested else "")

@@ -21,6 +21,7 @@ class Cell:
         videos: how many it is the mean of.
         standing: ``best``, ``worse`` (a difference to the best is shown), ``tie`` (none is shown), or empty where
             nothing was tested.
+        over: names of those videos.
     """
 
     value: float
@@ -28,6 +29,7 @@ class Cell:
     high: float | None
     videos: int
     standing: str = ""
+    over: tuple[str, ...] = ()
 
 
 @dataclass
@@ -112,7 +114,7 @@ def _mean(records: Sequence[Record]) -> Cell:
         below = [value - (record.ci_low or 0) for value, record in zip(values, records, strict=True)]
         above = [(record.ci_high or 0) - value for value, record in zip(values, records, strict=True)]
         low, high = mean - math.hypot(*below) / count, mean + math.hypot(*above) / count
-    return Cell(mean, low, high, count)
+    return Cell(mean, low, high, count, over=tuple(record.video for record in records))
 
 
 def _rank(rows: Sequence[Row], metric: str, better: str, differences: Sequence[dict[str, Any]]) -> None:
