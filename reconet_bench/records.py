@@ -15,6 +15,13 @@ from reconet_bench.errors import DataError
 
 #: Between a clip's name and the estimator's: the motion of such a clip is estimated, not true.
 MARK = "~"
+#: No measurement is beyond this; of what is not, squares and sums are finite too.
+LARGEST = 1e100
+
+
+def is_measurable(value: float) -> bool:
+    """Whether a number may be a measurement: neither infinite nor NaN nor beyond :data:`LARGEST`."""
+    return abs(value) <= LARGEST
 
 
 def known_twin(video: str, videos: Collection[str]) -> str | None:
@@ -111,6 +118,8 @@ def _typed(record: Record) -> Record:
         wanted = {"str": str, "int": int}.get(str(field.type), (int, float, type(None)))
         if not isinstance(value, wanted) or isinstance(value, bool):
             raise TypeError(f"{field.name} is {json.dumps(value)}")
+        if isinstance(value, (int, float)) and not is_measurable(value):
+            raise ValueError(f"{field.name} is beyond {LARGEST:g}")
     return record
 
 

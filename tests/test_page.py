@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import html
@@ -17,12 +18,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from test_report import DIFFERENCES, PROVENANCE, record, speed
 
 from reconet_bench import cli
 from reconet_bench.data.files import write_image
-from reconet_bench.errors import DataError
+from reconet_bench.errors import DataError, ReconetBenchError
 from reconet_bench.metrics.base import METRICS
 from reconet_bench.records import Record, to_jsonl
 from reconet_bench.report import clips, figures, tables
@@ -338,6 +341,37 @@ def test_a_fact_that_is_null_is_unknown(folder, name):
     assert "None on" not in (folder / "summary.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(("name", "value"), [("cpu", True), ("gpu", ["a"]), ("command", 1), ("versions", "torch"), ("skipped", 1.5)])
+def test_a_fact_of_another_type_is_said_and_unknown(folder, name, value):
+    facts = json.loads((folder / "provenance.json").read_text())
+    (folder / "provenance.json").write_text(json.dumps({**facts, name: value}))
+    run = load_run(folder)
+    write_reports(run, folder)
+    assert f"provenance.json: {name} cannot be read and is unknown" in run.problems
+    (folder / "provenance.json").write_text("[1]")
+    assert "provenance.json holds no facts by name: machine, versions and command are unknown" in load_run(folder).problems
+
+
+def test_a_number_that_is_no_measurement_is_left_out(folder):
+    """What a double still holds, and of which no chart has an axis."""
+    (folder / "curves" / "reconet-wave.csv").write_text("step,content\n25,3.5\n50,1e308\n75,2.5\n")
+    with (folder / "frames.csv").open("a") as file:
+        file.write("reconet-wave,alley_2,torch,temporal_error,9,1e308\n")
+    with (folder / "records.jsonl").open("a") as file:
+        file.writelines(to_jsonl([record("temporal_error", value, video="rush") for value in (1e308, 10**400)]))
+    run = load_run(folder)
+    write_reports(run, folder, latex=True)
+    assert "rush" not in run.videos
+    assert any("value is beyond 1e+100) and 1 more" in problem for problem in run.problems)
+    assert "frames.csv: 1 broken row left out" in run.problems
+
+
+def test_a_record_of_quality_that_names_no_video_hides_no_other(folder):
+    (folder / "records.jsonl").write_text(to_jsonl([*quality(), record("temporal_error", 0.5, video="")]), encoding="utf-8")
+    assert "0.05 [0.047, 0.054]" in tables.quality_markdown(load_run(folder).records)
+    write_reports(load_run(folder), folder, latex=True)
+
+
 def test_speed_alone_is_reported(folder):
     (folder / "records.jsonl").write_text(to_jsonl([speed("fps_device", 12.5)]), encoding="utf-8")
     write_reports(load_run(folder), folder, latex=True)
@@ -405,6 +439,73 @@ def test_a_folder_without_a_record_is_no_run(tmp_path):
             load_run(tmp_path)
     with pytest.raises(DataError, match="no such run folder"):
         load_run(tmp_path / "nowhere")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[Path, dict[str, str]]:
+    """A small run without pictures, and the text of each file that a report is made from."""
+    target = tmp_path_factory.mktemp("whole") / "run"
+    records = [*quality(("alley", "alley~raft")), speed("fps_device", 12.5), record("ssim_adjacent", None, note="2 frames", source="sintel-clean")]
+    samples = {(model, "alley", "torch", "temporal_error"): {0: 0.01, 1: 0.02} for model in MODELS.values()}
+    timings = [("reconet-wave", "torch", "1024x436", "device", number, 0.08, number) for number in range(3)]
+    facts = {**PROVENANCE, "dirty": True, "skipped": ["tensorrt: no GPU"], "interrupted": False}
+    write_run(target, records, samples, timings, DIFFERENCES, facts, {"reconet-wave": "step,content,style\n25,3.5,2.5\n50,2.5,1.5\n"})
+    read = ("records.jsonl", "frames.csv", "timings.csv", "differences.csv", "provenance.json", "curves/reconet-wave.csv")
+    return target, {name: (target / name).read_text(encoding="utf-8") for name in read}
+
+
+VALUES = st.sampled_from([None, True, 0, -1, 1.5, 1e308, 10**400, "", "x", "nan", "-inf", "٣", "²", "\0", "=1", [], ["x"], [[]], {}, {"x": None}, {"torch": []}])
+
+
+def swapped(text: str, name: str, draw: st.DrawFn) -> str:
+    """A value of a file in another type."""
+    lines = text.splitlines()
+    at = draw(st.integers(0, len(lines) - 1))
+    if name.endswith(".json"):
+        lines, at = [text], 0
+    if name.endswith(".csv"):
+        cells = lines[at].split(",")
+        cells[draw(st.integers(0, len(cells) - 1))] = str(draw(VALUES))
+        lines[at] = ",".join(cells)
+    else:
+        try:
+            found = json.loads(lines[at])
+        except ValueError:  # harmed before
+            return text
+        if isinstance(found, dict) and found:
+            found[draw(st.sampled_from(sorted(found)))] = draw(VALUES)
+        lines[at] = json.dumps(found)
+    return "\n".join(lines) + "\n"
+
+
+@st.composite
+def harmed(draw: st.DrawFn, texts: dict[str, str]) -> dict[str, str]:
+    """The files with up to four harms: a line gone, the rest cut off, or a value of another type."""
+    found = dict(texts)
+    for _ in range(draw(st.integers(1, 4))):
+        name = draw(st.sampled_from(sorted(found)))
+        text, how = found[name], draw(st.sampled_from(["swap", "swap", "line", "cut"]))
+        if not text:
+            continue
+        if how == "cut":
+            found[name] = text[: draw(st.integers(0, len(text) - 1))]
+        elif how == "line":
+            lines = text.splitlines(keepends=True)
+            del lines[draw(st.integers(0, len(lines) - 1))]
+            found[name] = "".join(lines)
+        else:
+            found[name] = swapped(text, name, draw)
+    return found
+
+
+@given(data=st.data())
+@settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+def test_a_harmed_run_is_reported_or_refused(whole, data):
+    folder, texts = whole
+    for name, text in data.draw(harmed(texts)).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    with contextlib.suppress(ReconetBenchError):
+        write_reports(load_run(folder), folder, latex=True)
 
 
 def test_pictures_are_webp_that_opencv_reads_back(folder):

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reconet_bench.records import Record
+from reconet_bench.records import Record, is_measurable
 from reconet_bench.report import figures, flow, tables, verdict
 from reconet_bench.report.clips import Clip, data_uri, find_clips, player_data, within_budget
 from reconet_bench.report.curves import PACE
@@ -259,7 +259,7 @@ def _terms(text: str) -> dict[str, list[tuple[float, float]]]:
                 point = (float(row["step"]), float(value))
             except (TypeError, ValueError, KeyError):
                 continue
-            if term not in ("step", *PACE) and all(map(math.isfinite, point)) and point[1] > 0:
+            if term not in ("step", *PACE) and all(map(is_measurable, point)) and point[1] > 0:
                 terms.setdefault(term, []).append(point)
     return {term: points[:: max(1, len(points) // 120)] for term, points in terms.items()}
 

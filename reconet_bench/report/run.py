@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from reconet_bench.errors import DataError
-from reconet_bench.records import Record, salvage_jsonl
+from reconet_bench.records import Record, is_measurable, salvage_jsonl
 
 #: (model, video, runtime, metric) → value by frame index.
 Samples = dict[tuple[str, str, str, str], dict[int, float]]
@@ -24,6 +23,9 @@ COLUMNS = {
     "timings.csv": ("model", "runtime", "size", "boundary", "seconds"),
     "differences.csv": ("metric", "video", "first", "second", "difference", "ci_low", "ci_high", "n", "verdict"),
 }
+
+#: Facts of a run that reports do more with than show them, and their types; null is unknown.
+FACTS = {"command": str, "cpu": str, "gpu": str, "versions": dict, "videos": dict, "skipped": list}
 
 
 @dataclass
@@ -148,9 +150,10 @@ def _reads(row: dict[str, str]) -> bool:
     """Whether what must be a number is one: a file may be cut in the middle of a line."""
     try:
         for key in ("frame", "n", "number"):
-            int(row.get(key) or 0)
+            if not is_measurable(int(row.get(key) or 0)):
+                return False
         for key in ("value", "seconds", "difference", "ci_low", "ci_high"):
-            if not math.isfinite(float(row.get(key) or 0)):
+            if not is_measurable(float(row.get(key) or 0)):
                 return False
     except ValueError:
         return False
@@ -167,4 +170,9 @@ def _provenance(run: Run) -> dict[str, Any]:
     except ValueError as error:
         run.problems.append(f"provenance.json cannot be read ({error})")
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        run.problems.append("provenance.json holds no facts by name: machine, versions and command are unknown")
+        return {}
+    if wrong := [key for key, kind in FACTS.items() if not isinstance(found.get(key), kind | None)]:
+        run.problems.append(f"provenance.json: {', '.join(wrong)} cannot be read and {'are' if len(wrong) > 1 else 'is'} unknown")
+    return {key: value for key, value in found.items() if key not in wrong}

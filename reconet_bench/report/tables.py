@@ -65,7 +65,8 @@ def summary(records: Sequence[Record]) -> pd.DataFrame:
     if speed_rows.empty:
         return quality
     keys = [*_SUBJECT, "runtime", "precision", "device", "height", "width"]
-    return quality.merge(_wide(speed_rows, keys), on=keys, how="left")
+    # A metric of both, of which a broken run may have one, keeps its name where it is of a video.
+    return quality.merge(_wide(speed_rows, keys), on=keys, how="left", suffixes=("", "_of_no_video"))
 
 
 def spreadsheet(table: pd.DataFrame) -> str:
