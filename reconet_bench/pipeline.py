@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -153,7 +154,7 @@ def _scaled(source: Source, size: tuple[int, int]) -> Iterator[Frame]:
         yield frame
 
 
-class _Stage(Generic[T]):
+class _Stage(ABC, Generic[T]):
     """A thread and a queue of at most :data:`DEPTH` items; an error on one side ends the other."""
 
     def __init__(self) -> None:
@@ -163,8 +164,9 @@ class _Stage(Generic[T]):
         self._thread = threading.Thread(target=self._guarded, daemon=True)
         self._thread.start()
 
+    @abstractmethod
     def _work(self) -> None:
-        raise NotImplementedError
+        """What the thread does; returns when there is no more, or nobody wants more."""
 
     def _guarded(self) -> None:
         try:
