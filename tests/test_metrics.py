@@ -15,6 +15,7 @@ from reconet_bench.data.base import LONG_TERM_STEP, Clip, ClipView, Motion, comp
 from reconet_bench.data.files import scikit_image_texture
 from reconet_bench.data.sintel import SintelClip
 from reconet_bench.errors import DataError, MetricUnavailable
+from reconet_bench.metrics import base
 from reconet_bench.metrics.base import (
     METRICS,
     Estimate,
@@ -620,3 +621,15 @@ def test_adjacent_ssim_skips_a_gap_in_the_footage(tiny_sintel):
     clip = SintelClip(tiny_sintel, "cave_2")  # frames 1, 2, 3, 5, 6
     samples = METRICS["ssim_adjacent"].samples(Footage(clip, [clip.frame(i) for i in range(len(clip))]))
     assert sorted(samples) == [0, 1, 3]
+
+
+def test_an_interval_is_that_of_blocks_drawn_one_by_one():
+    """Known answer: the same draws in a plain loop, with the widening for few blocks and the tails of Student's t."""
+    values, metric = np.random.default_rng(5).normal(size=11), METRICS["ssim_adjacent"]
+    block, n, random = 3, len(values), np.random.default_rng(base.SEED)
+    starts = random.integers(0, n, (base.RESAMPLES, 4))
+    means = np.array([np.mean([values[(start + step) % n] for start in row for step in range(block)][:n]) for row in starts])
+    freedom = n / block - 1
+    deviations = (means - means.mean()) * (n / (n - block)) ** 0.5 * np.sqrt(freedom / random.chisquare(freedom, base.RESAMPLES))
+    found = base.estimate(metric, values.tolist())
+    assert (found.low, found.high) == pytest.approx(tuple(values.mean() + np.quantile(deviations, (0.025, 0.975))), rel=1e-9)
