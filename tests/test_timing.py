@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from reconet_bench import errors, processor, timing
-from reconet_bench.runtimes.base import Model, Session
-from reconet_bench.speed import doubts
+from reconet_bench.runtimes.base import Model, Parity, Session
+from reconet_bench.speed import doubts, gate
 from reconet_bench.timing import Samples, measure
 
 UPLOAD, RUN, WAIT, DOWNLOAD = 0.001, 0.002, 0.040, 0.0005
@@ -250,3 +250,11 @@ def test_unknown_boundaries_and_no_rounds_are_refused(clock: Clock) -> None:
         measure({"a": Scripted(clock)}, FRAMES, boundaries=("device", "disk"))
     with pytest.raises(ValueError, match="rounds must be 1 or more, got 0"):
         measure({"a": Scripted(clock)}, FRAMES, rounds=0)
+
+
+@pytest.mark.parametrize(
+    ("psnr", "change", "passes"),
+    [(40.0, None, True), (39.9, None, False), (60.0, 2.0, True), (60.0, -2.0, True), (60.0, 2.1, False), (60.0, -2.1, False), (float("inf"), 0.0, True)],
+)
+def test_a_runtime_keeps_the_picture_from_40_db_and_within_two_percent_of_flicker(psnr, change, passes):
+    assert gate(Parity(0.01, psnr, 4), change) == ("" if passes else "changed output")
