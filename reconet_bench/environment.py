@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -56,6 +57,21 @@ def cpu_name() -> str:
 def usable_cpus() -> int:
     """Cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """PyTorch computes with ``count`` CPU threads inside; the count is the whole process's, and sums in it round by it."""
+    import torch
+
+    before = torch.get_num_threads()
+    if count != before:  # to set it costs time even where nothing changes
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count != before:
+            torch.set_num_threads(before)
 
 
 @cache

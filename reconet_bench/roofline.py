@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from reconet_bench.auto import choose_runtime
 from reconet_bench.data.synthetic import synthetic_clip
+from reconet_bench.environment import cpu_threads
 from reconet_bench.errors import DataError, ModelError, ReconetBenchError
 from reconet_bench.networks import MIN_SIZE
 from reconet_bench.ops import to_uint8
@@ -113,9 +114,7 @@ def measure_ceiling(precision: str, device: torch.device, threads: int, seconds:
         threads: CPU threads; PyTorch's own count is put back afterwards.
     """
     kind = TYPES[precision]
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with cpu_threads(threads):
         side = _SIDE[device.type]
         # Not ones: a product of equal numbers flips few bits, and a GPU that draws less power runs faster.
         a, b, product = (torch.randn(side, side, device=device).to(kind) for _ in range(3))
@@ -124,8 +123,6 @@ def measure_ceiling(precision: str, device: torch.device, threads: int, seconds:
         source = torch.ones(_COPY_BYTES[device.type] // 4, device=device)
         target = torch.empty_like(source)
         copied = _best(lambda: target.copy_(source), device, seconds)
-    finally:
-        torch.set_num_threads(before)
     return Ceiling(2 * side**3 / matmul, 2 * 4 * source.numel() / copied, kind.itemsize)
 
 

@@ -115,6 +115,14 @@ def _no_process_is_left() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _arithmetic_stays() -> Iterator[None]:
+    """Whoever changes how this process computes puts it back: the next test's sums would round otherwise."""
+    before = (torch.get_num_threads(), torch.get_default_dtype(), torch.backends.mkldnn.fp32_precision)
+    yield
+    assert (torch.get_num_threads(), torch.get_default_dtype(), torch.backends.mkldnn.fp32_precision) == before
+
+
+@pytest.fixture(autouse=True)
 def _no_outside_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A developer's own data, weights, caches and earlier choices must not decide what a test sees."""
     monkeypatch.setenv("RECONET_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

@@ -40,7 +40,7 @@ from reconet_bench.runtimes.onnxruntime import (
     tensorrt_options,
 )
 from reconet_bench.runtimes.openvino import check_precision, computed_in
-from reconet_bench.runtimes.pytorch import Torch, TorchSession
+from reconet_bench.runtimes.pytorch import Torch
 from reconet_bench.runtimes.tensorrt import TensorRtSession, engine_place
 from reconet_bench.runtimes.variants import half_precision
 from reconet_bench.subjects import load_subject
@@ -245,19 +245,44 @@ def test_halves_round_to_even() -> None:
     assert session.download(halves)[0, :, 0].tolist() == [0, 2, 2, 128, 254]
 
 
-def test_torch_leaves_the_callers_network_and_threads_alone(network: ReCoNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TorchSession, "_open_sessions", 0)  # as if no other test held one open
-    network.train()
-    before = torch.get_num_threads()
+class Counting(nn.Module):
+    """Notes with how many threads it runs; fails when told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+        self.broken = False
+
+    def __deepcopy__(self, memo: object) -> Counting:
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(torch.get_num_threads())
+        if self.broken:
+            raise ValueError("broken")
+        return x
+
+
+def test_torch_takes_its_threads_for_its_own_frames_only() -> None:
+    """Sums round by the number of threads: one that stayed would change what the caller computes next."""
+    network, before = Counting(), torch.get_num_threads()
     one, other = (Torch().load(Model("x", network, Path), "cpu", before + more) for more in (1, 2))
-    for session, more in ((one, 1), (other, 2), (one, 1)):
+    for session in (one, other, one):
         session(noise(16, 16))
-        assert torch.get_num_threads() == before + more
-    one.close()
-    one.close()
-    assert torch.get_num_threads() == before + 1
-    other.close()
+        assert torch.get_num_threads() == before
+    assert network.seen == [before + 1, before + 2, before + 1]
+    network.broken = True
+    with pytest.raises(ValueError, match="broken"):
+        other(noise(16, 16))
     assert torch.get_num_threads() == before
+
+
+def test_torch_leaves_the_callers_network_alone(network: ReCoNet) -> None:
+    network.train()
+    one = Torch().load(Model("x", network, Path), "cpu", 1)
+    one(noise(16, 16))
+    one.close()
+    one.close()
     assert network.training
     network.eval()
     with pytest.raises(RuntimeError, match="closed"):

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from reconet_bench.environment import cpu_threads
 from reconet_bench.errors import RuntimeUnavailable
 from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
 
@@ -26,9 +27,6 @@ class TorchSession(Session):
     """
 
     runtime = "torch"
-    #: The thread count is one for the whole process: the first session notes it, the last one puts it back.
-    _open_sessions: ClassVar[int] = 0
-    _threads_before: ClassVar[int]
 
     def __init__(self, model: Model, network: nn.Module, device: torch.device, threads: int, variant: str = "") -> None:
         super().__init__(model, device, threads)
@@ -41,16 +39,11 @@ class TorchSession(Session):
         self._network: nn.Module | None = copy.deepcopy(network).to(device).to(memory_format=self._layout).eval()
         self.synchronize()
         self.load_seconds = time.perf_counter() - start
-        if not TorchSession._open_sessions:
-            TorchSession._threads_before = torch.get_num_threads()
-        TorchSession._open_sessions += 1
 
     def infer(self, x: Tensor) -> Tensor:
         if self._network is None:
             raise RuntimeError("the session is closed")
-        if torch.get_num_threads() != self.threads:
-            torch.set_num_threads(self.threads)
-        with torch.inference_mode(), self._ieee(), self._autocast():
+        with cpu_threads(self.threads), torch.inference_mode(), self._ieee(), self._autocast():
             return self._forward(self._network, x.contiguous(memory_format=self._layout)).to(x.dtype)
 
     def _forward(self, network: nn.Module, x: Tensor) -> Tensor:
@@ -70,12 +63,7 @@ class TorchSession(Session):
         return torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False)
 
     def close(self) -> None:
-        if self._network is None:
-            return
         self._network = None
-        TorchSession._open_sessions -= 1
-        if not TorchSession._open_sessions:
-            torch.set_num_threads(TorchSession._threads_before)
 
 
 def runnable_network(model: Model, device: torch.device, name: str, variant: str) -> nn.Module:
