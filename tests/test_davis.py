@@ -11,7 +11,7 @@ from conftest import SIZE
 from reconet_bench import cli
 from reconet_bench.data.catalog import Selection
 from reconet_bench.data.davis import DavisClip, find_davis
-from reconet_bench.data.fetch import verify
+from reconet_bench.data.fetch import Verified, verify
 from reconet_bench.data.files import write_image
 from reconet_bench.data.flow.base import EstimatedClip
 from reconet_bench.errors import DataError, UnknownName
@@ -87,7 +87,7 @@ def test_compare_measures_it_and_marks_the_rows(root, tmp_path):
 
 
 def test_verify_sees_gaps_sizes_and_broken_files(root, capsys):
-    assert verify(root) == (16, ["JPEGImages/480p/camel/00002.jpg: missing"])
+    assert verify(root) == Verified(16, 0, ["JPEGImages/480p/camel/00002.jpg: missing"])
     write_image(root / "JPEGImages" / "480p" / "camel" / "00002.jpg", scene(2))
     cli.main(["data", "verify", "davis", "-o", str(root)])
     assert "17 files, all readable" in capsys.readouterr().out.replace("\n", " ")

@@ -19,7 +19,7 @@ from test_fuzz import FEW, damage, harm
 
 from reconet_bench import cli
 from reconet_bench.data import remote
-from reconet_bench.data.fetch import MANIFEST, PAINTINGS, fetch, verify
+from reconet_bench.data.fetch import MANIFEST, PAINTINGS, Verified, fetch, verify
 from reconet_bench.data.files import write_image
 from reconet_bench.data.remote import fetch_members
 from reconet_bench.data.sintel import SintelClip
@@ -183,8 +183,10 @@ def test_a_connection_that_breaks_anywhere_ends_well(server, archive, tmp_path, 
     with pytest.raises(DataError, match="run the command again to go on"):
         fetch("sintel", tmp_path / "out", ["alley_2"], url=server.url)
     assert leftovers(tmp_path / "out") == []
-    for path in (tmp_path / "out").rglob("*.*"):
+    for path in (tmp_path / "out" / "training").rglob("*.*"):
         assert path.read_bytes() == (tiny_sintel / path.relative_to(tmp_path / "out")).read_bytes()
+    if (tmp_path / "out" / MANIFEST).exists():
+        assert any("alley_2" in line for line in verify(tmp_path / "out").wrong), "what has not come is missed"
     server.always_cut, server.budget = False, 700
     folder, _ = fetch("sintel", tmp_path / "out", ["alley_2"], url=server.url)
     same(folder, tiny_sintel, "alley_2")
@@ -255,7 +257,7 @@ def test_davis_comes_by_sequence(server, tmp_path):
     folder, count = fetch("davis", tmp_path / "DAVIS", ["camel"], url=server.url)
     assert count == 3
     assert sorted(p.name for p in (folder / "JPEGImages" / "480p" / "camel").iterdir()) == ["00000.jpg", "00001.jpg", "00002.jpg"]
-    assert verify(folder) == (3, [])
+    assert verify(folder) == Verified(3, 3, [])
 
 
 def test_paintings_come_with_title_and_licence(server, tmp_path):
@@ -264,21 +266,65 @@ def test_paintings_come_with_title_and_licence(server, tmp_path):
     folder, count = fetch("styles", tmp_path / "styles", url=server.url.rpartition("/")[0])
     assert count == len(PAINTINGS)
     assert "Vincent van Gogh" in (folder / "starry_night.txt").read_text()
-    assert verify(folder)[1] == []
+    assert verify(folder) == Verified(len(PAINTINGS), len(PAINTINGS), [])
     server.body = b"<html>"
     with pytest.raises(DataError, match="gives no picture"):
         fetch("styles", tmp_path / "other", ["wave"], url=server.url.rpartition("/")[0])
-    assert list((tmp_path / "other").iterdir()) == []
+    assert [path.name for path in (tmp_path / "other").iterdir()] == [MANIFEST]
+
+
+def test_a_damaged_painting_is_fetched_again(server, tmp_path):
+    """Neither one that cannot be read nor one that changed is taken for what was fetched."""
+    write_image(tmp_path / "p.jpg", picture(0, (1, 0)))
+    server.body = (tmp_path / "p.jpg").read_bytes()
+    folder, _ = fetch("styles", tmp_path / "styles", ["wave"], url=server.url.rpartition("/")[0])
+    painting = folder / "wave.jpg"
+    write_image(tmp_path / "other.jpg", picture(3, (5, 5)))
+    for harmed in (b"", server.body[:50], (tmp_path / "other.jpg").read_bytes()):
+        painting.write_bytes(harmed)
+        assert len(verify(folder).wrong) == 1
+        fetch("styles", folder, ["wave"], url=server.url.rpartition("/")[0])
+        assert painting.read_bytes() == server.body
+        assert verify(folder) == Verified(1, 1, [])
+
+
+def test_a_painting_of_ones_own_is_kept(server, tmp_path):
+    write_image(tmp_path / "styles" / "wave.jpg", picture(3, (5, 5)))
+    before = (tmp_path / "styles" / "wave.jpg").read_bytes()
+    fetch("styles", tmp_path / "styles", ["wave"], url=server.url.rpartition("/")[0])
+    assert (tmp_path / "styles" / "wave.jpg").read_bytes() == before
+    assert server.requests == 0
+
+
+def test_paintings_that_did_not_come_are_missed(server, tmp_path):
+    server.body = b"<html>"
+    with pytest.raises(DataError, match="gives no picture"):
+        fetch("styles", tmp_path, ["wave"], url=server.url.rpartition("/")[0])
+    (line,) = verify(tmp_path).wrong
+    assert "wave.jpg" in line
+
+
+def test_data_without_a_manifest_are_only_read(tiny_sintel, capsys):
+    files = verify(tiny_sintel).files
+    assert verify(tiny_sintel) == Verified(files, 0, [])
+    cli.main(["data", "verify", "sintel", "--output", str(tiny_sintel)])
+    assert f"{files} files, all readable, none compared with what was fetched" in " ".join(capsys.readouterr().out.split())
+
+
+def test_nothing_is_fetched_for_a_name_that_is_not_there(server, tmp_path):
+    with pytest.raises(UnknownName, match="did you mean 'alley_2'"):
+        fetch("sintel", tmp_path / "out", ["alley_1", "ally_2"], url=server.url)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_verify_finds_what_is_wrong(server, tmp_path):
     folder, count = fetch("sintel", tmp_path / "out", ["alley_2"], url=server.url)
-    assert verify(folder) == (count, [])
+    assert verify(folder) == Verified(count, count, [])
     frame, flow = (folder / "training" / kind / "alley_2" / f"frame_0002.{suffix}" for kind, suffix in (("clean", "png"), ("flow", "flo")))
     frame.write_bytes(frame.read_bytes()[:100])
     flow.unlink()
     (folder / "training" / "invalid" / "alley_2" / "frame_0004.png").unlink()
-    _, wrong = verify(folder)
+    wrong = verify(folder).wrong
     assert len(wrong) == 4
     assert any("frame_0004.png: missing beside its flow" in line for line in wrong)
     with pytest.raises(DataError, match="no data in"):
@@ -295,7 +341,7 @@ def test_the_command(server, tmp_path, capsys, monkeypatch):
     assert "data/MPI-Sintel: 5 files whole" in capsys.readouterr().out
     assert (tmp_path / "data" / "MPI-Sintel" / MANIFEST).is_file()
     cli.main(["data", "verify", "sintel"])
-    assert "5 files, all readable" in capsys.readouterr().out
+    assert "5 files, all readable, all compared" in capsys.readouterr().out
     (tmp_path / "data" / "MPI-Sintel" / "training" / "flow" / "alley_1" / "frame_0002.flo").write_bytes(b"")
     for words, message in ((["verify", "sintel"], "1 of 5 files are wrong"), (["fetch"], "which data?"), (["info", "davs"], "did you mean 'davis'")):
         with pytest.raises(SystemExit) as caught:

@@ -49,12 +49,13 @@ class Data(Command):
         from reconet_bench.data.fetch import verify
         from reconet_bench.errors import DataError
 
-        count, wrong = verify(folder)
-        for line in wrong[1:]:
+        found = verify(folder)
+        for line in found.wrong[1:]:
             err.print(line, style="yellow", markup=False)
-        if wrong:
-            raise DataError(f"{len(wrong)} of {count} files are wrong, e.g. {wrong[0]}; fetch again mends what was fetched")
-        out.print(f"{folder}: {count} files, all readable and as they were fetched", markup=False)
+        if found.wrong:
+            raise DataError(f"{len(found.wrong)} of {found.files} files are wrong, e.g. {found.wrong[0]}; fetch again mends what was fetched")
+        alike = "all" if found.compared == found.files else found.compared
+        out.print(f"{folder}: {found.files} files, all readable, {alike or 'none'} compared with what was fetched", markup=False)
 
     def _fetch(self, options: Any, folder: Path) -> None:
         from rich.progress import Progress, SpinnerColumn, TextColumn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from reconet_bench.data.remote import Report, crc32, download, fetch_members
 from reconet_bench.data.sintel import HELD_OUT, PASSES
 from reconet_bench.errors import DataError, UnknownName
 
-#: What was fetched with its CRC-32, beside the data.
+#: What was asked for with its CRC-32 (``null``: not known before it is here), beside the data; written before the first file comes.
 MANIFEST = "fetched.json"
 ALL = "all"
 
@@ -103,15 +103,11 @@ def fetch(
     known = dataset(name)
     folder, wanted = Path(target or known.folder), set(videos or known.videos)
     if name == "styles":
-        sums = _paintings(folder, wanted, url, report)
-    else:
-        sums = _sequences(name, folder, wanted, render_pass, url or known.url, report)
-    manifest = folder / MANIFEST
-    write_text(manifest, json.dumps(_read_manifest(manifest) | sums, indent=0, sort_keys=True) + "\n")
-    return folder, len(sums)
+        return folder, _paintings(folder, wanted, url, report)
+    return folder, _sequences(name, folder, wanted, render_pass, url or known.url, report)
 
 
-def _sequences(name: str, folder: Path, wanted: set[str], render_pass: str, url: str, report: Report) -> dict[str, int]:
+def _sequences(name: str, folder: Path, wanted: set[str], render_pass: str, url: str, report: Report) -> int:
     if render_pass not in PASSES:
         raise UnknownName("pass", render_pass, PASSES)
     seen: set[str] = set()
@@ -124,19 +120,24 @@ def _sequences(name: str, folder: Path, wanted: set[str], render_pass: str, url:
         seen.add(sequence)
         return match[1] if sequence in wanted or ALL in wanted else None
 
-    sums = fetch_members(url, folder, choose, report)
-    if missing := sorted(wanted - seen - {ALL}):
-        raise UnknownName(f"sequence in {url}", missing[0], seen)
-    return sums
+    def begin(sums: dict[str, int]) -> None:
+        if missing := sorted(wanted - seen - {ALL}):
+            raise UnknownName(f"sequence in {url}", missing[0], seen)
+        _add_to_manifest(folder, sums)
+
+    return fetch_members(url, folder, choose, begin, report)
 
 
-def _paintings(folder: Path, wanted: set[str], url: str, report: Report) -> dict[str, int]:
-    sums = {}
-    for name in sorted(PAINTINGS if ALL in wanted else wanted):
+def _paintings(folder: Path, wanted: set[str], url: str, report: Report) -> int:
+    names = sorted(PAINTINGS if ALL in wanted else wanted)
+    for name in names:
         if name not in PAINTINGS:
             raise UnknownName("painting", name, PAINTINGS)
+    known = _read_manifest(folder / MANIFEST)
+    _add_to_manifest(folder, {f"{name}.jpg": known.get(f"{name}.jpg") for name in names})
+    for name in names:
         path = folder / f"{name}.jpg"
-        if not path.is_file():
+        if not _is_whole(path, known.get(path.name)):
             source = f"{url.rstrip('/')}/{name}.jpg" if url else f"{_COMMONS}/{urllib.parse.quote(PAINTINGS[name].file)}?width=1600"
             part = folder / f".{name}.jpg"
             try:
@@ -151,11 +152,20 @@ def _paintings(folder: Path, wanted: set[str], url: str, report: Report) -> dict
             report(path.name, path.stat().st_size)
         else:
             report(path.name, 0)
-        sums[path.name] = crc32(path)
-    return sums
+        _add_to_manifest(folder, {path.name: crc32(path)})
+    return len(names)
 
 
-def _read_manifest(path: Path) -> dict[str, int]:
+def _is_whole(path: Path, sum_: int | None) -> bool:
+    """Whether a picture is there that can be read and, where its checksum is known, is the one that was fetched."""
+    try:
+        read_image(path)
+    except DataError:
+        return False
+    return sum_ is None or crc32(path) == sum_
+
+
+def _read_manifest(path: Path) -> dict[str, int | None]:
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -163,11 +173,28 @@ def _read_manifest(path: Path) -> dict[str, int]:
     return known if isinstance(known, dict) else {}
 
 
-def verify(folder: Path) -> tuple[int, list[str]]:
-    """Whether all that was fetched is there, unchanged and readable.
+def _add_to_manifest(folder: Path, sums: Mapping[str, int | None]) -> None:
+    path = folder / MANIFEST
+    write_text(path, json.dumps({**_read_manifest(path), **sums}, indent=0, sort_keys=True) + "\n")
 
-    Returns:
-        Number of files looked at, and one line for each that is wrong.
+
+@dataclass(frozen=True)
+class Verified:
+    """What :func:`verify` found.
+
+    Attributes:
+        files: how many were looked at.
+        compared: how many of them have a checksum from when they were fetched; the others are readable, no more is known.
+        wrong: one line for each fault.
+    """
+
+    files: int
+    compared: int
+    wrong: list[str]
+
+
+def verify(folder: Path) -> Verified:
+    """Whether all that was asked for is there, unchanged and readable.
 
     Raises:
         DataError: nothing to look at.
@@ -186,7 +213,7 @@ def verify(folder: Path) -> tuple[int, list[str]]:
                 sizes[path] = read_flo(path).shape[1:]
             elif path.suffix in (".png", ".jpg"):
                 sizes[path] = read_image(path).shape[:2]
-            if name in sums and crc32(path) != sums[name]:
+            if sums.get(name) is not None and crc32(path) != sums[name]:
                 wrong.append(f"{name}: not as it was fetched")
         except DataError as error:
             wrong.append(str(error))
@@ -195,7 +222,8 @@ def verify(folder: Path) -> tuple[int, list[str]]:
             mask = folder / "training" / kind / flow.parent.name / f"{flow.stem}.png"
             if not mask.is_file():
                 wrong.append(f"{mask.relative_to(folder).as_posix()}: missing beside its flow")
-    return len(files), wrong + _sequence_faults(folder, sizes)
+    compared = sum(sums.get(path.relative_to(folder).as_posix()) is not None for path in files)
+    return Verified(len(files), compared, wrong + _sequence_faults(folder, sizes))
 
 
 def _sequence_faults(folder: Path, sizes: dict[Path, tuple[int, ...]]) -> list[str]:

@@ -35,6 +35,8 @@ _CHUNK = 2**20
 Choice = Callable[[str], str | None]
 #: Told of each file: its path below the target, and bytes fetched for it (0 = it was there).
 Report = Callable[[str, int], None]
+#: Told of all chosen files with their CRC-32, by path below the target, before the first of them is fetched.
+Begin = Callable[[dict[str, int]], None]
 
 _FAILURES = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
 
@@ -113,13 +115,15 @@ class RangedFile(io.RawIOBase):
         return wanted
 
 
-def fetch_members(url: str, target: Path, choose: Choice, report: Report = lambda name, size: None) -> dict[str, int]:
+def fetch_members(
+    url: str, target: Path, choose: Choice, begin: Begin = lambda sums: None, report: Report = lambda name, size: None
+) -> int:
     """Fetch the chosen members of a zip archive below ``target``.
 
     By ranges where the server serves them, else the whole archive, which is deleted afterwards.
 
     Returns:
-        CRC-32 of every chosen file by its path below ``target``.
+        How many were chosen.
 
     Raises:
         DataError: no connection, no archive, a damaged member, or a name that leads out of ``target``.
@@ -133,11 +137,11 @@ def fetch_members(url: str, target: Path, choose: Choice, report: Report = lambd
             archive = Path(folder) / "archive.zip"
             download(url, archive)
             with archive.open("rb") as file:
-                return _extract(file, url, target, choose, report)
-    return _extract(remote, url, target, choose, report)
+                return _extract(file, url, target, choose, begin, report)
+    return _extract(remote, url, target, choose, begin, report)
 
 
-def _extract(file: Any, url: str, target: Path, choose: Choice, report: Report) -> dict[str, int]:
+def _extract(file: Any, url: str, target: Path, choose: Choice, begin: Begin, report: Report) -> int:
     remote = file if isinstance(file, RangedFile) else None
     with _damaged(url):
         archive = zipfile.ZipFile(file)
@@ -147,6 +151,7 @@ def _extract(file: Any, url: str, target: Path, choose: Choice, report: Report) 
     for member in members:
         if not member.is_dir() and (name := choose(member.filename)) is not None:
             chosen[inside(member.filename, name, url)] = member
+    begin({name: member.CRC for name, member in chosen.items()})
     for name, member in chosen.items():
         path = target / name
         if path.is_file() and path.stat().st_size == member.file_size and crc32(path) == member.CRC:
@@ -158,7 +163,7 @@ def _extract(file: Any, url: str, target: Path, choose: Choice, report: Report) 
             with atomic_path(path) as temporary, archive.open(member) as source, temporary.open("wb") as sink:
                 shutil.copyfileobj(source, sink, _CHUNK)  # checks the CRC at its end
         report(name, member.compress_size)
-    return {name: member.CRC for name, member in chosen.items()}
+    return len(chosen)
 
 
 def inside(member: str, name: str, url: str) -> str:
