@@ -213,6 +213,15 @@ def test_a_rendered_clip_is_evaluated_with_its_own_flow(run, capsys, tmp_path):
     assert built_in["temporal_error"] == pytest.approx(values["temporal_error"], rel=1e-3)
 
 
+def test_a_rendered_clip_never_mixes_with_a_longer_one(run, fails, tmp_path):
+    run("render", "stroll", "-o", tmp_path / "rendered", "--size", "56x40", "--frames", "4")
+    before = {path: path.read_bytes() for path in (tmp_path / "rendered").rglob("*.*")}
+    line = fails("render", "stroll", "-o", tmp_path / "rendered", "--size", "56x40", "--frames", "3")
+    assert "holds another clip (frame_0004.png; this one has 3 frames): remove it, or choose another --output" in line
+    assert {path: path.read_bytes() for path in (tmp_path / "rendered").rglob("*.*")} == before
+    run("render", "stroll", "-o", tmp_path / "rendered", "--size", "56x40", "--frames", "5")
+
+
 def test_evaluate_shows_a_table_with_reasons(run, frames):
     printed = run("evaluate", "--stylized", frames, "--video", frames, "--flow", "none")
     for name, metric in METRICS.items():
@@ -383,6 +392,8 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
         ([*QUICK, "--videos", "stroll", *SMALL, "--seed", "-1"], "seed"),
         ([*QUICK, "--videos", "stroll", *SMALL, "--vgg", "none.safetensors"], "no such file: none.safetensors"),
         (["render", "strol", "--data", "synthetic", "-o", "out"], "unknown built-in clip 'strol'"),
+        (["compare", "--raft", "weights.safetensors"], "--raft names weights for --flow raft: give both"),
+        (["train", "--method", "reconet", "--style", "none.png", "--data", "footage", "--footage", "x", "--raft", "w"], "--raft names weights for --flow raft"),
         (["render", "stroll", "--frames", "1", "-o", "out"], "at least two frames are needed, got --frames 1"),
         (["export", "nonsense", "-o", "out.onnx"], "unknown model 'nonsense'"),
         (["list", "metricks"], "unknown kind 'metricks': did you mean 'metrics'? known: data, methods, metrics, models, runtimes"),

@@ -220,4 +220,4 @@ def test_windows_of_several_clips_carry_their_own_luminance():
 def test_data_that_would_not_be_trained_on_is_told(given, data, source):
     with pytest.raises(TrainingError, match=f"--{next(iter(given))} has no use with --data {data}: give --data {source}"):
         check_used(data, DataOptions(64, **given))
-    check_used(f"synthetic {source}" if source != "synthetic" else source, DataOptions(64, **given))
+    check_used(f"synthetic {source}" if source != "synthetic" else source, DataOptions(64, flow="raft", **given))

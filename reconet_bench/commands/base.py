@@ -99,14 +99,17 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--size", type=size, metavar="WxH", help="resize frames and flow, e.g. 512x256")
     group.add_argument("--frames", type=int, metavar="N", help="at most N frames of each video")
     group.add_argument("--flow", default="", metavar="dis|raft|none", help="estimate motion by this, also beside true flow (default: true flow, dis where there is none)")
-    group.add_argument("--raft", type=Path, metavar="FILE", help="RAFT weights, safetensors (else $RECONET_BENCH_RAFT, else torchvision's where cached)")
+    group.add_argument("--raft", type=Path, metavar="FILE", help="weights for --flow raft, safetensors (else $RECONET_BENCH_RAFT, else torchvision's where cached)")
     group.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of the built-in clips' noise (default: 0)")
 
 
 def selection(options: Any) -> Selection:
-    """The clips that the options of :func:`add_data_options` name."""
+    """The clips that the options of :func:`add_data_options` name; raises DataError where one would be passed over."""
     from reconet_bench.data.catalog import Selection
+    from reconet_bench.errors import DataError
 
+    if options.raft and options.flow != "raft":
+        raise DataError("--raft names weights for --flow raft: give both")
     return Selection(options.data, options.sintel, options.render_pass, options.size, options.frames, options.seed, options.flow, options.raft)
 
 

@@ -46,7 +46,7 @@ class Train(Command):
         parser.add_argument("--textures", type=Path, metavar="DIR", help="photographs to render scenes from (default: those in scikit-image)")
         parser.add_argument("--sintel", type=Path, metavar="DIR", help="folder that holds Sintel's 'training'")
         parser.add_argument("--footage", type=Path, nargs="+", default=[], metavar="DIR|FILE", help="videos, folders of frames, or folders that hold any number of either")
-        parser.add_argument("--raft", type=Path, metavar="FILE", help="RAFT weights, safetensors (else $RECONET_BENCH_RAFT, else torchvision's where cached)")
+        parser.add_argument("--raft", type=Path, metavar="FILE", help="weights for --flow raft, safetensors (else $RECONET_BENCH_RAFT, else torchvision's where cached)")
         parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto is CUDA where there is one (default: auto)")
         parser.add_argument("--compile", action="store_true", help="torch.compile the networks; the first step takes a minute or more")
         parser.add_argument("--workers", type=at_least(0), metavar="N", help="processes that load data (default: none on a CPU, enough to keep a GPU busy)")

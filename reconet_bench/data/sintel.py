@@ -188,11 +188,18 @@ def write_sintel(clip: Clip, root: Path) -> Path:
 
     Returns:
         The folder of its frames.
+
+    Raises:
+        DataError: frames are there that this clip would leave, so that the two would be one sequence.
     """
     training = Path(root) / "training"
+    frames = training / "clean" / clip.name
+    names = {f"frame_{number + 1:04d}.png" for number in range(len(clip))}
+    if left := sorted(path.name for path in frames.glob("*.png") if path.name not in names):
+        raise DataError(f"{frames} holds another clip ({left[-1]}; this one has {len(clip)} frames): remove it, or choose another --output")
     for index in range(len(clip)):
         name = f"frame_{index + 1:04d}"
-        write_image(training / "clean" / clip.name / f"{name}.png", to_uint8(clip.frame(index))[0])
+        write_image(frames / f"{name}.png", to_uint8(clip.frame(index))[0])
         if index not in clip.starts():
             continue
         motion = clip.motion(index)
@@ -200,7 +207,7 @@ def write_sintel(clip: Clip, root: Path) -> Path:
         hidden = 255 * (motion.mask[0, 0] < 1).numpy().astype(np.uint8)
         for kind, mask in (("occlusions", hidden), ("invalid", np.zeros_like(hidden))):
             write_image(training / kind / clip.name / f"{name}.png", np.repeat(mask[..., None], 3, axis=2))
-    return training / "clean" / clip.name
+    return frames
 
 
 def _by(size: tuple[int, ...] | torch.Size) -> str:

@@ -66,6 +66,8 @@ def check_used(text: str, options: DataOptions) -> None:
                                   ("textures", options.textures, "synthetic"), ("raft", options.raft, "footage")):  # fmt: skip
         if given and source not in weights:
             raise TrainingError(f"--{option} has no use with --data {text}: give --data {source}, or a mixture with {source} in it")
+    if options.raft and options.flow != "raft":
+        raise TrainingError("--raft names weights for --flow raft: give both")
 
 
 def _weights(text: str) -> dict[str, float]:
