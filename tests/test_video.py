@@ -35,6 +35,11 @@ def read(path: Path, **cut: float) -> list[Frame]:
         return list(reader)
 
 
+def timed(path: Path) -> list[tuple[Frame, Fraction]]:
+    with VideoReader(path) as reader:
+        return [(frame, reader.timing.time_base) for frame in reader]
+
+
 def far(a: np.ndarray, b: np.ndarray) -> float:
     """Mean absolute difference in grey levels."""
     assert a.shape == b.shape
@@ -96,6 +101,21 @@ def test_variable_frame_rates_keep_their_timestamps(tmp_path, suffix):
     assert len(after) == len(before) == len(VARIABLE)
     tick = {".mp4": 0, ".mov": 0, ".gif": Fraction(2, 100)}.get(suffix, Fraction(1, 1000))
     assert all(abs(a - b) <= tick for a, b in zip(after, before, strict=True))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 9])
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", ""), (".mov", ""), (".mp4", "hevc"), (".mkv", ""), (".webm", "")])
+def test_the_last_frame_is_shown_as_long_as_it_was(tmp_path, suffix, codec, count):
+    """Whatever place it has in the order of decoding: a still at the end of a clip is a frame of two seconds."""
+    writer = VideoWriter(tmp_path / f"a{suffix}", SIZE, Timing(Fraction(1, 1000), Fraction(25)), codec)
+    shown = [(number * 40, 40) for number in range(count - 1)] + [(count * 40 - 40, 2000)]
+    for number, (pts, duration) in enumerate(shown):
+        writer.write(Frame(scene(number), pts, duration))
+    writer.close()
+    back = [(frame.pts * tick, frame.duration * tick) for frame, tick in timed(writer.path)]
+    assert back == [(Fraction(pts, 1000), Fraction(duration, 1000)) for pts, duration in shown]
+    with av.open(str(writer.path)) as file:
+        assert file.duration == (shown[-1][0] + 2000) * 1000
 
 
 @pytest.mark.parametrize(

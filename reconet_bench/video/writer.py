@@ -18,9 +18,10 @@ from reconet_bench.video.sound import Sound
 #: Codec that a suffix means where none is asked for.
 SUFFIXES = {".mp4": "h264", ".m4v": "h264", ".mov": "h264", ".mkv": "h264", ".webm": "vp9", ".gif": "gif"}
 #: FFmpeg's encoder of each codec with options that keep brush strokes crisp and leave the processor to the network.
+#: No B-frames: MP4 has durations in the order of decoding, so the last frame shown would get that of another.
 ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
-    "h264": ("libx264", {"preset": "veryfast", "crf": "18"}),
-    "hevc": ("libx265", {"preset": "veryfast", "crf": "22", "x265-params": "log-level=none"}),
+    "h264": ("libx264", {"preset": "veryfast", "crf": "18", "bf": "0"}),
+    "hevc": ("libx265", {"preset": "veryfast", "crf": "22", "x265-params": "log-level=none:bframes=0"}),
     "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "5", "crf": "28", "b": "0", "row-mt": "1"}),
     "gif": ("gif", {}),
 }
