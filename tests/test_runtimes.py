@@ -35,11 +35,10 @@ from reconet_bench.runtimes.onnxruntime import (
     CUDA_PROVIDER,
     TENSORRT_PROVIDER,
     OnnxSession,
-    check_placement,
-    compute_nodes,
     tensorrt_options,
 )
 from reconet_bench.runtimes.openvino import check_precision, computed_in
+from reconet_bench.runtimes.placement import check_placement, compute_nodes
 from reconet_bench.runtimes.pytorch import Torch
 from reconet_bench.runtimes.tensorrt import TensorRtSession, engine_place
 from reconet_bench.runtimes.variants import half_precision

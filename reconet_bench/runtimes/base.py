@@ -13,17 +13,8 @@ from reconet_bench.environment import pick_device, usable_cpus
 from reconet_bench.errors import RuntimeUnavailable, UnknownName
 from reconet_bench.memory import memory_in_use
 from reconet_bench.registry import Registry
-from reconet_bench.runtimes.session import (
-    CANNOT_RUN,
-    Loaded,
-    Model,
-    Parity,
-    Resident,
-    Session,
-    frames_parity,
-    reference_frames,
-    session_parity,
-)
+from reconet_bench.runtimes.parity import Parity, frames_parity, reference_frames, session_parity
+from reconet_bench.runtimes.session import CANNOT_RUN, Loaded, Model, Resident, Session
 
 __all__ = [
     "CANNOT_RUN", "RUNTIMES", "Loaded", "Model", "Parity", "Resident", "Runtime", "Runtimes", "Session",
