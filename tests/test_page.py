@@ -278,10 +278,12 @@ def test_the_latex_table_marks_what_was_not_tested_and_names_the_videos_of_its_m
     some = [*quality(("stroll", "a_b")), *quality(("alley~raft", "alley"))]
     text = latex_table([r for r in some if (r.metric, r.video) != ("style_distance", "a_b")], DIFFERENCES)
     assert r"Mean over stroll, a\_b, alley (E(V)); stroll, alley (style dist.), half" in text
-    reconet, johnson, identity = (line.split("&") for line in text.split(r"\midrule")[1].strip().splitlines()[:3])
+    reconet, johnson, rule, identity = (line.split("&") for line in text.split(r"\midrule", 1)[1].strip().splitlines()[:4])
+    assert [cell.strip() for cell in rule] == [r"\midrule"], "the content is no competitor"
     assert r"\dagger" not in reconet[1] + johnson[1] + johnson[2], "the best of a column, and what was tested against it"
     assert r"\textbf" in johnson[2]
-    assert all(r"$^{\dagger}$" in cell for cell in (reconet[2], identity[1], identity[2]))
+    assert r"$^{\dagger}$" in reconet[2]
+    assert not any("^" in cell for cell in identity)
     assert r"$^{\dagger}$: never tested" in text
     alone = latex_table([r for r in quality() if r.model == "reconet-wave"])
     assert r"\dagger" not in alone, "no other to be tested against"
@@ -290,6 +292,10 @@ def test_the_latex_table_marks_what_was_not_tested_and_names_the_videos_of_its_m
 
 def test_a_straight_quote_needs_no_package_in_latex():
     assert latex('say "no"') == r"say {\char34}no{\char34}"
+
+
+def test_signs_stay_apart_in_latex():
+    assert latex("a--b ''c !`d - e'-f") == r"a-{}-b '{}'c !\textasciigrave{}d - e'{}-f"
 
 
 def test_a_name_in_the_players_data_cannot_end_its_element(folder):

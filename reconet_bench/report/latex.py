@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,25 +13,34 @@ from reconet_bench.report.tables import QUALITY, directions, quality_metrics, si
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"{\char34}", "\n": " ", "\r": " ",
+    "|": r"\textbar{}", '"': r"{\char34}", "`": r"\textasciigrave{}", "\n": " ", "\r": " ",
 }  # fmt: skip
+#: Between two signs that TeX would draw as one: a dash, a closing quote.
+_LIGATURES = re.compile(r"(?<=[-'])(?=[-'])")
 _DAGGER = r"$^{\dagger}$"
 _ARROWS = {"lower": r"$\downarrow$", "higher": r"$\uparrow$"}
 
 
 def latex(text: str) -> str:
     """Text as text; letters beyond ASCII stay as they are (LuaLaTeX, XeLaTeX, or a font that has them)."""
-    return "".join(_SPECIAL.get(letter, letter) for letter in text)
+    return _LIGATURES.sub("{}", "".join(_SPECIAL.get(letter, letter) for letter in text))
 
 
 def latex_table(records: Sequence[Record], differences: Sequence[dict[str, Any]] = ()) -> str:
-    """A ``table`` environment; the best trained value is bold, one with no shown difference to it is starred, one that was not tested has a dagger."""
+    """A ``table`` environment; the best trained value is bold, one with no shown difference to it is starred, one that was not tested has a dagger.
+
+    The content itself stands below a line: it is no competitor.
+    """
     better, metrics = directions(records), quality_metrics(records)
     rows = overall(records, differences)
     names = {metric: latex(QUALITY.get(metric, metric)) for metric in metrics}
     heads = [f"{name} {_ARROWS.get(better[metric], '')}".strip() for metric, name in names.items()]
     contested = {metric for row in rows for metric, cell in row.cells.items() if cell.standing == "best"}
-    lines = [[latex(row.label), *(_cell(row.cells.get(metric), metric in contested) for metric in metrics)] for row in rows]
+
+    def lines_of(rows: list[Row]) -> list[list[str]]:
+        return [[latex(row.label), *(_cell(row.cells.get(m), m in contested and not row.reference) for m in metrics)] for row in rows]
+
+    lines, below = lines_of([row for row in rows if not row.reference]), lines_of([row for row in rows if row.reference])
     signs = "Bold: best; $^{*}$: no difference to the best is shown (paired frames)"
     if any(_DAGGER in cell for line in lines for cell in line):
         signs += f"; {_DAGGER}: never tested for a difference to it"
@@ -40,7 +50,8 @@ def latex_table(records: Sequence[Record], differences: Sequence[dict[str, Any]]
         rf"  \caption{{Mean over {_videos(rows, names)}, half the 95\,\% interval behind it. {signs}.}}",
         rf"  \begin{{tabular}}{{l{'r' * len(metrics)}}}", r"    \toprule",
         f"    {' & '.join(['method', *heads])} \\\\", r"    \midrule",
-        *(f"    {' & '.join(line)} \\\\" for line in lines),
+        *(f"    {' & '.join(line)} \\\\" for line in lines), *([r"    \midrule"] if lines and below else []),
+        *(f"    {' & '.join(line)} \\\\" for line in below),
         r"    \bottomrule", r"  \end{tabular}", r"\end{table}",
     ]) + "\n"  # fmt: skip
 
