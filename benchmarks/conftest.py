@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,23 @@ HEADER = ("benchmark", "median_ms", "p90_ms", "iqr_ms", "fps", "rounds", "detail
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
     """Provenance beside each stored run, for ``--benchmark-compare``."""
     machine_info["reconet_bench"] = environment.describe()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_benchmark_compare_machine_info(benchmarksession: Any, machine_info: dict[str, Any], compared_benchmark: dict[str, Any]) -> Generator[None, Any, Any]:
+    """One line on what differs from the stored run; the plugin's own, of all facts, comes every time: the command differs, and the clock."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        told = yield
+    now, then = (_of_speed(info.get("reconet_bench", {})) for info in (machine_info, compared_benchmark.get("machine_info", {})))
+    if changed := [f"{fact} {then.get(fact, 'unknown')} → {now.get(fact, 'unknown')}" for fact in sorted(now.keys() | then.keys()) if now.get(fact) != then.get(fact)]:
+        benchmarksession.logger.info(f"The stored run is not like this one: {', '.join(changed)}")
+    return told
+
+
+def _of_speed(facts: dict[str, Any]) -> dict[str, Any]:
+    """What of the provenance a speed depends on, but for the code itself."""
+    return {name: facts[name] for name in ("platform", "cpu", "cpus", "threads", "gpu") if name in facts} | facts.get("versions", {})
 
 
 @pytest.hookimpl(trylast=True)

@@ -17,7 +17,9 @@ from reconet_bench.metrics.similarity import ssim
 from reconet_bench.metrics.temporal_error import masked_squared_error
 from reconet_bench.ops import to_uint8, warp
 from reconet_bench.perceptual import STYLE_TAPS, load_loss_network
-from reconet_bench.video import Frame, Timing, VideoReader, VideoWriter
+from reconet_bench.video.frames import Frame, Timing
+from reconet_bench.video.reader import VideoReader
+from reconet_bench.video.writer import VideoWriter
 
 
 @pytest.fixture(scope="module")
