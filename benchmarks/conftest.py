@@ -38,7 +38,8 @@ def pytest_benchmark_compare_machine_info(benchmarksession: Any, machine_info: d
 
 def _of_speed(facts: dict[str, Any]) -> dict[str, Any]:
     """What of the provenance a speed depends on, but for the code itself."""
-    return {name: facts[name] for name in ("platform", "cpu", "cpus", "threads", "gpu") if name in facts} | facts.get("versions", {})
+    lasting = ("platform", "cpu", "cpus", "threads", "gpu")
+    return {**{name: value for name, value in facts.items() if name in lasting}, **facts.get("versions", {})}
 
 
 @pytest.hookimpl(trylast=True)
