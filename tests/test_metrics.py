@@ -15,7 +15,7 @@ from reconet_bench.data.base import LONG_TERM_STEP, Clip, ClipView, Motion, comp
 from reconet_bench.data.files import scikit_image_texture
 from reconet_bench.data.sintel import SintelClip
 from reconet_bench.errors import DataError, MetricUnavailable
-from reconet_bench.metrics import base
+from reconet_bench.metrics import base, temporal_error
 from reconet_bench.metrics.base import (
     METRICS,
     Estimate,
@@ -29,7 +29,7 @@ from reconet_bench.metrics.base import (
 from reconet_bench.metrics.similarity import _window_means, _window_means_cpu, central_patch, ssim, ssim_map
 from reconet_bench.metrics.style import evenly_spread
 from reconet_bench.metrics.temporal_error import lai_warping_error, masked_squared_error
-from reconet_bench.ops import from_uint8
+from reconet_bench.ops import from_uint8, warp
 from reconet_bench.perceptual import STYLE_TAPS, gram
 
 
@@ -166,6 +166,21 @@ def test_what_cannot_be_traced_at_all_is_not_perfect():
         assert none[name] == "no pixel can be traced from any frame to the next"
     assert none["temporal_error_long"] == "no pixel can be traced from any frame to the one 5 later"
     assert measured("temporal_error", FixedClip(frames[:3], [still(), blind])).value == pytest.approx(math.sqrt(0.1**2 / 2), abs=1e-6)
+
+
+def test_both_errors_of_a_pair_come_from_one_warp(monkeypatch):
+    """Warping costs more than the rest of a metric; what is shared is what each would have computed alone."""
+    clip = random_clip(4)
+    footage = Footage(clip, [clip.frame(i).flip(-1) for i in range(4)])
+    alone = [
+        [float(error(footage.stylized[i], footage.stylized[i + 1], clip.motion(i).flow, clip.motion(i).mask)) for i in range(3)]
+        for error in (masked_squared_error, lai_warping_error)
+    ]
+    warps = []
+    monkeypatch.setattr(temporal_error, "warp", lambda image, flow: warps.append(1) or warp(image, flow))
+    shared = [list(METRICS[name].samples(footage).values()) for name in ("temporal_error", "warping_error")]
+    assert shared == alone
+    assert len(warps) == 3
 
 
 def test_the_temporal_error_equals_a_loop_over_pixels():

@@ -60,6 +60,13 @@ class Footage:
             if not frame.isfinite().all():
                 raise DataError(f"{clip.name}: stylised frame {clip.label(index)} has values that are not finite")
         self.clip, self.stylized, self.style = clip, stylized, style
+        self._known: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """``compute()``, done once for these frames: what several metrics begin with."""
+        if key not in self._known:
+            self._known[key] = compute()
+        return cast(T, self._known[key])
 
     @cached_property
     def content(self) -> list[Tensor]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from reconet_bench.data.base import LONG_TERM_STEP
@@ -48,21 +49,38 @@ def lai_warping_error(y: Tensor, y_next: Tensor, flow: Tensor, mask: Tensor) -> 
 
     Reference: Lai et al., *Learning Blind Video Temporal Consistency*, ECCV 2018.
     """
-    squared, traceable = _squared_difference(y, y_next, flow, mask)
+    return _traceable_mean(*_squared_difference(y, y_next, flow, mask))
+
+
+def _traceable_mean(squared: Tensor, traceable: Tensor) -> Tensor:
     return (traceable * squared.mean(1, keepdim=True)).sum((1, 2, 3)) / traceable.sum((1, 2, 3))
 
 
-def _per_pair(footage: Footage, frames: Sequence[Tensor], step: int) -> dict[int, float]:
-    values, traced = {}, False
+class Errors(NamedTuple):
+    """What both errors of a pair are, from one warp: the term of E(V), and Lai's, NaN where nothing is traceable."""
+
+    masked: float
+    lai: float
+
+
+def _per_pair(footage: Footage, frames: Sequence[Tensor], step: int) -> dict[int, Errors]:
+    values = {}
     for index in footage.starts(step):
         motion = footage.clip.motion(index, step)
         squared, traceable = _squared_difference(frames[index], frames[index + step], motion.flow, motion.mask)
-        values[index] = _masked_mean(squared, traceable).item()
-        traced = traced or bool(traceable.any())
-    if not traced:
-        # The definition would say zero, which is perfect.
+        values[index] = Errors(_masked_mean(squared, traceable).item(), _traceable_mean(squared, traceable).item())
+    if all(math.isnan(errors.lai) for errors in values.values()):
+        # The definition of E(V) would say zero, which is perfect.
         raise MetricUnavailable(f"no pixel can be traced from any frame to the {'next' if step == 1 else f'one {step} later'}")
     return values
+
+
+def _adjacent(footage: Footage) -> dict[int, Errors]:
+    return footage.once("adjacent errors", lambda: _per_pair(footage, footage.stylized, 1))
+
+
+def _masked(errors: Mapping[int, Errors]) -> dict[int, float]:
+    return {index: pair.masked for index, pair in errors.items()}
 
 
 class _RootMean(Metric):
@@ -82,7 +100,7 @@ class TemporalError(_RootMean):
     summary = "E(V): how much adjacent stylised frames differ along the true motion"
 
     def samples(self, footage: Footage) -> dict[int, float]:
-        return _per_pair(footage, footage.stylized, 1)
+        return _masked(_adjacent(footage))
 
 
 @METRICS.register("temporal_error_long")
@@ -93,7 +111,7 @@ class TemporalErrorLong(_RootMean):
     summary = f"E(V) between frames {LONG_TERM_STEP} apart"
 
     def samples(self, footage: Footage) -> dict[int, float]:
-        return _per_pair(footage, footage.stylized, LONG_TERM_STEP)
+        return _masked(_per_pair(footage, footage.stylized, LONG_TERM_STEP))
 
 
 @METRICS.register("content_temporal_error")
@@ -105,7 +123,7 @@ class ContentTemporalError(_RootMean):
     summary = "E(V) of the content itself: the floor that light and flow leave"
 
     def samples(self, footage: Footage) -> dict[int, float]:
-        return once_per_clip(footage.clip, "content_temporal_error", lambda: _per_pair(footage, footage.content, 1))
+        return once_per_clip(footage.clip, "content_temporal_error", lambda: _masked(_per_pair(footage, footage.content, 1)))
 
 
 @METRICS.register("warping_error")
@@ -117,12 +135,4 @@ class WarpingError(Metric):
     summary = "warping error of Lai et al. 2018: mean squared difference on traceable pixels only"
 
     def samples(self, footage: Footage) -> dict[int, float]:
-        values = {}
-        for index in footage.starts(1):
-            pair = footage.clip.motion(index)
-            error = lai_warping_error(footage.stylized[index], footage.stylized[index + 1], pair.flow, pair.mask)
-            if torch.isfinite(error).all():
-                values[index] = float(error)
-        if not values:
-            raise MetricUnavailable("no pixel can be traced from any frame to the next")
-        return values
+        return {index: pair.lai for index, pair in _adjacent(footage).items() if math.isfinite(pair.lai)}
