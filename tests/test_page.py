@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from rich.console import Console
 from test_report import DIFFERENCES, PROVENANCE, record, speed
 
 from reconet_bench import cli
@@ -28,7 +29,7 @@ from reconet_bench.data.files import write_image
 from reconet_bench.errors import DataError, ReconetBenchError
 from reconet_bench.metrics.base import METRICS
 from reconet_bench.records import Record, to_jsonl
-from reconet_bench.report import clips, figures, tables
+from reconet_bench.report import clips, figures, tables, terminal
 from reconet_bench.report.flow import flow_markdown
 from reconet_bench.report.folder import write_reports, write_run
 from reconet_bench.report.latex import latex, latex_table
@@ -292,6 +293,14 @@ def test_the_latex_table_marks_what_was_not_tested_and_names_the_videos_of_its_m
 
 def test_a_straight_quote_needs_no_package_in_latex():
     assert latex('say "no"') == r"say {\char34}no{\char34}"
+
+
+def test_a_very_long_name_leaves_the_numbers_of_a_terminal_room():
+    console = Console(width=100, file=io.StringIO())
+    console.print(terminal.plain_table(["model", "runtime", "fps"], [["m" * 150, "onnxruntime fp32", "12.3"], ["[b]x", "torch", "4.56"]], left=(0, 1)))
+    printed = console.file.getvalue()
+    assert "".join(line.split("│")[1].strip() for line in printed.splitlines() if "│" in line) == "m" * 150 + "[b]x"
+    assert all(text in printed for text in ("12.3", "4.56", "onnxruntime fp32", "[b]x"))
 
 
 def test_signs_stay_apart_in_latex():

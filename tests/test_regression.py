@@ -107,7 +107,18 @@ def test_videos_of_other_pixels_are_left_out(tmp_path):
 def test_what_changed_around_the_numbers_is_listed(tmp_path, capsys):
     a, b = make_run(tmp_path / "a"), make_run(tmp_path / "b", versions={"torch": "3.0"}, cpu="Another")
     _, out, _ = diff(capsys, a, b)
-    assert all(part in out for part in ("What else changed", "versions torch", "2.9.1", "3.0", "Another"))
+    assert "What else changed" in out
+    assert "  versions torch: 2.9.1 → 3.0\n" in out
+    assert "Another" in out
+
+
+def test_a_long_command_stays_readable_and_hides_no_other_fact(tmp_path, capsys):
+    commands = [f"reconet-bench compare --models {'/very/long' * 30}/{name}.safetensors" for name in "ab"]
+    a, b = (make_run(tmp_path / name, command=command) for name, command in zip("ab", commands, strict=True))
+    _, out, _ = diff(capsys, a, b)
+    lines = "".join(line.rstrip("\n") for line in out.splitlines())
+    assert all(command in lines for command in commands), "whole, to be copied"
+    assert "  command: " in out
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from reconet_bench.report.run import Run
 #: Columns that fit a terminal; the files hold all.
 _QUALITY = ("temporal_error", "temporal_error_long", "ssim_adjacent_warped", "ssim_adjacent", "content_similarity", "style_distance")
 _SPEED = ("fps_device", "fps_end_to_end", "latency_device_p90", "speed_up", "peak_memory", "parity_psnr", "temporal_error_change")
+#: Letters of a name that a table does not fold, and of a changed fact that is told on one line.
+LONGEST, SHORT = 36, 100
 
 
 def comparison(records: Sequence[Record], differences: Sequence[dict[str, Any]]) -> RenderableType:
@@ -107,8 +109,17 @@ def changes(rows: Sequence[Sequence[Any]], setup: Sequence[tuple[str, str, str]]
     header = ["metric", "model", "where", "before", "after", "%", "difference [95 % interval]", "n", "verdict"]
     parts: list[RenderableType] = [_table("After minus before, on the same frames", header, cells, left=(0, 1, 2, 8))]
     if setup:
-        parts.append(_table("What else changed", ["what", "before", "after"], setup, left=(0, 1, 2)))
+        parts.append(Text("What else changed", style="italic"))
+        parts += [_change(*fact) for fact in setup]
     return Group(*parts)
+
+
+def _change(what: str, before: str, after: str) -> Text:
+    """One fact on a line; what is too long for that, such as a command, on three: a table would fold it."""
+    line = Text(f"  {what}: ", overflow="fold")
+    if len(what) + len(before) + len(after) < SHORT:
+        return line.append(f"{before} → {after}")
+    return line.append(f"\n    before  {before}\n    after   {after}")
 
 
 def history(runs: Sequence[Run]) -> RenderableType:
@@ -134,7 +145,10 @@ def listing(kind: str, rows: Sequence[tuple[str, str]]) -> Table:
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> Table:
     out = Table(title=title or None, title_justify="left")
     for index, name in enumerate(header):
-        out.add_column(name, justify="left" if index in left else "right", overflow="fold", no_wrap=index in left and index < 3)
+        named = index in left and index < 3
+        # A name stays on one line, but for one so long that it would leave the numbers no room.
+        long = named and any(len(row[index]) > LONGEST for row in rows)
+        out.add_column(name, justify="left" if index in left else "right", overflow="fold", no_wrap=named and not long, max_width=LONGEST if long else None)
     for row in rows:
         out.add_row(*map(Text, row))  # as text: brackets in a name are no markup
     return out
