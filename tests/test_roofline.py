@@ -50,8 +50,9 @@ def test_networks_without_work_and_frames_without_room_are_refused() -> None:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ceilings of a product and a copy that take no time."""
+    """Ceilings of a product, a convolution and a copy that take no time."""
     monkeypatch.setattr(roofline, "_SIDE", {"cpu": 128})
+    monkeypatch.setattr(roofline, "_CONVOLUTION", {"cpu": (1, 16, 16)})
     monkeypatch.setattr(roofline, "_COPY_BYTES", {"cpu": 2**20})
 
 
@@ -63,6 +64,27 @@ def test_ceilings_are_measured(precision: str, size: int, small: None) -> None:
     assert 1e6 < ceiling.flops < 1e15
     assert 1e6 < ceiling.bandwidth < 1e13
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize(("seconds", "source", "flops"), [((1.0, 3.0), "matrix product", 2 * 128**3), ((4.0, 0.5), "3x3 convolution", 2 * 16 * 16 * 9 * 16 * 16 / 0.5)])
+def test_the_faster_of_product_and_convolution_is_the_ceiling(
+    seconds: tuple[float, float], source: str, flops: float, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libraries differ: a ceiling that another runtime beats by far would be no limit."""
+    taken = iter((*seconds, 1.0))
+    monkeypatch.setattr(roofline, "_best", lambda *_: next(taken))
+    assert measure_ceiling("fp32", torch.device("cpu"), 1) == Ceiling(flops, 2 * 2**20, 4, source)
+
+
+def test_on_cuda_fp32_is_not_rounded_to_tf32() -> None:
+    """The switches alone, which can be turned without a GPU."""
+    def switches() -> tuple[str, bool]:
+        return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.allow_tf32
+
+    before = switches()
+    with roofline._ieee(torch.device("cuda")):
+        assert switches() == ("ieee", False)
+    assert switches() == before
 
 
 class Blur(nn.Module):

@@ -49,7 +49,7 @@ class Roofline(Command):
         for (place, threads, precision), ceiling in found.ceilings.items():
             where = f"{threads} threads" if place == "cpu" else place
             out.print(
-                f"measured ceilings, {precision} on {where}: {ceiling.flops / 1e12:.2f} TFLOP/s (matrix product), {ceiling.bandwidth / 1e9:.1f} GB/s (copy)",
+                f"measured ceilings, {precision} on {where}: {ceiling.flops / 1e12:.2f} TFLOP/s ({ceiling.source}), {ceiling.bandwidth / 1e9:.1f} GB/s (copy)",
                 markup=False, highlight=False,
             )  # fmt: skip
         shown = [
