@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from reconet_bench.errors import DataError, UnknownName
+from reconet_bench.errors import DataError, MetricUnavailable, UnknownName
 from reconet_bench.metrics.base import METRICS, RESAMPLES, SEED, Footage, Metric, mean_difference
 from reconet_bench.records import Record
 from reconet_bench.report.run import Run
@@ -163,12 +163,12 @@ def _same_videos(before: Run, after: Run) -> tuple[list[str], list[str]]:
 
 
 class _Unknown(Metric):
-    """A metric of another version: its mean is all that can be taken."""
+    """A metric of another version: its samples are read from a run, and their mean is all that can be taken."""
 
     better, summary = "reference", "a metric of another version"
 
     def samples(self, footage: Footage) -> dict[int, float]:
-        raise NotImplementedError
+        raise MetricUnavailable("a metric of another version cannot be measured with this one")
 
 
 def _quality(before: Run, after: Run, pairs: dict[str, str], videos: Sequence[str]) -> Iterator[Change]:
