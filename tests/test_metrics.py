@@ -395,8 +395,13 @@ def style(loss_network) -> Style:
 
 
 def test_style_distance_is_one_for_the_content_itself(style):
-    estimated = measured("style_distance", TranslationClip(length=2), style=style)
-    assert estimated.value == 1, "exactly: the network has nothing to look at"
+    looked: list[int] = []
+    handle = style.network.register_forward_hook(lambda *_: looked.append(1))
+    try:
+        assert measured("style_distance", TranslationClip(length=2), style=style).value == 1
+    finally:
+        handle.remove()
+    assert len(looked) == 2, "at each content frame once, for its scale"
 
 
 def test_style_distance_is_zero_where_the_gram_matrices_are_reached(loss_network, style):
