@@ -1,4 +1,4 @@
-"""Checkpoint to ONNX, and how close the two are.
+"""Checkpoint to ONNX; other forms of it, and how close each is, are in :mod:`reconet_bench.export_forms`.
 
 An export takes frames of any size and batch by itself: padding to a multiple of four and the crop
 are inside the graph. Or it takes one frame of one size, for runtimes that want all shapes fixed. It is one file, without external data, and says in its metadata what it is.
@@ -10,7 +10,6 @@ import contextlib
 import copy
 import hashlib
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ from reconet_bench.environment import cache_folder, versions
 from reconet_bench.errors import DataError, ModelError
 from reconet_bench.networks import MIN_SIZE, ReCoNet
 from reconet_bench.ops import from_uint8, resize_frame, to_uint8
-from reconet_bench.runtimes.base import RUNTIMES, Model, Parity, session_parity
+from reconet_bench.runtimes.base import Model
 
 if TYPE_CHECKING:
     import onnx
@@ -202,17 +201,3 @@ def photograph(size: tuple[int, int] | None = None) -> np.ndarray:
         return np.ascontiguousarray(whole[:254:2, :301:2])
     resized: np.ndarray = to_uint8(resize_frame(from_uint8(whole), *size))[0]
     return resized
-
-
-def parity(checkpoint: Checkpoint, path: Path, frames: Sequence[np.ndarray] | None = None) -> Parity:
-    """ONNX Runtime on the CPU against PyTorch fp32 eager.
-
-    Args:
-        path: the export of ``checkpoint``.
-        frames: ``(H, W, 3)`` uint8, of sizes that it takes; by default :func:`photograph`.
-    """
-    model = Model(checkpoint.name, checkpoint.network, lambda: Path(path))
-    if frames is None:
-        frames = [photograph()]
-    with RUNTIMES["torch"].load(model, "cpu") as reference, RUNTIMES["onnxruntime"].load(model, "cpu") as session:
-        return session_parity(reference, session, frames)

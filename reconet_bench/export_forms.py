@@ -43,6 +43,12 @@ class Form(NamedTuple):
     parity: Parity
 
 
+def export_form(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None = None) -> Form:
+    """Write the fp32 file alone; arguments and errors are those of :func:`export_all`."""
+    path = export_onnx(checkpoint, path, size)
+    return Form(path, "fp32", file_parity(checkpoint, path, photograph(size)))
+
+
 def export_all(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None = None) -> Iterator[Form]:
     """Write ``FILE.onnx`` and beside it ``FILE-fp16.onnx``, ``FILE-int8.onnx`` and ``FILE-uint8.onnx``, one after the other.
 
@@ -55,8 +61,8 @@ def export_all(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None 
         DataError: ``size`` is smaller than the network takes.
         ModelError: the network cannot be exported in that form.
     """
-    path, image = export_onnx(checkpoint, path, size), photograph(size)
-    yield Form(path, "fp32", file_parity(checkpoint, path, image))
+    yield export_form(checkpoint, path, size)
+    image = photograph(size)
     for name, make in FORMS.items():
         target = path.with_name(f"{path.stem}-{name}{path.suffix}")
         with atomic_path(target) as temporary:

@@ -20,7 +20,7 @@ from conftest import picture
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
-from reconet_bench import cli, comparison, export, subjects
+from reconet_bench import cli, comparison, subjects
 from reconet_bench.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from reconet_bench.commands import base
 from reconet_bench.data.files import read_flo, write_flo, write_image
@@ -28,7 +28,7 @@ from reconet_bench.metrics.base import METRICS
 from reconet_bench.networks import ReCoNet
 from reconet_bench.records import read_records
 from reconet_bench.report.folder import FILES
-from reconet_bench.runtimes.base import RUNTIMES, Parity
+from reconet_bench.runtimes.base import RUNTIMES
 
 SMALL = ["--size", "56x40", "--frames", "3"]
 README = Path(__file__).parents[1] / "README.md"
@@ -346,19 +346,15 @@ def test_a_runtime_that_is_not_here_is_skipped_with_the_reason(run, capsys, monk
     assert {record.runtime for record in read_records(tmp_path / "run" / "records.jsonl")} == {"torch"}
 
 
-def test_export_tells_how_true_the_file_is(run, model, tmp_path, monkeypatch):
-    def fake(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None) -> Path:
-        path.write_bytes(bytes(2**20))
-        return path
-
-    monkeypatch.setattr(export, "export_onnx", fake)
-    monkeypatch.setattr(export, "parity", lambda checkpoint, path, frames: Parity(1.5e-6, 123.4, 1))
+def test_export_tells_how_true_the_file_is(run, model, tmp_path):
     printed = run("export", model, "-o", tmp_path / "out.onnx")
-    assert "out.onnx" in printed
-    assert "1.0 MiB" in printed
-    assert "max abs 1.50e-06, PSNR 123.4 dB" in printed
-    assert "dynamic batch, height and width" in printed
-    assert "one frame of 64x48" in run("export", model, "-o", tmp_path / "out.onnx", "--size", "64x48")
+    assert f"Written: {tmp_path / 'out.onnx'} (fp32, opset 18, dynamic batch, height and width; 6.4 MiB)" in " ".join(printed.split("\n"))
+    said = re.search(r"against PyTorch fp32: max abs (\S+), PSNR (\S+) dB", printed)
+    assert 0 < float(said[1]) < 1e-4
+    assert float(said[2]) > 90
+    printed = run("export", model, "-o", tmp_path / "fixed.onnx", "--size", "66x51")
+    assert "one frame of 66x51" in printed
+    assert "max abs" in printed
 
 
 def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):

@@ -18,8 +18,8 @@ from torch import nn
 from reconet_bench import errors, export_forms
 from reconet_bench import export as export_module
 from reconet_bench.checkpoint import Checkpoint
-from reconet_bench.export import checkpoint_model, export_onnx, parity, weights_checksum
-from reconet_bench.export_forms import Form, export_all
+from reconet_bench.export import checkpoint_model, export_onnx, weights_checksum
+from reconet_bench.export_forms import Form, export_all, export_form, file_parity
 from reconet_bench.foreign import inspect_onnx
 from reconet_bench.networks import Identity, ReCoNet
 from reconet_bench.ops import from_uint8, to_uint8
@@ -95,15 +95,13 @@ def test_the_checksum_is_that_of_the_weights(checkpoint: Checkpoint) -> None:
 
 
 def test_parity_with_pytorch(exported: Path, checkpoint: Checkpoint) -> None:
-    close = parity(checkpoint, exported)
+    close = file_parity(checkpoint, exported)
     assert 0 < close.max_abs < 1e-4
     assert 90 < close.psnr < float("inf")
-    frames = [np.random.default_rng(n).integers(0, 256, (16 + n, 21, 3), dtype=np.uint8) for n in range(2)]
-    assert parity(checkpoint, exported, frames).frames == 2
     other = Checkpoint(copy.deepcopy(checkpoint.network), "reconet", "other")
     with torch.no_grad():
         list(other.network.parameters())[-1][0] += 0.1
-    far = parity(other, exported, frames)
+    far = file_parity(other, exported, np.random.default_rng(0).integers(0, 256, (17, 21, 3), dtype=np.uint8))
     assert far.max_abs > 0.01
     assert far.psnr < 40
 
@@ -112,7 +110,7 @@ def test_identity_exports_too(tmp_path: Path) -> None:
     checkpoint = Checkpoint(Identity(), "identity", "")
     path = export_onnx(checkpoint, tmp_path / "identity.onnx")
     assert "style" not in {entry.key for entry in onnx.load(path).metadata_props}
-    assert parity(checkpoint, path).max_abs == 0
+    assert file_parity(checkpoint, path).max_abs == 0
     with RUNTIMES["onnxruntime"].load(checkpoint_model(checkpoint, tmp_path), "cpu", 1) as session:
         image = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
         assert np.array_equal(session(image), image)
@@ -296,6 +294,12 @@ def test_every_form_can_be_of_one_size(fixed: dict[str, Form]) -> None:
     assert fixed["fp32"].parity.max_abs < 1e-4
     assert fixed["uint8"].parity.max_abs < 0.5 / 255 + 1e-4
     assert 20 < fixed["int8"].parity.psnr < 60
+
+
+def test_the_plain_file_alone_can_be_of_one_size(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    form = export_form(checkpoint, tmp_path / "net.onnx", (33, 50))
+    assert 0 < form.parity.max_abs < 1e-4
+    assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
 
 
 def test_a_size_that_the_network_cannot_take_is_said(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ class Export(Command):
 
     def run(self, options: Any) -> None:
         from reconet_bench.checkpoint import find_checkpoint, load_checkpoint
-        from reconet_bench.export import OPSET, export_onnx, parity, photograph
-        from reconet_bench.export_forms import Form, export_all
+        from reconet_bench.export import OPSET
+        from reconet_bench.export_forms import Form, export_all, export_form
 
         fixed: tuple[int, int] | None = options.size
         taken = f"one frame of {fixed[1]}x{fixed[0]}" if fixed else "dynamic batch, height and width"
@@ -41,5 +41,4 @@ class Export(Command):
             for form in export_all(checkpoint, options.output, fixed):
                 say(form)
         else:
-            path = export_onnx(checkpoint, options.output, fixed)
-            say(Form(path, "fp32", parity(checkpoint, path, [photograph(fixed)])))
+            say(export_form(checkpoint, options.output, fixed))
