@@ -54,6 +54,19 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+@cache
+def computes_bf16() -> bool:
+    """Whether the processor computes bf16 by itself (AVX-512 BF16, AMX, Arm's BF16): emulated it is slower than fp32, often ten times."""
+    import torch
+
+    if platform.machine() in ("x86_64", "AMD64"):
+        return bool(torch.cpu._is_avx512_bf16_supported())
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except AttributeError:  # a build without oneDNN
+        return False
+
+
 def usable_cpus() -> int:
     """Cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,7 +19,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from reconet_bench import errors
+from reconet_bench import environment, errors
 from reconet_bench.checkpoint import Checkpoint
 from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.environment import checksum, model_checksum
@@ -28,7 +28,7 @@ from reconet_bench.foreign import inspect_onnx
 from reconet_bench.networks import ConvBlock, Identity, ReCoNet, ResidualBlock, Upsample
 from reconet_bench.ops import BYTE, from_uint8, to_uint8
 from reconet_bench.runtimes import openvino as openvino_module
-from reconet_bench.runtimes import torch_compile, variants
+from reconet_bench.runtimes import pytorch, torch_compile, variants
 from reconet_bench.runtimes.base import RUNTIMES, Model, Session, session_parity
 from reconet_bench.runtimes.onnxruntime import (
     CPU_PROVIDER,
@@ -52,6 +52,11 @@ ON_CPU = [
     name for name in RUNTIMES.names()
     if not any(word in name for word in ("fp16", "graph", "tensorrt", "int8")) and not name.startswith("torch-compile")
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _bf16_in_pytorch(emulated_bf16: None) -> None:
+    """At the sizes of these tests emulation costs nothing."""
 
 
 def load(name: str, model: Model, threads: int = 1) -> Session:
@@ -286,6 +291,20 @@ def test_torch_leaves_the_callers_network_alone(network: ReCoNet) -> None:
     network.eval()
     with pytest.raises(RuntimeError, match="closed"):
         one(noise(16, 16))
+
+
+@pytest.mark.parametrize("name", ["torch", "torch-compile"])
+def test_torch_refuses_bf16_that_would_be_emulated(name: str, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emulated it is ten and more times slower than fp32: nobody means that, and ``all`` would sit there for minutes."""
+    monkeypatch.setattr(pytorch, "computes_bf16", lambda: False)
+    with pytest.raises(errors.RuntimeUnavailable, match=f"this CPU has no fast bf16: use {name}$"):
+        RUNTIMES[f"{name}:bf16"].load(model, "cpu", 1)
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the kernel tells the processor's abilities on Linux alone")
+def test_bf16_is_what_the_kernel_says_of_the_processor() -> None:
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    assert environment.computes_bf16() == bool(flags & {"avx512_bf16", "bf16"})
 
 
 def test_torch_refuses_an_onnx_file() -> None:

@@ -25,6 +25,7 @@ from reconet_bench.errors import DataError, ModelError, TrainingError, UnknownNa
 from reconet_bench.methods.base import METHODS
 from reconet_bench.report.card import model_card
 from reconet_bench.report.curves import PACE, TOTAL, parse_curves
+from reconet_bench.training import precision as precision_module
 from reconet_bench.training.data import DataOptions, training_data
 from reconet_bench.training.diary import Progress
 from reconet_bench.training.distributed import Group
@@ -230,6 +231,22 @@ def test_a_state_of_other_settings_is_refused(settings, tmp_path, change, name):
     assert name in str(caught.value)
     assert "choose another --output" in str(caught.value)
     assert before == ((folder / STATE_FILE).read_bytes(), (folder / CURVES_FILE).read_bytes())
+
+
+def test_a_run_goes_on_in_the_precision_it_began_in(settings, tmp_path, monkeypatch):
+    """``auto`` means another on another machine: the state says which it was, and older states are believed."""
+    folder = tmp_path / "run"
+    automatic = replace(settings, precision="auto")
+    monkeypatch.setattr(precision_module, "computes_bf16", lambda: False)
+    broken_off(replace(automatic, save_every=1), folder, 2)
+    monkeypatch.setattr(precision_module, "computes_bf16", lambda: True)
+    with pytest.raises(TrainingError, match="precision was fp32, now bf16"):
+        train(automatic, windows(), folder, resume=True)
+    tensors, metadata = read_tensors(folder / STATE_FILE)
+    older = json.loads(metadata["settings"]) | {"precision": "auto"}
+    write_tensors(folder / STATE_FILE, tensors, metadata | {"settings": json.dumps(older)})
+    path = train(settings, windows(), folder, resume=True)
+    assert load_checkpoint(path).info["precision"] == "fp32"
 
 
 def told_of(path: Path, **change: object) -> None:

@@ -17,6 +17,7 @@ from reconet_bench.errors import DataError, TrainingError
 from reconet_bench.report.curves import Curves, parse_curves
 from reconet_bench.report.losses import plot_losses, running_mean
 from reconet_bench.training import diary, loop
+from reconet_bench.training import precision as precision_module
 from reconet_bench.training.benchmark import PLAIN, Comparison, Pace, compare_steps
 from reconet_bench.training.folder import STATE_FILE
 from reconet_bench.training.loader import worker_count
@@ -30,16 +31,20 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 @pytest.mark.parametrize(
     ("name", "device", "bf16", "dtype"),
     [
-        ("auto", CPU, False, torch.bfloat16), ("bf16", CPU, False, torch.bfloat16), ("fp32", CPU, False, torch.float32),
+        ("auto", CPU, True, torch.bfloat16), ("auto", CPU, False, torch.float32), ("bf16", CPU, False, torch.bfloat16),
+        ("fp32", CPU, True, torch.float32),
         ("auto", CUDA, True, torch.bfloat16), ("auto", CUDA, False, torch.float16), ("fp16", CUDA, True, torch.float16),
         ("fp32", CUDA, True, torch.float32),
     ],
 )  # fmt: skip
 def test_the_number_format_follows_name_and_device(monkeypatch, name, device, bf16, dtype):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation)
+    monkeypatch.setattr(precision_module, "computes_bf16", lambda: bf16)
     asked = {}
     monkeypatch.setattr(torch.amp, "GradScaler", lambda kind, enabled: asked.update(kind=kind, enabled=enabled) or SimpleNamespace())
-    assert Precision.of(name, device).dtype is dtype
+    precision = Precision.of(name, device)
+    assert precision.dtype is dtype
+    assert {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision.name] is dtype
     assert asked == {"kind": device.type, "enabled": dtype is torch.float16}
 
 
@@ -50,7 +55,7 @@ def test_fp16_needs_a_gpu():
 
 def scaled(start: float = 2.0**10) -> Precision:
     """fp32 with the scaler of fp16, which computes the same on a CPU."""
-    return Precision(torch.float32, torch.amp.GradScaler("cpu", init_scale=start, growth_interval=2))
+    return Precision("fp32", torch.float32, torch.amp.GradScaler("cpu", init_scale=start, growth_interval=2))
 
 
 def test_scaled_gradients_give_the_weights_of_plain_ones_and_go_on_after_a_resume(settings, tmp_path, monkeypatch):
@@ -198,12 +203,13 @@ def test_the_benchmark_times_both_by_turns(settings):
     assert [len(one) for one in found.plain.rounds] == [len(one) for one in found.ours.rounds] == [2, 2]
     assert all(value > 0 for pace in (found.plain, found.ours) for one in pace.rounds for value in one)
     assert found.first > 0
+    assert found.precision == "bf16"
     assert said[-1] == "round 2 of 2"
 
 
 def test_the_ratio_is_taken_round_by_round():
     """A machine that slows down in the second round slows both: the ratio does not see it."""
     plain, ours = Pace(PLAIN, [[2.0, 2.0, 9.0], [4.0, 4.0, 4.0]]), Pace("ours", [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]])
-    assert Comparison(plain, ours, 0.0).ratios == [2.0, 2.0]
+    assert Comparison(plain, ours, 0.0, "fp32").ratios == [2.0, 2.0]
     assert plain.turns == [2.0, 4.0]
     assert plain.median == 4.0

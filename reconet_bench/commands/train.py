@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconet_bench.commands.base import COMMANDS, Command, add_vgg_option, at_least, err, out, show_training
+from reconet_bench.commands.base import COMMANDS, Command, add_vgg_option, at_least, err, out, show_training, warn
 
 if TYPE_CHECKING:
     from reconet_bench.data.windows import Windows
@@ -25,7 +25,7 @@ RECIPE = (
     ("optimizer", str, "adam|adamax", "the optimiser"),
     ("style-size", int, "N", "the painting's shorter side; larger gives larger strokes"),
     ("seed", int, "N", "of weights, data and noise"),
-    ("precision", str, "auto|bf16|fp16|fp32", "auto is bf16, on a GPU without it fp16"),
+    ("precision", str, "auto|bf16|fp16|fp32", "auto is bf16 where the device computes it, else fp32 on a CPU and fp16 on a GPU"),
     ("save-every", int, "N", "steps between saved states"),
     ("flow", str, "dis|raft", "what estimates the motion of footage"),
 )
@@ -93,6 +93,7 @@ class Train(Command):
         settings = from_recipe(recipe, options.style, vgg=vgg, device=options.device, compile=options.compile, workers=options.workers,
                                tensorboard=options.tensorboard, branch_from=options.branch_from)  # fmt: skip
         settings.check()
+        _warn_of_emulation(settings)
         where = DataOptions(
             **{name: recipe[name] for name in ("size", "seed", "render_pass", "split", "flow", "fit")}, textures=options.textures, sintel=options.sintel,
             footage=tuple(options.footage), raft=options.raft, report=lambda text: err.print(text, markup=False),
@@ -112,6 +113,14 @@ class Train(Command):
         curves = (path.parent / CURVES_FILE).read_text()
         write_text(card, model_card(path.stem, METHODS[settings.method].summary, load_checkpoint(path).info, curves))
         out.print(f"Written: {path} and {', '.join([card.name, *_pictures(path.parent, curves)])}", markup=False)
+
+
+def _warn_of_emulation(settings: TrainingSettings) -> None:
+    """Say what bf16 costs that the processor does not have."""
+    from reconet_bench.environment import computes_bf16, pick_device
+
+    if settings.precision == "bf16" and pick_device(settings.device).type == "cpu" and not computes_bf16():
+        warn("precision bf16: this processor emulates it, several times slower than fp32; --precision auto or fp32 is faster")
 
 
 def _pictures(folder: Path, curves: str) -> list[str]:
@@ -145,7 +154,7 @@ def _benchmark(settings: TrainingSettings, data: Windows) -> None:
     ratios = found.ratios
     out.print(
         f"{median(ratios):.2f} times as fast, {min(ratios):.2f} to {max(ratios):.2f} over {len(ratios)} rounds; "
-        f"size {data.size}, batch {settings.batch}, precision {settings.precision}; first step {found.first:.1f} s",
+        f"size {data.size}, batch {settings.batch}, precision {found.precision}; first step {found.first:.1f} s",
         markup=False,
     )
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from reconet_bench.environment import cpu_threads
+from reconet_bench.environment import computes_bf16, cpu_threads
 from reconet_bench.errors import RuntimeUnavailable
 from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
 
@@ -70,12 +70,14 @@ def runnable_network(model: Model, device: torch.device, name: str, variant: str
     """The network of ``model``, if PyTorch can run it in this way on this device.
 
     Raises:
-        RuntimeUnavailable: an ONNX file, or half precision on a CPU.
+        RuntimeUnavailable: an ONNX file, fp16 on a CPU, or bf16 on one that would emulate it.
     """
     if model.network is None:
         raise RuntimeUnavailable(f"{name} cannot run an ONNX file ('{model.name}'); use --runtime onnxruntime")
     if variant == "fp16" and device.type == "cpu":
         raise RuntimeUnavailable(f"{name}:fp16 is for GPUs: on a CPU use {name}:bf16")
+    if variant == "bf16" and device.type == "cpu" and not computes_bf16():
+        raise RuntimeUnavailable(f"this CPU has no fast bf16: use {name}")
     return model.network
 
 
@@ -87,7 +89,7 @@ class Torch(Runtime):
     summary: ClassVar[str] = "PyTorch eager, fp32: the reference"
     variants: ClassVar[dict[str, str]] = {
         "channels-last": "PyTorch eager, fp32, channels last in memory",
-        "bf16": "PyTorch eager, bf16 autocast, channels last",
+        "bf16": "PyTorch eager, bf16 autocast, channels last; CUDA, and CPUs that have it",
         "fp16": "PyTorch eager, fp16 autocast, channels last; CUDA only",
     }
 

@@ -65,7 +65,7 @@ class TorchCompile(Runtime):
     from_network: ClassVar[bool] = True
     summary: ClassVar[str] = "PyTorch compiled by TorchInductor, fp32, channels last; CUDA graphs on a GPU"
     variants: ClassVar[dict[str, str]] = {
-        "bf16": "PyTorch compiled by TorchInductor, bf16 autocast",
+        "bf16": "PyTorch compiled by TorchInductor, bf16 autocast; CUDA, and CPUs that have it",
         "fp16": "PyTorch compiled by TorchInductor, fp16 autocast; CUDA only",
     }
     #: Compiling takes a minute for each model and size, which is more than whoever names no runtimes expects.

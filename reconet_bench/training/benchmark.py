@@ -52,11 +52,13 @@ class Comparison:
 
     Attributes:
         first: seconds of the recipe's first step, in which ``torch.compile`` does its work.
+        precision: that the recipe computes in.
     """
 
     plain: Pace
     ours: Pace
     first: float
+    precision: str
 
     @property
     def ratios(self) -> list[float]:
@@ -92,7 +94,7 @@ def compare_steps(
             report(f"round {number + 1} of {rounds}")
             for step, pace in turns if number % 2 else turns[::-1]:
                 pace.rounds.append(_turn(step, batches, steps, device))
-    return Comparison(*paces, first)
+    return Comparison(*paces, first, Precision.of(settings.precision, device).name)
 
 
 def _stepper(settings: TrainingSettings, device: torch.device, plain: bool = False) -> Callable[[Batch], object]:

@@ -29,18 +29,22 @@ STATE_FILE = "state.safetensors"
 CURVES_FILE = "curves.csv"
 
 
-def fingerprint(settings: TrainingSettings, data: Windows, processes: int) -> dict[str, object]:
+def fingerprint(settings: TrainingSettings, data: Windows, processes: int, precision: str) -> dict[str, object]:
     """What a resumed run must share with the one that was broken off, and what a checkpoint tells of its making.
 
     It reads the painting and the loss network's file; a run asks for it once, when it begins.
+
+    Args:
+        precision: the one that is computed in: ``auto`` means another on another machine.
     """
     names = (
         "method", "steps", "batch", "learning_rate", "optimizer", "schedule", "milestones", "decay", "warm_up", "style_size",
-        "seed", "scale", "precision",
+        "seed", "scale",
     )  # fmt: skip
     weights, options = settings.check()
     return {
         **{name: getattr(settings, name) for name in names},
+        "precision": precision,
         "processes": processes,
         "style": environment.checksum(settings.style),
         "weights": weights,
@@ -90,6 +94,8 @@ def load_state(
     saved, wanted = json.loads(metadata["settings"]), json.loads(json.dumps(facts))
     # A switch that an older version did not have stood as it stands by default.
     saved["options"] = {**METHODS[wanted["method"]].options, **saved.get("options", {})}
+    if saved.get("precision") == "auto":
+        del saved["precision"]  # older versions did not note what it had meant
     for name, value in wanted.items():
         # A state of an older version may lack a name; what it has must agree.
         if name in saved and saved[name] != value:

@@ -88,7 +88,7 @@ def _train(
     folder.mkdir(parents=True, exist_ok=True)
     if not resume and (folder / STATE_FILE).exists():
         raise TrainingError(f"{folder} holds another run: {last_state(folder)}; go on with --resume, or choose another --output")
-    facts = fingerprint(settings, data, group.world)
+    facts = fingerprint(settings, data, group.world, precision.name)
     start = load_state(folder, facts, network, optimizer, precision) if resume else 0
     if not start and settings.branch_from:
         start = branch(settings, facts, network, optimizer)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from reconet_bench.environment import computes_bf16
 from reconet_bench.errors import TrainingError
 
 
@@ -14,27 +15,32 @@ class Precision:
     """How the forward pass computes; weights, optimiser and losses are float32 always.
 
     Attributes:
+        name: ``fp32``, ``bf16`` or ``fp16``.
         dtype: of convolutions.
         scaler: multiplies the loss, so that small gradients do not vanish in fp16; does nothing otherwise.
     """
 
+    name: str
     dtype: torch.dtype
     scaler: torch.amp.GradScaler
 
     @classmethod
     def of(cls, name: str, device: torch.device) -> Precision:
-        """By its name in the settings; ``auto`` is bf16, and fp16 on a GPU that computes no bf16.
+        """By its name in the settings; ``auto`` is bf16 where the device computes it, else fp32 on a CPU and fp16 on a GPU.
 
         Raises:
             TrainingError: fp16 on a CPU, where it has neither speed nor kernels for every layer.
         """
         if name == "auto":
-            # With emulation every GPU "supports" bf16, slower than fp32.
-            name = "bf16" if device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+            # With emulation everything "supports" bf16, slower than fp32.
+            if device.type == "cpu":
+                name = "bf16" if computes_bf16() else "fp32"
+            else:
+                name = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
         if name == "fp16" and device.type == "cpu":
             raise TrainingError("precision fp16 needs a CUDA GPU: on a CPU give --precision bf16 or fp32")
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-        return cls(dtype, torch.amp.GradScaler(device.type, enabled=name == "fp16"))
+        return cls(name, dtype, torch.amp.GradScaler(device.type, enabled=name == "fp16"))
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """The context of the forward pass."""
