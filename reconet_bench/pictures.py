@@ -42,7 +42,7 @@ def heat_map(clip: Clip, frames: Sequence[np.ndarray], index: int) -> np.ndarray
         return None
     motion = clip.motion(index)
     first, second = (from_uint8(frames[i]) for i in (index, index + 1))
-    warped, inside = warp(second, motion.flow)
+    warped, inside = warp(second.double(), motion.flow)
     error = (first - warped).abs().mean(1)[0].numpy() / FULL_SCALE
     heat = cv2.applyColorMap((255 * error.clip(0, 1)).astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
     traceable = (motion.mask * inside)[0, 0, ..., None].numpy() > 0

@@ -18,7 +18,6 @@ from reconet_bench.data.base import Clip, Motion
 from reconet_bench.data.files import write_flo, write_image
 from reconet_bench.ops import LUMINANCE_ANIMATION, from_uint8
 from reconet_bench.perceptual import LossNetwork, load_loss_network
-from reconet_bench.runtimes import pytorch
 from reconet_bench.training.settings import TrainingSettings
 
 # A pool of compilers, each of which imports PyTorch, would take longer than the few kernels that tests compile.
@@ -131,12 +130,6 @@ def _no_outside_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyte
     monkeypatch.delenv("RECONET_BENCH_SINTEL", raising=False)
     monkeypatch.delenv("RECONET_BENCH_DAVIS", raising=False)
     monkeypatch.delenv("RECONET_BENCH_VGG", raising=False)
-
-
-@pytest.fixture
-def emulated_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch runs bf16 in this process although the processor may have none: the same pictures, slowly."""
-    monkeypatch.setattr(pytorch, "computes_bf16", lambda: True)
 
 
 @pytest.fixture

@@ -91,6 +91,22 @@ def test_flow_that_is_no_number_is_out_of_bounds_and_harms_nothing_else(bad):
     assert torch.equal(warped[inside.expand_as(warped) == 1], image[inside.expand_as(image) == 1])
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 9), (16, 32), (33, 64), (40, 257)])
+def test_the_fast_warp_is_the_plain_one(size):
+    """Sides that are powers of two and others, far outside, on the very border, and no number at all."""
+    generator = torch.Generator().manual_seed(sum(size))
+    image = torch.rand(2, 3, *size, dtype=torch.float64, generator=generator)
+    flow = 8 * torch.randn(2, 2, *size, generator=generator)
+    flow[0, :, 0, 0], flow[1, 0, -1, -1] = float("inf"), float("nan")
+    flow[1, :, 0, -1] = 0
+    fast, inside = ops.warp(image, flow)
+    plain, as_plain = ops.warp(image.clone().requires_grad_(), flow)
+    torch.testing.assert_close(fast, plain.detach(), atol=1e-14, rtol=0)
+    assert torch.equal(inside, as_plain.detach())
+    assert torch.equal(ops.warp(image, torch.zeros_like(flow))[0], image)
+    assert torch.equal(fast[1, :, 0, -1], image[1, :, 0, -1])
+
+
 def test_warp_refuses_flow_of_another_size():
     with pytest.raises(ValueError, match=r"flow must be \(1, 2, 5, 6\), got \(1, 2, 6, 5\)"):
         ops.warp(torch.zeros(1, 3, 5, 6), torch.zeros(1, 2, 6, 5))

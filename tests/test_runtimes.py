@@ -54,9 +54,12 @@ ON_CPU = [
 ]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _bf16_in_pytorch(emulated_bf16: None) -> None:
-    """At the sizes of these tests emulation costs nothing."""
+@pytest.fixture(scope="module", autouse=True)
+def _bf16_in_pytorch() -> Iterator[None]:
+    """PyTorch runs bf16 although the processor may have none: the same pictures, and at these sizes soon enough."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pytorch, "computes_bf16", lambda: True)
+        yield
 
 
 def load(name: str, model: Model, threads: int = 1) -> Session:

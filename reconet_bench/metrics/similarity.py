@@ -110,7 +110,7 @@ class SsimAdjacentWarped(Metric):
         values = {}
         for index in footage.starts(1):
             motion = footage.clip.motion(index)
-            warped, inside = warp(footage.stylized[index + 1], motion.flow)
+            warped, inside = warp(footage.stylized[index + 1].double(), motion.flow)
             value = ssim_traceable(footage.stylized[index], warped, (motion.mask * inside > 1 - 1e-4).float())
             if value == value:
                 values[index] = value
