@@ -41,24 +41,33 @@ def compare(plan: Plan, report: Callable[[str], None] = lambda text: None, resul
         report: told what is being done now, in a few words.
         result: filled as the work goes on; who is interrupted still has what was measured until then.
 
+    A model that no runtime runs, and one that does not take a clip's size, cost their own rows and are noted as skipped.
+
     Raises:
-        ModelError: no runtime can run a model.
+        ModelError: no runtime can run any model.
         DataError: a clip is broken.
     """
     result = result or new_result()
     album = _album(plan)
+    failed: list[str] = []
     for subject in plan.subjects:
+        if subject.method == "identity" and failed and not result.records:
+            break  # the content stands beside models, and there are none
+        clips = _taken(plan, subject, result)
         with contextlib.ExitStack() as stack:
-            sessions = _open(plan, subject, stack, result, report)
+            sessions = _open(plan, subject, stack, result, report) if clips else {}
             # Before any other frame: a session has one first frame, and keeps memory from then on.
-            timed = _time(plan, subject, sessions, result, report) if plan.times(subject) else []
+            timed = _time(plan, subject, clips, sessions, result, report) if plan.times(subject) and sessions else []
             style = model_style(subject, plan.vgg)
-            for clip in plan.clips:
+            for clip in clips:
                 _quality(plan, subject, clip, sessions, style, result, report, album)
             if not sessions:
-                raise ModelError(f"no runtime runs '{subject.model.name}': {'; '.join(result.skipped)}")
-            for frames, timings in timed:
+                failed.append(subject.model.name)
+            for frames, timings in timed if sessions else ():
                 _speed(plan, subject, frames, timings, sessions, result)
+    if failed and not result.records:
+        names = ", ".join(f"'{name}'" for name in failed)
+        raise ModelError(f"no runtime runs {names}: {'; '.join(result.skipped)}")
     result.differences = differences(plan.subjects, [clip.name for clip in plan.clips], result.samples)
     return result
 
@@ -74,10 +83,27 @@ def _album(plan: Plan) -> Album | None:
     return album
 
 
+def _taken(plan: Plan, subject: Subject, result: Result) -> list[Clip]:
+    """The clips of a size that the model takes; of the others it is noted that it does not."""
+    taken: list[Clip] = []
+    refused: dict[str, list[str]] = {}
+    for clip in plan.clips:
+        try:
+            subject.model.check_frame(np.empty((*clip.size, 3), np.uint8))
+            taken.append(clip)
+        except ModelError as error:
+            refused.setdefault(str(error), []).append(clip.name)
+    result.skipped += [f"{subject.model.name} on {', '.join(names)}: {reason}" for reason, names in refused.items()]
+    return taken
+
+
 def _open(
     plan: Plan, subject: Subject, stack: contextlib.ExitStack, result: Result, report: Callable[[str], None]
 ) -> dict[str, Loaded]:
-    """The model in every runtime: each in a worker of its own where it is timed, else here."""
+    """The model in every runtime: each in a worker of its own where it is timed, else here.
+
+    The content itself is in the reference at least, for not every runtime has a form of what is no network.
+    """
     sessions: dict[str, Loaded] = {}
     drop = _dropper(subject, sessions, result)
     names: list[str] = []
@@ -87,8 +113,8 @@ def _open(
         except CANNOT_RUN as error:
             drop(asked, error)
     sessions.update(open_all(names, subject.model, plan.device, plan.threads, stack, drop, apart=plan.times(subject)))
-    if not sessions:
-        raise ModelError(f"no runtime runs '{subject.model.name}': {'; '.join(result.skipped)}")
+    if not sessions and subject.method == "identity":
+        sessions.update(open_all([REFERENCE_RUNTIME], subject.model, plan.device, plan.threads, stack, drop, apart=False))
     return sessions
 
 
@@ -115,6 +141,10 @@ def _fastest(plan: Plan, subject: Subject, result: Result, report: Callable[[str
 @contextlib.contextmanager
 def _reference(plan: Plan, subject: Subject, sessions: dict[str, Loaded]) -> Iterator[Loaded]:
     """What parity is measured against, opened for the purpose where it is not among ``sessions``."""
+    if subject.origin is not None:
+        with load_apart(REFERENCE_RUNTIME, subject.origin, plan.device, plan.threads) as reference:
+            yield reference
+        return
     name, device = reference_runtime(subject.model)
     if name in sessions and sessions[name].device == (device or sessions[name].device):
         yield sessions[name]
@@ -182,12 +212,12 @@ Timed = tuple[list[np.ndarray], dict[str, Timing]]
 
 
 def _time(
-    plan: Plan, subject: Subject, sessions: dict[str, Loaded], result: Result, report: Callable[[str], None]
+    plan: Plan, subject: Subject, clips: Sequence[Clip], sessions: dict[str, Loaded], result: Result, report: Callable[[str], None]
 ) -> list[Timed]:
     """Time all runtimes of one model at each frame size, in order of the clips."""
     drop = _dropper(subject, sessions, result)
     first_of_size: dict[tuple[int, int], Clip] = {}
-    for clip in plan.clips:
+    for clip in clips:
         first_of_size.setdefault(clip.size, clip)
     timed = []
     for (height, width), clip in first_of_size.items():
@@ -212,12 +242,15 @@ def _speed(
             except CANNOT_RUN as error:
                 drop(name, error)
     timings = {name: timing for name, timing in timings.items() if name in sessions}
+    origin = subject.origin.name if subject.origin else subject.model.name
+    against = _against(subject)
     videos = [clip.name for clip in plan.clips if clip.size == (height, width)]
-    unknown = "no true flow at this size" if reference.runtime in sessions else f"{reference.runtime} is not in this run"
+    known = any(key[0] == origin and key[2] == reference.runtime for key in result.samples)
+    unknown = "no true flow at this size" if known else f"{origin} in {reference.runtime} is not in this run"
     for name, timing in timings.items():
-        change = _error_change(subject.model.name, videos, reference.runtime, name, result)
+        change = _error_change((origin, reference.runtime), (subject.model.name, name), videos, result)
         record = result.recorder(subject, sessions[name], (height, width))
-        for metric, row in speed_rows(timing, timings.get(REFERENCE_RUNTIME), parities[name], change, unknown).items():
+        for metric, row in speed_rows(timing, timings.get(REFERENCE_RUNTIME), parities[name], change, unknown, against, sessions[name] is reference).items():
             count = parities[name].frames if metric in PARITY else len(timing.samples["device"].seconds)
             record(metric, row.unit, row.better, row.value, n=count, note=row.note)
         for boundary, samples in timing.samples.items():
@@ -226,15 +259,22 @@ def _speed(
             result.timings += [(*place, number, seconds, turn) for number, (seconds, turn) in enumerate(taken)]
 
 
-def _error_change(model: str, videos: Sequence[str], reference: str, runtime: str, result: Result) -> float | None:
-    """Change of E(V) over all videos against the reference runtime, in percent; ``None`` without true flow."""
+def _against(subject: Subject) -> str:
+    """What the frames of a model are compared with, where that is not its own network in PyTorch fp32."""
+    if subject.origin is not None:
+        return f"fidelity is that to {subject.origin.name} in PyTorch fp32"
+    return "" if subject.model.network is not None else "fidelity is that to the same file in ONNX Runtime on the CPU"
 
-    def pooled(name: str) -> float:
+
+def _error_change(reference: tuple[str, str], place: tuple[str, str], videos: Sequence[str], result: Result) -> float | None:
+    """Change of E(V) over all videos from one model and runtime to another, in percent; ``None`` without true flow."""
+
+    def pooled(model: str, name: str) -> float:
         values = [result.samples.get((model, video, name, "temporal_error"), {}).values() for video in videos]
         samples = np.array(list(itertools.chain.from_iterable(values)))
         return float(METRICS["temporal_error"].reduce(samples)) if samples.size else float("nan")
 
-    expected, got = pooled(reference), pooled(runtime)
+    expected, got = pooled(*reference), pooled(*place)
     return 100 * (got / expected - 1) if expected > 0 and got == got else None
 
 

@@ -32,13 +32,17 @@ class Row(NamedTuple):
     note: str = ""
 
 
-def speed_rows(timing: Timing, base: Timing | None, parity: Parity, change: float | None, unknown: str) -> dict[str, Row]:
+def speed_rows(
+    timing: Timing, base: Timing | None, parity: Parity, change: float | None, unknown: str, against: str = "", itself: bool = False
+) -> dict[str, Row]:
     """All rows of one model in one runtime at one size, by metric.
 
     Args:
         base: timing of the reference runtime in the same run, for ``speed_up``.
         change: of E(V) against the reference, in percent; ``None`` where there is none.
         unknown: why there is none.
+        against: what the frames are compared with, in words, where it is not the model's network in PyTorch fp32.
+        itself: whether this is what the others are compared with.
     """
     warning = "; ".join(filter(None, (gate(parity, change), *doubts(timing))))
     rows: dict[str, Row] = {}
@@ -65,9 +69,10 @@ def speed_rows(timing: Timing, base: Timing | None, parity: Parity, change: floa
     rows["threads"] = Row(timing.threads, "", "reference")
     if timing.placement:
         rows["compute_nodes"] = Row(sum(timing.placement.values()), "", "reference", f"compute nodes all on {' and '.join(timing.placement)}")
-    rows["parity_max_abs"] = Row(parity.max_abs, "", "lower")
-    rows["parity_psnr"] = Row(parity.psnr, "dB", "higher") if math.isfinite(parity.psnr) else Row(None, "dB", "higher", "identical")
-    rows["temporal_error_change"] = Row(change, "%", "reference", "" if change is not None else unknown)
+    same = "the reference" if itself else "identical"
+    rows["parity_max_abs"] = Row(parity.max_abs, "", "lower", against)
+    rows["parity_psnr"] = Row(parity.psnr, "dB", "higher", against) if math.isfinite(parity.psnr) else Row(None, "dB", "higher", same)
+    rows["temporal_error_change"] = Row(change, "%", "reference", against if change is not None else unknown)
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from reconet_bench.data import davis, synthetic
 from reconet_bench.data.sintel import PASSES, find_sintel, sequences
 from reconet_bench.environment import checksum, model_checksum
 from reconet_bench.errors import DataError, MetricUnavailable, ModelError, RuntimeUnavailable
-from reconet_bench.export import checkpoint_model
+from reconet_bench.export import checkpoint_model, weights_checksum
 from reconet_bench.foreign import NO_HINTS, Hints, inspect_onnx
 from reconet_bench.methods.base import METHODS
 from reconet_bench.metrics.base import METRICS, Style
@@ -38,6 +39,7 @@ class Subject:
         trained_on: ``family:sequence`` of each clip it was trained on, e.g. ``sintel:alley_1``.
         checksum: of its file, and of the files beside it that hold weights of an ONNX file.
         curves: text of its loss curves, empty where they are not known.
+        origin: the network that an ONNX file of ours was exported from, where it is among the models at hand.
     """
 
     model: Model
@@ -47,6 +49,7 @@ class Subject:
     trained_on: frozenset[str] = frozenset()
     checksum: str = ""
     curves: str = ""
+    origin: Model | None = None
 
 
 def workspace() -> tempfile.TemporaryDirectory[str]:
@@ -116,6 +119,8 @@ def load_subjects(
     if hints and not any(name.endswith(".onnx") for name in names):
         raise ModelError("value ranges and layout are for ONNX files of your own: give some by --models")
     subjects = [load_subject(name, folder, hints if name.endswith(".onnx") else NO_HINTS, report) for name in dict.fromkeys(names)]
+    for subject in subjects:
+        subject.origin = _origin(subject, subjects, folder)
     subjects.sort(key=lambda subject: _ORDER.index(subject.method) if subject.method in _ORDER else len(_ORDER))
     if not methods or "identity" in methods:
         checkpoint = Checkpoint(METHODS["identity"].network(), "identity", "")
@@ -125,6 +130,22 @@ def load_subjects(
     if twice := [name for name in called if called.count(name) > 1]:
         raise ModelError(f"two models are called '{twice[0]}' and would share their rows: rename one of the files")
     return subjects
+
+
+def _origin(subject: Subject, subjects: Sequence[Subject], folder: Path) -> Model | None:
+    """The network whose weights an ONNX file says that it was exported from: among ``subjects``, else a shipped one."""
+    import onnx
+
+    if subject.model.network is not None:
+        return None
+    facts = {entry.key: entry.value for entry in onnx.load(str(subject.model.onnx()), load_external_data=False).metadata_props}
+    if not facts.get("weights", "").startswith("sha256:"):
+        return None
+    shipped = (checkpoint_model(load_checkpoint(path), folder, name) for name, path in shipped_models().items())
+    for model in itertools.chain((other.model for other in subjects), shipped):
+        if model.network is not None and weights_checksum(model.network) == facts["weights"]:
+            return model
+    return None
 
 
 def usable_runtimes(names: Sequence[str], report: Callable[[str], None] = lambda text: None) -> list[str]:

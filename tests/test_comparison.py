@@ -14,7 +14,7 @@ import onnx
 import pytest
 import torch
 from conftest import SIZE, TranslationClip
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from reconet_bench import comparison, differences, speed, subjects
@@ -211,7 +211,7 @@ def test_no_speed_row_without_its_parity(timed):
         assert {"load_time", "first_frame", "peak_memory", "speed_up"} <= rows.keys()
         assert rows["parity_max_abs"].n == 4
     torch_rows, onnx_rows = (by_metric(result.records, model="reconet-board", runtime=name, video="") for name in plan.runtimes)
-    assert (torch_rows["parity_max_abs"].value, torch_rows["parity_psnr"].value, torch_rows["parity_psnr"].note) == (0, None, "identical")
+    assert (torch_rows["parity_max_abs"].value, torch_rows["parity_psnr"].value, torch_rows["parity_psnr"].note) == (0, None, "the reference")
     assert (torch_rows["temporal_error_change"].value, torch_rows["speed_up"].value) == (0, 1)
     assert 0 < onnx_rows["parity_max_abs"].value < 1e-3
     assert onnx_rows["parity_psnr"].value > 60
@@ -231,9 +231,9 @@ def test_the_change_pools_the_pairs_of_all_videos():
     for runtime, samples in (("torch", ({0: 1.0}, {0: 4.0, 1: 4.0})), ("onnxruntime", ({0: 4.0}, {0: 4.0, 1: 4.0}))):
         for video, values in zip("ab", samples, strict=True):
             result.samples["m", video, runtime, "temporal_error"] = values
-    assert comparison._error_change("m", "ab", "torch", "onnxruntime", result) == pytest.approx(100 * (2 / 3**0.5 - 1))
-    assert comparison._error_change("m", "ab", "torch", "torch", result) == 0
-    assert comparison._error_change("m", "c", "torch", "torch", result) is None
+    assert comparison._error_change(("m", "torch"), ("m", "onnxruntime"), "ab", result) == pytest.approx(100 * (2 / 3**0.5 - 1))
+    assert comparison._error_change(("m", "torch"), ("m", "torch"), "ab", result) == 0
+    assert comparison._error_change(("m", "torch"), ("m", "torch"), "c", result) is None
 
 
 def test_the_speed_table_says_each_doubt_once_and_leaves_facts_to_the_records(timed):
@@ -476,9 +476,9 @@ def test_absent_metrics_are_recorded_with_their_reason_and_without_a_number(mode
     assert not {key[3] for key in result.samples} & absent.keys()
 
 
-def own_onnx(path: Path, operator: str = "Sigmoid") -> Path:
+def own_onnx(path: Path, operator: str = "Sigmoid", size: tuple[int | str, int | str] = ("h", "w")) -> Path:
     """An image-to-image ONNX file made by hand."""
-    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, "h", "w"]) for name in ("x", "y")]
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, *size]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node(operator, ["x"], ["y"])], "g", value[:1], value[1:])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
     return path
@@ -495,10 +495,57 @@ def test_an_onnx_file_of_ones_own_takes_part_and_torch_is_skipped_with_the_reaso
     assert records["ssim_adjacent"].value < 1
     assert "no style is known" in records["style_distance"].note
     rows = by_metric(result.records, video="")
-    assert rows["parity_max_abs"].value == 0
+    assert (rows["parity_max_abs"].value, rows["parity_psnr"].note) == (0, "the reference")
+    assert "same file in ONNX Runtime on the CPU" in rows["parity_max_abs"].note
     assert rows["temporal_error_change"].value is None or rows["temporal_error_change"].value == 0
     with pytest.raises(ModelError, match="no runtime runs 'mine': mine in torch: "):
         compare(Plan([subject], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
+
+
+def test_a_model_that_nothing_runs_costs_its_own_rows_alone(tmp_path, models):
+    own = load_subject(str(own_onnx(tmp_path / "mine.onnx")), tmp_path)
+    result = compare(Plan([own, *models], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
+    assert {record.model for record in result.records} == {subject.model.name for subject in models}
+    (line,) = result.skipped
+    assert line.startswith("mine in torch: torch cannot run an ONNX file")
+    with pytest.raises(ModelError, match="no runtime runs 'mine': mine in torch: "):
+        compare(Plan([own, models[-1]], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
+
+
+def test_a_size_that_a_model_does_not_take_costs_those_clips_alone(tmp_path, models):
+    path = own_onnx(tmp_path / "fixed.onnx", size=(24, 32))
+    clips = [TranslationClip(length=3), TranslationClip(length=3, size=(24, 32), name="small")]
+    result = compare(Plan([load_subject(str(path), tmp_path), models[-1]], clips, ["onnxruntime"], "cpu", 1, ROUNDS))
+    assert {(record.model, record.video) for record in result.records if record.video} == {
+        ("fixed", "small"), ("identity", "moving"), ("identity", "small")
+    }  # fmt: skip
+    assert {(record.height, record.width) for record in result.records if record.model == "fixed"} == {(24, 32)}
+    (line,) = result.skipped
+    assert line.startswith("fixed on moving: 'fixed' takes frames of 32x24 pixels only, got 56x40")
+
+
+def test_the_content_is_measured_though_the_runtime_has_no_form_of_it(models):
+    """Nothing in it can be quantised; whoever asks for int8 alone still gets the row to compare with."""
+    result = compare(Plan([models[-1]], [TranslationClip(length=3)], ["onnxruntime:int8"], "cpu", 1, ROUNDS))
+    assert {(record.model, record.runtime) for record in result.records} == {("identity", "torch")}
+
+
+def test_an_export_of_ours_is_held_against_the_network_it_came_from(models, folder):
+    """A changed copy of a model, with the facts that say whose weights it had: it is not the reference of itself."""
+    path = models[0].model.onnx()
+    changed = onnx.load(path)
+    bias = next(tensor for tensor in changed.graph.initializer if list(tensor.dims) == [3])
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(0.2), bias.name))
+    onnx.save(changed, folder / "board-brighter.onnx")
+    subjects = load_subjects([str(folder / "board-brighter.onnx"), str(folder / "reconet-board.safetensors")], ["identity"], folder)
+    origins = {subject.model.name: subject.origin.name for subject in subjects if subject.origin}
+    assert origins == {"board-brighter": "reconet-board"}
+    result = compare(Plan(subjects, [TranslationClip(length=3)], ["torch", "onnxruntime"], "cpu", 1, ROUNDS))
+    rows = by_metric(result.records, model="board-brighter", video="")
+    assert rows["parity_psnr"].value < speed.GATE_PSNR
+    assert "changed output" in rows["fps_device"].note
+    assert rows["parity_psnr"].note == "fidelity is that to reconet-board in PyTorch fp32"
+    assert rows["temporal_error_change"].value is not None
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def speed(records: Sequence[Record], rows: Sequence[Sequence[str]], metrics: Seq
     """Speed and parity, one row per model, runtime and size."""
     better = tables.directions(records)
     header = ["model", "runtime", "size", *(tables.heading(metric, tables.SPEED, better) for metric in metrics)]
-    return _table("Speed, with what it costs in fidelity to PyTorch fp32", header, [row[:-1] for row in rows], left=(0, 1, 2))
+    return _table("Speed, with what it costs in fidelity to PyTorch fp32, or to what a note says", header, [row[:-1] for row in rows], left=(0, 1, 2))
 
 
 def estimates(rows: Sequence[tuple[str, str, str, str]]) -> Table:
