@@ -156,14 +156,15 @@ class ReCoNet(nn.Module):
     Args:
         residual_order: see :class:`ResidualBlock`.
         plain_tanh: whether the tanh has its own gradient in training, or that of :class:`_EscapableTanh`.
+        signed: whether the tanh goes out as it is, in [-1, 1], as in the dissertation's code; who shows it clips it.
 
     Reference: D. Mahakalkar, *Fast and Temporally Consistent Neural Style Transfer in Videos*,
     University of Bath, 2022; Gao et al., *ReCoNet*, ACCV 2018 (arXiv 1807.01197).
     """
 
-    def __init__(self, residual_order: str = "standard", plain_tanh: bool = False) -> None:
+    def __init__(self, residual_order: str = "standard", plain_tanh: bool = False, signed: bool = False) -> None:
         super().__init__()
-        self.plain_tanh = plain_tanh
+        self.plain_tanh, self.signed = plain_tanh, signed
         self.encoder = nn.Sequential(
             ConvBlock(3, 32, 9), ConvBlock(32, 64, 3, stride=2), ConvBlock(64, 128, 3, stride=2)
         )
@@ -189,8 +190,8 @@ class ReCoNet(nn.Module):
         """The stylised frame of :meth:`encode`'s features, at the size of ``frame``."""
         height, width = frame.shape[-2:]
         tanh = torch.tanh if self.plain_tanh else _tanh
-        stylised = tanh(self.decoder(features)) * 0.5 + 0.5
-        return stylised[..., :height, :width]
+        stylised = tanh(self.decoder(features))
+        return (stylised if self.signed else stylised * 0.5 + 0.5)[..., :height, :width]
 
 
 class WithFeatures(nn.Module):

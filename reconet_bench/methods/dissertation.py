@@ -35,10 +35,15 @@ class DissertationCode(ReCoNetMethod):
         luminance_bgr: the luminance coefficients meet the channels in reverse order.
         flow_axes_crossed: resizing 1024x436 to a square scales u and v by each other's ratio.
         grid_misaligned: the sampling grid is built with ``align_corners=True`` and sampled without.
-        output_range: outputs in [-1, 1] meet contents in [0, 1] in the losses.
+        output_range: outputs in [-1, 1] meet contents in [0, 1] in the losses. The network puts out its tanh as it is,
+            and frames are what is left of that between 0 and 1: how the code itself saved them is not printed.
         tv_of_normalised: total variation is taken of the ImageNet-normalised output.
         residual_code: residual blocks are conv-IN-ReLU-conv-ReLU-IN, zero padded.
         plain_tanh: the tanh has its own gradient, none where it is saturated, as the text has it too.
+
+    Decided here, and no switch: the later frame is warped back in both, for that is what Sintel's forward flow allows;
+    style taps are relu1_2 to relu4_3 and Gram matrices are divided by C·H·W in both, as in the code; the feature-level
+    loss of Gao et al., which neither has, is the method ``gao2018``.
 
     Reference: Mahakalkar 2022 and its appendix.
     """
@@ -51,9 +56,9 @@ class DissertationCode(ReCoNetMethod):
     )  # fmt: skip
 
     def network(self, options: Mapping[str, Any] | None = None) -> nn.Module:
-        """The network, with the code's residual blocks where ``residual_code`` is on."""
+        """The network, with the code's residual blocks and its range of output where these switches are on."""
         switches = {**self.options, **(options or {})}
-        return ReCoNet("dissertation-code" if switches["residual_code"] else "standard", switches["plain_tanh"])
+        return ReCoNet("dissertation-code" if switches["residual_code"] else "standard", switches["plain_tanh"], switches["output_range"])
 
     def final_weights(self, weights: dict[str, float], options: Mapping[str, Any]) -> dict[str, float]:
         """The two temporal weights, exchanged where ``swapped_weights`` is on."""
@@ -71,8 +76,6 @@ class DissertationCode(ReCoNetMethod):
                 raise TrainingError("long_from_shuffled takes its far frame from another clip of the batch: give --batch 2 or more")
             x_far, flow_far, mask_far = x.roll(1, 0), flow, mask
         y, y_next, y_far = network(torch.cat((x, x_next, x_far))).float().chunk(3)
-        if on["output_range"]:
-            y, y_next, y_far = (2 * frame - 1 for frame in (y, y_next, y_far))
         coefficients = batch.luminance.flip(-1) if on["luminance_bgr"] else batch.luminance
         if on["long_mask_mixed"]:
             mask_far = _steady(x, y_far.detach(), flow_far, coefficients)
