@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from rich_argparse import RawDescriptionRichHelpFormatter
 
 from reconet_bench.commands.base import COMMANDS, err
-from reconet_bench.errors import ReconetBenchError
+from reconet_bench.errors import ReconetBenchError, enough_memory
 
 #: Exit code for anything that a user can mend.
 USER_ERROR = 2
@@ -23,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``reconet-bench``."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     try:
-        options.run(options)
+        with enough_memory("for this: take smaller frames, fewer of them, or a smaller batch"):
+            options.run(options)
     except ReconetBenchError as error:
         _fail(str(error))
     except OSError as error:

@@ -6,8 +6,9 @@ user can catch :class:`ReconetBenchError` and be sure that nothing was left half
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class ReconetBenchError(Exception):
@@ -42,3 +43,26 @@ class UnknownName(ReconetBenchError):
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'? " if near else ""
         super().__init__(f"unknown {kind} '{name}': {hint}known: {', '.join(known) or 'none'}")
+
+
+#: What libraries say when they get no memory; few of them have a type of exception for it.
+_NO_MEMORY = (
+    "out of memory", "not enough memory", "insufficient memory", "bad_alloc", "bad allocation", "failed to allocate",
+    "cannot allocate", "can't allocate", "could not allocate",
+)  # fmt: skip
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of whatever library means that there was not enough memory."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY)
+
+
+@contextlib.contextmanager
+def enough_memory(what: str) -> Iterator[None]:
+    """Raises DataError, ``not enough memory`` and then ``what``, where there is not; every other error is left as it is."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ReconetBenchError) or not out_of_memory(error):
+            raise
+        raise DataError(f"not enough memory {what}") from None

@@ -725,3 +725,36 @@ def test_a_real_process_prints_json_and_nothing_else(frames, tmp_path):
     said, *reasons = done.stderr.splitlines()
     assert "estimated" in said, "flow that is no true flow says so"
     assert {reason.partition(" not measured: ")[0] for reason in reasons} == unmeasured
+
+
+# --- what goes wrong: memory ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([*QUICK, "--videos", "stroll", "--size", "1000000", "--frames", "2"], "not enough memory to render stroll at 1000000x1000000: give a smaller --size"),
+        (["roofline", "--size", "1000000", "--runtimes", "torch"], "not enough memory"),
+        (["export", "reconet-starry_night", "-o", "large.onnx", "--size", "1000000"], "not enough memory for this: take smaller frames"),
+    ],
+)
+def test_a_size_that_no_memory_holds_is_one_line(fails, tmp_path, words, says):
+    assert says in fails(*words)
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_what_was_measured_before_memory_ran_out_is_kept(capsys, tmp_path, monkeypatch):
+    whole = comparison._quality
+
+    def second_breaks(plan, subject, clip, *rest):
+        if clip.name == "rush":
+            np.empty((10**7, 10**7))  # what a library does that wants more than there is
+        whole(plan, subject, clip, *rest)
+
+    monkeypatch.setattr(comparison, "_quality", second_breaks)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*QUICK, "--videos", "stroll", "rush", *SMALL, "-o", str(tmp_path / "run")])
+    line = capsys.readouterr().err
+    assert "not enough memory for this comparison: give a smaller --size or fewer --frames" in line
+    assert f"{tmp_path / 'run'} holds what was measured until then" in line
+    assert {record.video for record in read_records(tmp_path / "run" / "records.jsonl")} == {"stroll"}

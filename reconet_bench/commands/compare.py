@@ -38,7 +38,7 @@ class Compare(Command):
         parser.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="shipped models by name, checkpoints, or ONNX files of your own")
         parser.add_argument("--runtimes", nargs="+", default=[], metavar="NAME", help="runtimes and variants such as openvino:bf16, see 'reconet-bench list runtimes'; auto = the fastest whose frames are PyTorch's, all = every one (default: the usual ones that are installed)")
         parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto is CUDA where there is one (default: auto)")
-        parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of each runtime (default: all)")
+        parser.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads of each runtime (default: all)")
         parser.add_argument("--rounds", type=at_least(0), default=5, metavar="N", help="rounds of the speed measurement; 0 leaves it out (default: 5)")
         parser.add_argument("--save-frames", action="store_true", help="keep the stylised frames in the run folder")
         parser.add_argument("--no-pictures", action="store_true", help="leave the small pictures of the report out: no filmstrip, no player")
@@ -60,7 +60,7 @@ class Compare(Command):
 
         from reconet_bench import comparison, subjects
         from reconet_bench.differences import differences
-        from reconet_bench.errors import ReconetBenchError
+        from reconet_bench.errors import ReconetBenchError, enough_memory
         from reconet_bench.report import terminal
         from reconet_bench.report.folder import FILES, write_run
 
@@ -82,7 +82,8 @@ class Compare(Command):
                 task = progress.add_task("loading", total=plan.steps)
                 result, failure = comparison.new_result(), None
                 try:
-                    comparison.compare(plan, lambda text: progress.update(task, description=text, advance=1), result)
+                    with enough_memory("for this comparison: give a smaller --size or fewer --frames"):
+                        comparison.compare(plan, lambda text: progress.update(task, description=text, advance=1), result)
                 except (KeyboardInterrupt, ReconetBenchError) as stop:
                     if not result.records:
                         raise

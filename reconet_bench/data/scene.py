@@ -7,6 +7,7 @@ closed form at every time and so is the flow between any two times, adjacent or 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reconet_bench.data.base import Clip, Motion
+from reconet_bench.errors import enough_memory
 from reconet_bench.ops import LUMINANCE_CAMERA, pixel_grid
 
 #: Label of a pixel that shows more than one layer: no single flow is right there.
@@ -118,6 +120,11 @@ class Scene:
     samples: int = 2
 
 
+def memory_advice(name: str, size: tuple[int, int]) -> str:
+    """What to do where there is too little memory to render a clip."""
+    return f"to render {name} at {size[1]}x{size[0]}: give a smaller --size or fewer --frames"
+
+
 class SceneClip(Clip):
     """A rendered scene as a clip, deterministic; its frames are rounded to 8 bits, like any footage.
 
@@ -143,8 +150,12 @@ class SceneClip(Clip):
     def size(self) -> tuple[int, int]:
         return self._size
 
+    def _memory(self) -> contextlib.AbstractContextManager[None]:
+        return enough_memory(memory_advice(self.name, self._size))
+
     def frame(self, index: int) -> Tensor:
-        return self._rendered(index)[0]
+        with self._memory():
+            return self._rendered(index)[0]
 
     def motion(self, index: int, step: int = 1) -> Motion:
         """Exact motion between the two frames themselves, however far apart.
@@ -153,7 +164,8 @@ class SceneClip(Clip):
         consistency is about. Not traceable are pixels that leave the frame, are hidden at the
         later time, or show more than one layer.
         """
-        return self._motion(index, step)
+        with self._memory():
+            return self._motion(index, step)
 
     def _trace(self, index: int, step: int) -> Motion:
         flow, occluded, invalid = self.ground_truth(index, step)

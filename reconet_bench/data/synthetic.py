@@ -14,8 +14,8 @@ from torch import Tensor
 
 from reconet_bench.data.base import Clip, Motion
 from reconet_bench.data.files import IMAGE_SUFFIXES, read_image, scikit_image_texture
-from reconet_bench.data.scene import Layer, Light, Outline, Pose, Scene, SceneClip, Wave
-from reconet_bench.errors import DataError, UnknownName
+from reconet_bench.data.scene import Layer, Light, Outline, Pose, Scene, SceneClip, Wave, memory_advice
+from reconet_bench.errors import DataError, UnknownName, enough_memory
 from reconet_bench.ops import LUMINANCE_CAMERA, from_uint8, pixel_grid
 
 #: Height and width, and number of frames, of the built-in clips unless asked otherwise.
@@ -152,12 +152,16 @@ def synthetic_clip(
     Args:
         size: height and width; ``motorcycle`` has a size of its own.
         seed: of the noise, and of ``rush``'s cut-outs.
+
+    Raises:
+        UnknownName: no such clip. DataError: too large for the memory there is; frames and motion raise that too.
     """
     if name == "motorcycle":
         return Motorcycle()
     if name not in _SCENES:
         raise UnknownName("built-in clip", name, CLIPS)
-    return SceneClip(name, _SCENES[name](size[0], seed), size, length)
+    with enough_memory(memory_advice(name, size)):
+        return SceneClip(name, _SCENES[name](size[0], seed), size, length)
 
 
 class Textures:

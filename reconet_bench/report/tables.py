@@ -283,7 +283,8 @@ _QUALITY_NOTE = (
 )
 _SPEED_NOTE = (
     "Batch 1, fresh frames in rotation, runtimes interleaved; *fps* starts and ends on the device, *end to end* "
-    "with 8-bit frames in host memory. PSNR, max abs and ΔE(V) are against PyTorch fp32 on the same frames, or against what the note says."
+    "with 8-bit frames in host memory. PSNR, max abs and ΔE(V) are against PyTorch fp32 on the same frames, or against what the note says. "
+    "The p99 of fewer than a hundred frames is all but the slowest of them; records.csv says how many they were."
 )
 
 
