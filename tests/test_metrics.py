@@ -26,7 +26,15 @@ from reconet_bench.metrics.base import (
     mean_difference,
     paired_difference,
 )
-from reconet_bench.metrics.similarity import _window_means, _window_means_cpu, central_patch, ssim, ssim_map
+from reconet_bench.metrics.similarity import (
+    _window_means,
+    _window_means_cpu,
+    _window_minima,
+    _window_minima_cpu,
+    central_patch,
+    ssim,
+    ssim_map,
+)
 from reconet_bench.metrics.style import evenly_spread
 from reconet_bench.metrics.temporal_error import lai_warping_error, masked_squared_error
 from reconet_bench.ops import from_uint8, warp
@@ -291,6 +299,11 @@ def test_ssim_equals_scikit_image(name, dtype):
 def test_running_sums_are_the_plain_means_of_windows(size):
     x = torch.rand(2, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     assert _window_means_cpu(x).sub(_window_means(x)).abs().max() < 1e-13
+    mask = torch.ones(2, 1, *size)
+    mask[0, 0, size[0] // 2, size[1] // 2] = 0
+    whole = _window_minima_cpu(mask)
+    assert torch.equal(whole, _window_minima(mask))
+    assert 0 < whole.mean() < 1
 
 
 def test_ssim_of_a_frame_with_itself_is_one_and_of_its_negative_is_less_than_nothing():

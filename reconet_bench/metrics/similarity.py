@@ -60,6 +60,19 @@ def _window_means_cpu(x: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(planes)).view(*x.shape[:2], *planes[0].shape)
 
 
+def _window_minima(mask: Tensor) -> Tensor:
+    """Smallest value in every whole window of ``(N, 1, H, W)``."""
+    return -F.max_pool2d(F.max_pool2d(-mask, (1, WINDOW), stride=1), (WINDOW, 1), stride=1)
+
+
+def _window_minima_cpu(mask: Tensor) -> Tensor:
+    """The same by OpenCV's erosion, in a few hundredths of the time."""
+    margin = WINDOW // 2
+    square = np.ones((WINDOW, WINDOW), np.uint8)
+    planes = [cv2.erode(plane, square)[margin:-margin, margin:-margin] for plane in mask.flatten(0, 1).numpy()]
+    return torch.from_numpy(np.stack(planes)).unsqueeze(1)
+
+
 def ssim(a: Tensor, b: Tensor) -> float:
     """Mean SSIM of two frames ``(1, C, H, W)``."""
     return float(ssim_map(a, b).mean())
@@ -68,8 +81,7 @@ def ssim(a: Tensor, b: Tensor) -> float:
 def ssim_traceable(a: Tensor, b: Tensor, mask: Tensor) -> float:
     """Mean SSIM over the windows in which every pixel is traceable; NaN where there is none."""
     values = ssim_map(a, b).mean(1, keepdim=True)
-    hidden = F.max_pool2d(F.max_pool2d(1 - mask, (1, WINDOW), stride=1), (WINDOW, 1), stride=1)
-    whole = 1 - hidden.double()
+    whole = (_window_minima_cpu if mask.device.type == "cpu" else _window_minima)(mask).double()
     return float((values * whole).sum() / whole.sum())
 
 

