@@ -4,7 +4,8 @@ Which runtime is fastest depends on the processor, the frame size and the versio
 right for long. Every runtime that is installed is tried on frames of a built-in clip, one at a time
 in a process of its own, so that none slows the next or brings down the rest: it must pass the parity
 gate of :mod:`reconet_bench.speed`, and what passes is timed. The fastest few are then timed against
-one another in interleaved rounds.
+one another in interleaved rounds, and these alone decide. A choice that the machine made doubtful is
+said to be so, and not remembered: the next run tries anew.
 """
 
 from __future__ import annotations
@@ -14,33 +15,29 @@ import datetime
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
-import numpy as np
-
-from reconet_bench.data.base import Clip
 from reconet_bench.data.files import write_text
-from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.environment import cache_folder, cpu_name, pick_device, usable_cpus, versions
 from reconet_bench.errors import ReconetBenchError, RuntimeUnavailable
-from reconet_bench.metrics.base import METRICS, Footage
-from reconet_bench.ops import from_uint8, to_uint8
-from reconet_bench.runtimes.base import CANNOT_RUN, RUNTIMES, Loaded, Model, Parity, frames_parity, reference_frames
-from reconet_bench.speed import gate
+from reconet_bench.fidelity import Expected, Fidelity, Probe, probe_clip
+from reconet_bench.runtimes.base import CANNOT_RUN, RUNTIMES, Model
+from reconet_bench.speed import doubts
 from reconet_bench.subjects import Subject, reference_runtime
-from reconet_bench.timing import measure
+from reconet_bench.timing import Timing, measure
 from reconet_bench.workers import load_apart, open_all
 
-#: Frames of the built-in clip that runtimes are tried on.
-CLIP, FRAMES = "carousel", 4
 #: Whatever takes this many times as long as the fastest in the first trial has no part in the second.
 FINALISTS_WITHIN = 1.5
 #: Rounds and seconds a turn, of the first trial and of the second.
 _TRIAL, _FINAL = (1, 0.3), (5, 0.3)
+#: Seconds within which a second trial that the machine made doubtful is done again.
+_PATIENCE = 15.0
 #: Layout version of what is remembered.
-_FORMAT = 1
+_FORMAT = 2
 
 Report = Callable[[str], None]
 
@@ -52,8 +49,10 @@ class Choice:
     Attributes:
         name: of the runtime, with its variant.
         reason: why, in one line.
-        milliseconds: a frame, end to end, of every runtime that passed; the median of its last trial.
+        milliseconds: a frame, end to end, of every runtime that passed; the median of its last trial, those of the
+            second before those of the first alone.
         passed_over: why each of the others was not taken.
+        doubt: why another run may choose otherwise, else empty; such a choice is not remembered.
         remembered: whether it was measured in an earlier run.
     """
 
@@ -61,6 +60,7 @@ class Choice:
     reason: str
     milliseconds: dict[str, float] = field(default_factory=dict)
     passed_over: dict[str, str] = field(default_factory=dict)
+    doubt: str = ""
     remembered: bool = False
 
 
@@ -72,7 +72,7 @@ def choose_runtime(
     report: Report = lambda text: None,
     candidates: Sequence[str] = (),
 ) -> Choice:
-    """The fastest runtime for a model, end to end, among those that pass the parity gate on this machine.
+    """The fastest runtime for a model, end to end and frame by frame, among those that pass the parity gate on this machine.
 
     Args:
         subject: the model; by its checksum the choice is remembered, with size, device, threads and
@@ -92,19 +92,19 @@ def choose_runtime(
     place = _place(key)
     if checksum and (known := _recall(place, key)):
         return known
-    clip = synthetic_clip(CLIP, size, FRAMES)
-    frames = [to_uint8(clip.frame(index))[0] for index in range(FRAMES)]
+    probe = Probe(probe_clip(size))
     reference_name, its_device = reference_runtime(model)
     with load_apart(reference_name, model, its_device or device, threads) as reference:
-        expected, true_error = reference_frames(reference, frames), _temporal_error(reference, clip, frames)
-    trials = _try_all(names, model, (device, threads), expected, true_error, clip, frames, report)
-    if trials.milliseconds:
-        _run_off(trials, model, (device, threads), frames, report)
-    if not trials.milliseconds:
+        expected = probe.expect(reference)
+    trials = _try_all(names, model, (device, threads), probe, expected, report)
+    final: dict[str, Timing] = {}
+    while trials.timings and not final:  # those that break off in the second trial leave it to the next fastest
+        final = _run_off(trials, model, (device, threads), probe, report)
+    if not final:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in trials.passed_over.items())
         raise RuntimeUnavailable(f"no runtime passes for '{model.name}' on {device}: {reasons}")
-    choice = _choice(trials, reference_name, size)
-    if checksum:
+    choice = _choice(trials, final, reference_name, size)
+    if checksum and not choice.doubt:
         with contextlib.suppress(OSError):  # nowhere to write: it is measured again next time
             fields = {"format": _FORMAT, "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
             write_text(place, json.dumps({**fields, "key": key, "choice": asdict(choice)}, indent=1))
@@ -113,82 +113,93 @@ def choose_runtime(
 
 @dataclass
 class _Trials:
-    """What was found so far: milliseconds and fidelity of those that passed, reasons of those that did not."""
+    """What was found so far: timing and fidelity of those that passed, reasons of those that did not."""
 
-    milliseconds: dict[str, float] = field(default_factory=dict)
-    fidelity: dict[str, str] = field(default_factory=dict)
+    timings: dict[str, Timing] = field(default_factory=dict)
+    fidelity: dict[str, Fidelity] = field(default_factory=dict)
     passed_over: dict[str, str] = field(default_factory=dict)
 
     def pass_over(self, name: str, error: ReconetBenchError) -> None:
         """One that cannot run the model after all."""
-        self.milliseconds.pop(name, None)
+        self.timings.pop(name, None)
         self.passed_over[name] = str(error)
+
+    def finalists(self) -> list[str]:
+        """Those near the fastest, by the fastest frame of each: whatever else runs here only ever adds."""
+        least = {name: float(timing.samples["end_to_end"].seconds.min()) for name, timing in self.timings.items()}
+        return [name for name, taken in least.items() if taken <= FINALISTS_WITHIN * min(least.values())]
 
 
 def _try_all(
-    names: Sequence[str], model: Model, where: tuple[str, int | None], expected: Sequence[np.ndarray], true_error: float,
-    clip: Clip, frames: Sequence[np.ndarray], report: Report,
-) -> _Trials:  # fmt: skip
-    """Gate and time every runtime, with no other one open; ``expected`` and ``true_error`` are the reference's."""
+    names: Sequence[str], model: Model, where: tuple[str, int | None], probe: Probe, expected: Expected, report: Report
+) -> _Trials:
+    """Gate and time every runtime, with no other one open; ``expected`` is the reference's."""
     trials = _Trials()
     for name in names:
         report(f"trying {name}")
         try:
             with load_apart(name, model, *where) as session:
-                parity = frames_parity(expected, session, frames)
-                change = 100 * (_temporal_error(session, clip, frames) / true_error - 1) if true_error > 0 else None
-                if failed := gate(parity, change):
-                    trials.passed_over[name] = f"{failed} ({_fidelity(parity, change)})"
+                fidelity = probe.compare(expected, session)
+                if fidelity.failed:
+                    trials.passed_over[name] = f"{fidelity.failed} ({fidelity})"
                     continue
                 rounds, seconds = _TRIAL
-                timing = measure({name: session}, frames, rounds, seconds, ("end_to_end",), warmup_seconds=1.0)[name]
+                timing = measure({name: session}, probe.images, rounds, seconds, ("end_to_end",), warmup_seconds=1.0)[name]
         except CANNOT_RUN as error:
             trials.pass_over(name, error)
             continue
-        trials.milliseconds[name] = 1000 * timing.samples["end_to_end"].median
-        trials.fidelity[name] = _fidelity(parity, change)
+        trials.timings[name], trials.fidelity[name] = timing, fidelity
     return trials
 
 
 def _run_off(
-    trials: _Trials, model: Model, where: tuple[str, int | None], frames: Sequence[np.ndarray], report: Report
-) -> None:
-    """Time the fastest few against one another; their milliseconds are then those of this trial."""
-    limit = FINALISTS_WITHIN * min(trials.milliseconds.values())
-    finalists = [name for name, taken in trials.milliseconds.items() if taken <= limit]
-    if len(finalists) < 2:
-        return
+    trials: _Trials, model: Model, where: tuple[str, int | None], probe: Probe, report: Report
+) -> dict[str, Timing]:
+    """The fastest few, timed against one another; again, while there is time, where the machine made it doubtful."""
+    finalists = trials.finalists()
     report(f"timing {', '.join(finalists)}")
+    rounds, seconds = _FINAL
     with contextlib.ExitStack() as stack:
         sessions = open_all(finalists, model, *where, stack, trials.pass_over)
-        rounds, seconds = _FINAL
-        timings = measure(sessions, frames, rounds, seconds, ("end_to_end",), warmup_seconds=1.0, on_failure=trials.pass_over)
-    for name, timing in timings.items():
-        trials.milliseconds[name] = 1000 * timing.samples["end_to_end"].median
+
+        def drop(name: str, error: ReconetBenchError) -> None:
+            sessions.pop(name)
+            trials.pass_over(name, error)
+
+        until = perf_counter() + _PATIENCE
+        while True:
+            timings = measure(sessions, probe.images, rounds, seconds, ("end_to_end",), warmup_seconds=1.0, on_failure=drop)
+            if not _doubt(timings) or perf_counter() >= until:
+                return timings
 
 
-def _choice(trials: _Trials, reference: str, size: tuple[int, int]) -> Choice:
-    taken = dict(sorted(trials.milliseconds.items(), key=lambda item: item[1]))
-    name = next(iter(taken))
-    base = taken.get(reference)
-    faster = f", {base / taken[name]:.1f} × {reference}" if base and name != reference else ""
+def _ranked(timings: Mapping[str, Timing]) -> dict[str, float]:
+    """Milliseconds a frame, the fastest first."""
+    taken = {name: 1000 * timing.samples["end_to_end"].median for name, timing in timings.items()}
+    return dict(sorted(taken.items(), key=lambda item: item[1]))
+
+
+def _doubt(final: Mapping[str, Timing]) -> str:
+    """What speaks against the timings of the first two, between which the choice is; empty where nothing does."""
+    found = {name: doubts(final[name]) for name in list(_ranked(final))[:2]}
+    return "; ".join(f"{name} {', '.join(why)}" for name, why in found.items() if why)
+
+
+def _choice(trials: _Trials, final: Mapping[str, Timing], reference: str, size: tuple[int, int]) -> Choice:
+    first, second = _ranked(trials.timings), _ranked(final)
+    name = next(iter(second))
+    # Like with like: the reference may have had no part in the second trial.
+    ratios = [taken[reference] / taken[name] for taken in (second, first) if reference in taken]
+    faster = f", {ratios[0]:.1f} × {reference}" if ratios and name != reference else ""
+    taken = second | {other: ms for other, ms in first.items() if other not in second}
     others = ", ".join(f"{other} {ms:.1f} ms" for other, ms in list(taken.items())[1:3])
+    doubt = _doubt(final)
     reason = (
         f"{name}: fastest of {len(taken)} that pass the parity gate at {size[1]}x{size[0]}: {taken[name]:.1f} ms a frame{faster}, "
         f"{trials.fidelity[name]}" + (f"; then {others}" if others else "")
-    )
-    return Choice(name, reason, taken, trials.passed_over)
-
-
-def _temporal_error(session: Loaded, clip: Clip, frames: Sequence[np.ndarray]) -> float:
-    """E(V) of the frames that a session makes of the clip."""
-    metric = METRICS["temporal_error"]
-    samples = metric.samples(Footage(clip, [from_uint8(session(frame)) for frame in frames], None))
-    return float(metric.reduce(np.array(list(samples.values()))))
-
-
-def _fidelity(parity: Parity, change: float | None) -> str:
-    return f"PSNR {parity.psnr:.1f} dB" + ("" if change is None else f", ΔE(V) {change:+.2f} %")
+        + (f"; doubtful, so not remembered and tried anew next time: {doubt}" if doubt else "")
+    )  # fmt: skip
+    return Choice(name, reason, taken, trials.passed_over, doubt)
 
 
 def _key(
@@ -223,9 +234,7 @@ def _recall(place: Path, key: Mapping[str, Any]) -> Choice | None:
         if found["format"] != _FORMAT or found["key"] != key or found["choice"]["name"] not in key["candidates"]:
             return None
         choice = Choice(**found["choice"])
-        return Choice(
-            choice.name, f"{choice.reason} (measured {found['time']}; delete {place} to measure again)",
-            choice.milliseconds, choice.passed_over, remembered=True,
-        )  # fmt: skip
+        reason = f"{choice.reason} (measured {found['time']}; delete {place} to measure again)"
+        return replace(choice, reason=reason, remembered=True)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -32,10 +32,11 @@ class Soften(nn.Module):
 class Altered(TorchSession):
     """PyTorch that takes longer, or gives another picture."""
 
-    seconds, shift, flicker = 0.0, 0.0, 0.0
+    seconds, slower, shift, flicker = 0.0, 1.0, 0.0, 0.0
 
     def infer(self, x: Tensor) -> Tensor:
         time.sleep(self.seconds)
+        self.seconds *= self.slower
         self.flicker = -self.flicker
         return super().infer(x) + self.shift + self.flicker
 
@@ -81,7 +82,15 @@ def runtimes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setitem(RUNTIMES._plugins, name, Made(name, opened, **how))
     monkeypatch.setattr(auto, "load_apart", lambda name, *where: RUNTIMES[name].load(*where))
     monkeypatch.setattr(auto, "open_all", functools.partial(open_all, apart=False))
+    for name, value in {"_TRIAL": (1, 0.1), "_FINAL": (3, 0.1), "_PATIENCE": 0.0}.items():
+        monkeypatch.setattr(auto, name, value)
     return opened
+
+
+@pytest.fixture
+def calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What else runs on the machine of this test has no say in it."""
+    monkeypatch.setattr(auto, "doubts", lambda timing: [])
 
 
 NAMES = ["torch", "quick", "slower", "another", "flickers"]
@@ -102,7 +111,7 @@ def test_the_fastest_that_passes_the_gate_is_chosen_and_the_reason_given(subject
 
 
 def test_it_is_measured_once_for_all_that_it_depends_on(
-    subject: Subject, runtimes: list[str], cache: Path, monkeypatch: pytest.MonkeyPatch
+    subject: Subject, runtimes: list[str], calm: None, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def choose(size: tuple[int, int] = SIZE, threads: int = 1, of: Subject = subject, names: list[str] = NAMES[:2]) -> auto.Choice:
         return choose_runtime(of, size, "cpu", threads, candidates=names)
@@ -123,7 +132,7 @@ def test_it_is_measured_once_for_all_that_it_depends_on(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 1}'])
-def test_a_broken_memory_is_measured_again(text: str, subject: Subject, runtimes: list[str], cache: Path) -> None:
+def test_a_broken_memory_is_measured_again(text: str, subject: Subject, runtimes: list[str], calm: None, cache: Path) -> None:
     choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"])
     (path,) = cache.rglob("*.json")
     assert json.loads(path.read_text())["choice"]["name"] == "quick"
@@ -133,7 +142,7 @@ def test_a_broken_memory_is_measured_again(text: str, subject: Subject, runtimes
 
 
 def test_a_model_without_a_checksum_and_a_cache_that_cannot_be_written_are_no_error(
-    subject: Subject, runtimes: list[str], cache: Path
+    subject: Subject, runtimes: list[str], calm: None, cache: Path
 ) -> None:
     nameless = Subject(subject.model, "reconet", "")
     choose_runtime(nameless, SIZE, "cpu", 1, candidates=["quick"])
@@ -155,6 +164,51 @@ def test_a_reference_that_fails_is_said_of_itself(subject: Subject, runtimes: li
     assert runtimes == ["overflows"]
 
 
+def test_a_choice_between_unstable_timings_says_so_and_is_tried_anew(
+    subject: Subject, runtimes: list[str], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime that gets slower frame by frame has rounds that differ, whatever the machine does."""
+    monkeypatch.setitem(RUNTIMES._plugins, "tires", Made("tires", runtimes, seconds=0.001, slower=1.02))
+    choice = choose_runtime(subject, SIZE, "cpu", 1, candidates=["tires", "slower"])
+    assert choice.name == "tires"
+    assert "unstable: rounds differ by over 10 %" in choice.doubt
+    assert choice.reason.endswith(f"; doubtful, so not remembered and tried anew next time: {choice.doubt}")
+    assert not list(cache.rglob("*.json"))
+    runtimes.clear()
+    assert not choose_runtime(subject, SIZE, "cpu", 1, candidates=["tires", "slower"]).remembered
+    assert "tires" in runtimes
+
+
+def test_a_doubtful_run_off_is_done_again_while_there_is_time(subject: Subject, runtimes: list[str], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter([["other work took 40 % of the processor meanwhile"]])
+    monkeypatch.setattr(auto, "doubts", lambda timing: next(told, []))
+    monkeypatch.setattr(auto, "_PATIENCE", 60.0)
+    choice = choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"])
+    assert (choice.doubt, next(told, None)) == ("", None), "the first run-off was believed, or never asked about"
+    assert choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"]).remembered
+
+
+def test_only_what_was_timed_in_the_run_off_can_be_chosen(subject: Subject, runtimes: list[str], calm: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is quick at first and slow in the run-off is still not beaten by one that had no part in it."""
+    monkeypatch.setitem(RUNTIMES._plugins, "torch", Made("torch", runtimes, seconds=0.1))
+    timed: list[list[str]] = []
+    measure = auto.measure
+
+    def once_slow(sessions: dict[str, Session], *arguments: object, **options: object) -> object:
+        timed.append(list(sessions))
+        if len(timed) == 3:  # two first trials, then the run-off
+            vars(sessions["quick"])["seconds"] = 0.2
+        return measure(sessions, *arguments, **options)
+
+    monkeypatch.setattr(auto, "measure", once_slow)
+    choice = choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick", "torch"])
+    assert timed == [["quick"], ["torch"], ["quick"]]
+    assert choice.name == "quick"
+    assert choice.milliseconds["quick"] > choice.milliseconds["torch"]
+    assert list(choice.milliseconds) == ["quick", "torch"]
+    assert float(choice.reason.partition("ms a frame, ")[2].partition(" × torch")[0]) > 1, "first trial beside run-off"
+
+
 def test_what_breaks_off_among_the_last_is_passed_over(subject: Subject, runtimes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Two as fast as each other go into the second trial, where one cannot be loaded again."""
     monkeypatch.setitem(RUNTIMES._plugins, "twin", Made("twin", runtimes, seconds=0.004))
@@ -171,11 +225,27 @@ def test_what_breaks_off_among_the_last_is_passed_over(subject: Subject, runtime
     assert choice.passed_over == {"twin": "not a second time"}
 
 
+def test_where_every_finalist_breaks_off_the_next_fastest_are_timed(subject: Subject, runtimes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    load = RUNTIMES["quick"].open
+
+    def once(*where: object) -> Session:
+        if "quick" in runtimes:
+            raise errors.RuntimeUnavailable("not enough memory")
+        return load(*where)
+
+    monkeypatch.setattr(RUNTIMES["quick"], "open", once)
+    choice = choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick", "torch"])
+    assert choice.name == "torch"
+    assert choice.passed_over == {"quick": "not enough memory"}
+    assert runtimes.count("torch") == 3, "as the reference, in the first trial, and in a run-off of its own"
+
+
 def test_real_runtimes_are_tried_in_processes_of_their_own(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     def here(*_: object) -> None:
         raise AssertionError("loaded in the process that chooses")
 
     monkeypatch.setattr(Runtime, "load", here)
+    monkeypatch.setattr(auto, "_PATIENCE", 0.0)
     said: list[str] = []
     choice = choose_runtime(subject, SIZE, "cpu", 1, said.append, ["torch", "torch:channels-last"])
     assert set(choice.milliseconds) == {"torch", "torch:channels-last"}
