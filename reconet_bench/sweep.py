@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from reconet_bench.auto import choose_runtime
-from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.errors import DataError, ModelError, ReconetBenchError, RuntimeUnavailable
-from reconet_bench.ops import to_uint8
-from reconet_bench.runtimes.base import CANNOT_RUN, Loaded, Parity, frames_parity, reference_frames
-from reconet_bench.speed import doubts, gate
+from reconet_bench.fidelity import Expected, Probe, probe_clip
+from reconet_bench.runtimes.base import CANNOT_RUN, Loaded
+from reconet_bench.speed import doubts
 from reconet_bench.subjects import AUTO, Subject, reference_runtime
 from reconet_bench.timing import measure
 from reconet_bench.workers import load_apart, open_all
 
 #: Sizes as (height, width): two squares, MPI-Sintel, 720p, 1080p.
 SIZES = ((256, 256), (512, 512), (436, 1024), (720, 1280), (1080, 1920))
-#: Frames of the built-in clip in rotation, and seconds of a turn at each boundary.
-FRAMES, SECONDS = 4, 0.5
+#: Seconds of a turn at each boundary.
+SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,24 +33,43 @@ class Row:
         device_ms, p90_ms, p99_ms: from device to device; median and percentiles.
         end_to_end_ms: from an 8-bit host frame to one; median.
         fps: frames a second, device to device.
-        psnr: to the reference runtime, dB; infinite where the frames are equal, ``None`` where the reference gave none.
+        max_abs: largest absolute difference to the reference's frames in [0, 1]; ``None`` where the reference gave none.
+        psnr: to the reference runtime, dB; infinite where the frames are equal, ``None`` as for ``max_abs``.
+        temporal_error_change: of E(V) against the reference, percent; ``None`` where there is none.
         note: why not to trust the row, or why it has no parity, else empty.
     """
 
+    model: str
     runtime: str
     precision: str
     device: str
     threads: int
     width: int
     height: int
+    batch: int
     device_ms: float
     p90_ms: float
     p99_ms: float
     end_to_end_ms: float
     fps: float
+    max_abs: float | None
     psnr: float | None
+    temporal_error_change: float | None
     note: str
-    batch: int = 1
+
+
+@dataclass
+class Result:
+    """What a sweep found.
+
+    Attributes:
+        chosen: what ``auto`` stood for, and why; a line for each size and thread count.
+        skipped: what could not be timed, and why; a line each.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    chosen: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -62,6 +79,7 @@ class Growth:
     Attributes:
         exponent: ``b`` of ``time = a · pixels^b``, least squares on logarithms: 1 = in proportion.
         ms_per_megapixel: at the largest size.
+        note: which of the rows behind it have a note of their own, else empty.
     """
 
     runtime: str
@@ -69,6 +87,7 @@ class Growth:
     batch: int
     exponent: float
     ms_per_megapixel: float
+    note: str = ""
 
 
 def sweep(
@@ -81,44 +100,67 @@ def sweep(
     report: Callable[[str], None] = lambda text: None,
     seconds: float = SECONDS,
     batches: Sequence[int] = (1,),
-) -> list[Row]:
+    result: Result | None = None,
+) -> Result:
     """Time every runtime at every size, batch and thread count; runtimes of one size take turns.
 
     Args:
         sizes: heights and widths.
-        runtimes: names; ``auto`` is the fastest faithful one at each size.
+        runtimes: names; ``auto`` is the one at each size that is the fastest faithful one frame by frame, for batches too.
         threads: of each runtime; ``None`` is all usable cores.
-        report: told which size is being timed, and what cannot run.
+        report: told which size is being timed, what ``auto`` tries and chooses, and what cannot run.
         batches: numbers of frames at once.
+        result: filled as the work goes on; who is interrupted still has what was measured until then.
 
     Raises:
-        DataError: no sizes or no thread counts. ModelError: no runtime runs the model.
+        DataError: no sizes or no thread counts. ModelError: no runtime runs the model at any of the sizes.
     """
     if not sizes or not threads or not batches:
         raise DataError("a sweep needs at least one size, one batch and one number of threads")
-    rows: list[Row] = []
+    result = Result() if result is None else result
     for count in dict.fromkeys(threads):
         with contextlib.ExitStack() as stack:
-            opened = _Opened(subject, device, count, report, stack)
-            for size, batch in itertools.product(dict.fromkeys(sizes), dict.fromkeys(batches)):
-                place = f"{size[1]}x{size[0]}" + (f" in batches of {batch}" if batch > 1 else "")
-                report(f"timing {place}" + (f" on {count} threads" if count else ""))
-                rows += _at(opened, size, batch, runtimes, rounds, seconds, place)
-    if not rows:
-        raise ModelError(f"no runtime runs '{subject.model.name}' on {device}")
-    return rows
+            opened = _Opened(subject, device, count, result, report, stack)
+            for size in dict.fromkeys(sizes):
+                _all_batches(opened, size, list(dict.fromkeys(batches)), runtimes, rounds, seconds)
+    if not result.rows:
+        raise ModelError(f"no runtime runs '{subject.model.name}' on {device}: {'; '.join(dict.fromkeys(result.skipped))}")
+    return result
 
 
 class _Opened:
     """The model in one runtime after another on one number of threads, each in a worker that stays for all sizes."""
 
     def __init__(
-        self, subject: Subject, device: str, threads: int | None, report: Callable[[str], None], stack: contextlib.ExitStack
-    ) -> None:
-        self.subject, self.device, self.threads, self.report, self._stack = subject, device, threads, report, stack
+        self, subject: Subject, device: str, threads: int | None, result: Result, report: Callable[[str], None],
+        stack: contextlib.ExitStack,
+    ) -> None:  # fmt: skip
+        self.subject, self.device, self.threads, self.result, self.report = subject, device, threads, result, report
+        self._stack = stack
         self._sessions: dict[str, Loaded] = {}
         self._given_up: set[str] = set()
         self._reference: Loaded | None = None
+
+    def place(self, size: tuple[int, int], batch: int = 1) -> str:
+        """``48x32 in batches of 3 on 2 threads``."""
+        text = f"{size[1]}x{size[0]}" + (f" in batches of {batch}" if batch > 1 else "")
+        return text + (f" on {self.threads} threads" if self.threads else "")
+
+    def choose(self, asked: Sequence[str], size: tuple[int, int]) -> list[str]:
+        """Runtimes by name, each once; for ``auto`` the one it stands for at this size, which is noted, or nothing."""
+        names: list[str] = []
+        for name in asked:
+            try:
+                names.append(self._auto(size) if name == AUTO else name)
+            except CANNOT_RUN as error:
+                self.skip(f"{name} at {self.place(size)}", error)
+        return list(dict.fromkeys(names))
+
+    def _auto(self, size: tuple[int, int]) -> str:
+        choice = choose_runtime(self.subject, size, self.device, self.threads, self.report)
+        self.result.chosen.append((f"on {self.threads} threads: " if self.threads else "") + choice.reason)
+        self.report(f"auto: {self.result.chosen[-1]}")
+        return choice.name
 
     def get(self, names: Sequence[str], place: str) -> dict[str, Loaded]:
         """Those of ``names`` that run the model; of the others it is said once that they do not."""
@@ -128,17 +170,22 @@ class _Opened:
         return {name: self._sessions[name] for name in names if name in self._sessions}
 
     def drop(self, place: str, name: str, error: ReconetBenchError) -> None:
-        """A runtime that broke off takes no further part; at a larger size it would again.
+        """A runtime that cannot be loaded takes no further part; one that broke off is loaded anew for what follows.
 
-        One that does not take these frames alone (a fixed size or batch) is kept for others.
+        One that only does not take these frames (a fixed size or batch) stays as it is.
         """
-        self.report(f"skipped {name} at {place}: {error}")
-        if isinstance(error, ModelError) and name in self._sessions:
-            return
-        self._sessions.pop(name, None)
-        self._given_up.add(name)
+        self.skip(f"{name} at {place}", error)
+        if name not in self._sessions:
+            self._given_up.add(name)
+        elif isinstance(error, RuntimeUnavailable):
+            self._sessions.pop(name).close()  # what memory it still holds is wanted by others
 
-    def reference_frames(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def skip(self, what: str, error: Exception) -> None:
+        """Note what is not timed, and why."""
+        self.result.skipped.append(f"{what}: {str(error) or 'not enough memory'}")
+        self.report(f"skipped {self.result.skipped[-1]}")
+
+    def expect(self, probe: Probe) -> Expected:
         """What the others are compared with.
 
         Raises:
@@ -148,58 +195,64 @@ class _Opened:
             name, device = reference_runtime(self.subject.model)
             self._reference = self._stack.enter_context(load_apart(name, self.subject.model, device or self.device, self.threads))
         try:
-            return reference_frames(self._reference, images)
+            return probe.expect(self._reference)
         except RuntimeUnavailable:
+            self._reference.close()
             self._reference = None  # it may be gone; the next size gets another
             raise
 
 
+def _all_batches(
+    opened: _Opened, size: tuple[int, int], batches: Sequence[int], runtimes: Sequence[str], rounds: int, seconds: float
+) -> None:
+    """All runtimes at one size; what cannot be rendered, or has no room in memory, costs this size or batch alone."""
+    try:
+        clip = probe_clip(size)
+        names = opened.choose(runtimes, size)
+    except (DataError, MemoryError) as error:
+        opened.skip(opened.place(size), error)
+        return
+    for batch in batches:
+        opened.report(f"timing {opened.place(size, batch)}")
+        try:
+            _at(opened, Probe(clip, batch), size, batch, names, rounds, seconds)
+        except (DataError, MemoryError) as error:
+            opened.skip(opened.place(size, batch), error)
+
+
 def _at(
-    opened: _Opened, size: tuple[int, int], batch: int, runtimes: Sequence[str], rounds: int, seconds: float, place: str
-) -> list[Row]:
+    opened: _Opened, probe: Probe, size: tuple[int, int], batch: int, names: Sequence[str], rounds: int, seconds: float
+) -> None:
     """All runtimes at one size and batch."""
-    clip = synthetic_clip("carousel", size, FRAMES)
-    frames = [to_uint8(clip.frame(index))[0] for index in range(FRAMES)]
-    # Another frame in each place of a batch, and another batch each time.
-    images = [np.stack([frames[(start + n) % FRAMES] for n in range(batch)]) for start in range(FRAMES)] if batch > 1 else frames
+    place = opened.place(size, batch)
     drop = functools.partial(opened.drop, place)
-    names: list[str] = []
-    for asked in runtimes:
-        try:
-            names.append(choose_runtime(opened.subject, size, opened.device, opened.threads).name if asked == AUTO else asked)
-        except CANNOT_RUN as error:
-            opened.report(f"skipped {asked} at {place}: {error}")
     sessions: dict[str, Loaded] = {}
-    for name, session in opened.get(list(dict.fromkeys(names)), place).items():
+    for name, session in opened.get(names, place).items():
         try:
-            session(images[0])  # what cannot run at this size says so here, and not in the midst of the clock
+            session(probe.images[0])  # what cannot run at this size says so here, and not in the midst of the clock
             sessions[name] = session
         except CANNOT_RUN as error:
             drop(name, error)
-    timings = measure(sessions, images, rounds, seconds, on_failure=drop)
-    shown = images[:1] if batch > 1 else images
+    timings = measure(sessions, probe.images, rounds, seconds, on_failure=drop)
     expected, absent = None, ""
     try:
-        expected = opened.reference_frames(shown) if timings else None
+        expected = opened.expect(probe) if timings else None
     except CANNOT_RUN as error:
         absent = f"no parity, the reference failed: {error}"
-    rows = []
     for name, timing in timings.items():
-        parity: Parity | None = None
         try:
-            parity = frames_parity(expected, sessions[name], shown) if expected else None
+            fidelity = probe.compare(expected, sessions[name]) if expected else None
         except CANNOT_RUN as error:
             drop(name, error)
             continue
-        samples, each = timing.samples["device"], 1000 / batch
-        note = "; ".join(filter(None, (gate(parity, None) if parity else absent, *doubts(timing))))
-        row = Row(
-            name, timing.precision, timing.device, timing.threads, size[1], size[0], each * samples.median,
-            each * samples.p90, each * samples.p99, each * timing.samples["end_to_end"].median, batch * samples.fps,
-            parity.psnr if parity else None, note, batch,
-        )  # fmt: skip
-        rows.append(row)
-    return rows
+        samples, each, parity = timing.samples["device"], 1000 / batch, fidelity.parity if fidelity else None
+        remarks = fidelity.remarks if fidelity else (absent,)
+        opened.result.rows.append(Row(
+            opened.subject.model.name, name, timing.precision, timing.device, timing.threads, size[1], size[0], batch,
+            each * samples.median, each * samples.p90, each * samples.p99, each * timing.samples["end_to_end"].median,
+            batch * samples.fps, parity.max_abs if parity else None, parity.psnr if parity else None,
+            fidelity.change if fidelity else None, "; ".join(filter(None, (*remarks, *doubts(timing)))),
+        ))  # fmt: skip
 
 
 def growth(rows: Sequence[Row]) -> list[Growth]:
@@ -212,5 +265,7 @@ def growth(rows: Sequence[Row]) -> list[Growth]:
         if len(set(pixels)) > 1:
             exponent = float(np.polyfit(np.log(pixels), np.log(taken), 1)[0])
             largest = int(pixels.argmax())
-            found.append(Growth(*key, exponent, float(taken[largest] / pixels[largest] * 1e6)))
+            noted = ", ".join(f"{row.width}x{row.height}" for row in group if row.note)
+            note = f"rests on rows with a note: {noted}" if noted else ""
+            found.append(Growth(*key, exponent, float(taken[largest] / pixels[largest] * 1e6), note))
     return found

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
+from dataclasses import astuple, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconet_bench.commands.base import (
     COMMANDS,
@@ -18,9 +20,11 @@ from reconet_bench.commands.base import (
     warn,
     writable,
 )
+from reconet_bench.errors import DataError, ReconetBenchError
 
-SHOWN = ("runtime", "threads", "size", "batch", "ms a frame", "p90 ms", "end to end ms", "fps", "PSNR dB", "note")
-GROWTH = ("runtime", "threads", "batch", "time grows as pixels^", "ms a megapixel")
+if TYPE_CHECKING:
+    from reconet_bench.subjects import Subject
+    from reconet_bench.sweep import Result
 
 
 @COMMANDS.register("sweep")
@@ -35,25 +39,15 @@ class Sweep(Command):
         parser.add_argument("--sizes", nargs="+", type=size, default=[], metavar="WxH", help="of the frames (default: 256 512 1024x436 1280x720 1920x1080)")
         parser.add_argument("--runtimes", nargs="+", default=[], metavar="NAME", help="as of compare (default: the usual ones that are installed)")
         parser.add_argument("--threads", nargs="+", type=at_least(1), default=[], metavar="N", help="CPU threads, several to compare them (default: all)")
-        parser.add_argument("--batch", nargs="+", type=at_least(1), default=[1], metavar="N", help="frames at once, several to compare them; times are those of one frame (default: 1)")
+        parser.add_argument("--batch", nargs="+", type=at_least(1), default=[1], metavar="N", help="frames at once, several to compare them; times are those of one frame; auto is chosen by single frames for all of them (default: 1)")
         parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto is CUDA where there is one (default: auto)")
         parser.add_argument("--rounds", type=at_least(1), default=5, metavar="N", help="rounds of the measurement (default: 5)")
-        parser.add_argument("--output", "-o", type=Path, default=Path("reports/sweep"), metavar="DIR", help="folder for sweep.csv, sweep.md, sweep.svg and provenance.json (default: reports/sweep)")
+        parser.add_argument("--output", "-o", type=Path, default=Path("reports/sweep"), metavar="DIR", help="folder for sweep.csv, sweep.md, sweep.svg and provenance.json; what was measured until Ctrl-C is kept too (default: reports/sweep)")
         add_onnx_options(parser)
 
     def run(self, options: Any) -> None:
-        import json
-        from dataclasses import astuple, fields
-
         from reconet_bench import subjects
-        from reconet_bench.data.files import write_text
-        from reconet_bench.environment import cpu_name, describe
-        from reconet_bench.errors import DataError
-        from reconet_bench.records import to_csv
-        from reconet_bench.report.growth import plot
-        from reconet_bench.report.tables import markdown, significant
-        from reconet_bench.report.terminal import plain_table
-        from reconet_bench.sweep import SIZES, Row, growth, sweep
+        from reconet_bench.sweep import SIZES, Result, sweep
 
         target = writable(options.output)
 
@@ -63,32 +57,67 @@ class Sweep(Command):
         names = subjects.usable_runtimes(options.runtimes, say)
         with subjects.workspace() as folder:
             subject = subjects.load_subject(options.model, Path(folder), onnx_hints(options), warn)
-            rows = sweep(
-                subject, options.sizes or SIZES, names, options.threads or [None], options.device, options.rounds, say,
-                batches=options.batch,
-            )  # fmt: skip
-        shown = [
-            [row.runtime, str(row.threads), f"{row.width}x{row.height}", str(row.batch),
-             *map(significant, (row.device_ms, row.p90_ms, row.end_to_end_ms, row.fps)),
-             "–" if row.psnr is None else significant(row.psnr), row.note]
-            for row in rows
-        ]  # fmt: skip
-        grown = [[g.runtime, str(g.threads), str(g.batch), f"{g.exponent:.2f}", significant(g.ms_per_megapixel)] for g in growth(rows)]
-        title = f"{subject.model.name}, {cpu_name() if rows[0].device == 'cpu' else rows[0].device}"
-        tables = [markdown(SHOWN, shown), *([markdown(GROWTH, grown)] if grown else [])]
-        write_text(target / "sweep.csv", to_csv([astuple(row) for row in rows], [field.name for field in fields(Row)]))
-        write_text(target / "sweep.md", "\n".join([f"# Sweep\n\n{title}\n", *tables]))
-        write_text(target / "provenance.json", json.dumps({**describe(), "threads": sorted({row.threads for row in rows})}, indent=2, sort_keys=True) + "\n")
-        out.print(plain_table(SHOWN, shown, left=(0, 2, 9)))
-        if grown:
-            out.print(plain_table(GROWTH, grown, left=(0,)))
-        lines: dict[str, list[tuple[int, float]]] = {}
-        for row in rows:
-            label = f"{row.runtime}, {row.threads} threads" + (f", batch {row.batch}" if row.batch > 1 else "")
-            lines.setdefault(label, []).append((row.width * row.height, row.device_ms))
-        written = ["sweep.csv", "sweep.md", "provenance.json"]
-        try:
-            written.append(plot(target / "sweep.svg", lines, title).name)
-        except DataError as reason:
-            err.print(str(reason), style="yellow", markup=False)
-        out.print(f"Written to {target}: {', '.join(written)}", markup=False)
+            result, failure = Result(), None
+            try:
+                sweep(
+                    subject, options.sizes or SIZES, names, options.threads or [None], options.device, options.rounds, say,
+                    batches=options.batch, result=result,
+                )  # fmt: skip
+            except BaseException as stop:  # whatever it was that stopped it, an hour of rows is kept
+                if not result.rows:
+                    raise
+                failure = stop
+        _write(target, subject, result, options.rounds, failure is not None)
+        if failure is None:
+            return
+        message = f"{str(failure) or 'stopped'}: {target} holds what was measured until then"
+        if isinstance(failure, KeyboardInterrupt):
+            raise KeyboardInterrupt(message)
+        raise ReconetBenchError(message) if isinstance(failure, ReconetBenchError) else failure
+
+
+def _write(target: Path, subject: Subject, result: Result, rounds: int, interrupted: bool) -> None:
+    """Print the tables, and leave the files."""
+    from reconet_bench.data.files import write_text
+    from reconet_bench.environment import cpu_name, describe
+    from reconet_bench.records import to_csv
+    from reconet_bench.report import parity
+    from reconet_bench.report.growth import plot
+    from reconet_bench.report.tables import as_text, markdown, significant
+    from reconet_bench.report.terminal import plain_table
+    from reconet_bench.sweep import Row, growth
+
+    rows = result.rows
+    header = ("runtime", "threads", "size", "batch", "ms a frame", "p90 ms", "end to end ms", "fps", *parity.HEADER, "note")
+    shown = [
+        [row.runtime, str(row.threads), f"{row.width}x{row.height}", str(row.batch),
+         *map(significant, (row.device_ms, row.p90_ms, row.end_to_end_ms, row.fps)),
+         *parity.cells(row.psnr, row.temporal_error_change), row.note]
+        for row in rows
+    ]  # fmt: skip
+    of_growth = ("runtime", "threads", "batch", "time grows as pixels^", "ms a megapixel", "note")
+    grown = [[g.runtime, str(g.threads), str(g.batch), f"{g.exponent:.2f}", significant(g.ms_per_megapixel), g.note] for g in growth(rows)]
+    title = f"{subject.model.name}, {cpu_name() if rows[0].device == 'cpu' else rows[0].device}"
+    remarks = [*(["interrupted: this is what was measured until then"] if interrupted else []),
+               *(f"auto: {line}" for line in result.chosen), *(f"skipped {line}" for line in result.skipped)]  # fmt: skip
+    tables = [markdown(header, shown), *([markdown(of_growth, grown)] if grown else [])]
+    facts = {
+        **describe(), "threads": sorted({row.threads for row in rows}), "models": {subject.model.name: subject.checksum}, "rounds": rounds,
+        "chosen": result.chosen, "skipped": result.skipped, "interrupted": interrupted,
+    }  # fmt: skip
+    write_text(target / "sweep.csv", to_csv([[parity.exact(value) for value in astuple(row)] for row in rows], [field.name for field in fields(Row)]))
+    write_text(target / "sweep.md", "\n".join([f"# Sweep\n\n{title}\n", *tables, *(f"- {as_text(remark)}" for remark in remarks), ""]))
+    write_text(target / "provenance.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    out.print(plain_table(header, shown, left=(0, 2, 10)))
+    if grown:
+        out.print(plain_table(of_growth, grown, left=(0, 5)))
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        label = f"{row.runtime}, {row.threads} threads" + (f", batch {row.batch}" if row.batch > 1 else "")
+        lines.setdefault(label, []).append((row.width * row.height, row.device_ms))
+    written = ["sweep.csv", "sweep.md", "provenance.json"]
+    try:
+        written.append(plot(target / "sweep.svg", lines, title).name)
+    except DataError as reason:
+        err.print(str(reason), style="yellow", markup=False)
+    out.print(f"Written to {target}: {', '.join(written)}", markup=False)
