@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,12 +12,13 @@ import torch
 from torch import nn
 
 from reconet_bench import cli, roofline
+from reconet_bench.auto import Choice
 from reconet_bench.environment import computes_bf16
 from reconet_bench.errors import DataError, ModelError
-from reconet_bench.networks import Identity, ReCoNet
+from reconet_bench.networks import Identity, ReCoNet, ReflectionPad, Upsample
 from reconet_bench.roofline import Ceiling, Cost, measure_ceiling, measure_runtimes, network_cost
 from reconet_bench.runtimes.base import RUNTIMES, Model, Session
-from reconet_bench.runtimes.pytorch import Torch
+from reconet_bench.runtimes.pytorch import Torch, TorchSession
 from reconet_bench.subjects import Subject
 
 
@@ -32,6 +36,14 @@ def test_operations_and_bytes_of_a_layer_worked_out_by_hand() -> None:
     cost = network_cost(layer, 32, 48)
     assert cost.macs == 16 * 24 * 8 * 3 * 25
     assert cost.values == 3 * 32 * 48 + 8 * 16 * 24 + 8 * 3 * 25
+
+
+def test_padding_and_enlargement_move_no_numbers_of_their_own() -> None:
+    """A fused runtime reads what was there before: 3x32x48 numbers, and not four times as many and a border."""
+    plain = nn.Sequential(nn.Conv2d(3, 8, 1), Upsample(), ReflectionPad(1), nn.Conv2d(8, 4, 3))
+    cost = network_cost(plain, 32, 48)
+    assert cost.values == (3 + 8) * 32 * 48 + 3 * 8 + 8 * 32 * 48 + 4 * 64 * 96 + 8 * 4 * 9
+    assert cost.macs == 3 * 8 * 32 * 48 + 8 * 4 * 9 * 64 * 96
 
 
 def test_the_limit_is_whichever_takes_longer() -> None:
@@ -113,6 +125,8 @@ def test_a_runtime_stands_beside_its_limit(small: None) -> None:
         assert 0 < row.share < 1, "a layer this small is all overhead"
         assert row.bound in ("arithmetic", "memory")
         assert "changed output" not in row.note
+        assert row.fidelity.parity.psnr > 40
+        assert row.fidelity.change == pytest.approx(0, abs=2)
 
 
 class TwoThreads(Torch):
@@ -129,6 +143,21 @@ class Odd(Torch):
         session = super().open(model, device, threads)
         session.precision = "int8"
         return session
+
+
+class Flickering(TorchSession):
+    """Frames that no PSNR under 40 dB gives away, and E(V) does."""
+
+    flicker = 0.009
+
+    def infer(self, x: torch.Tensor) -> torch.Tensor:
+        self.flicker = -self.flicker
+        return super().infer(x) + self.flicker
+
+
+class Flickers(Torch):
+    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+        return Flickering(model, model.network, device, threads)
 
 
 class Broken(Torch):
@@ -158,6 +187,31 @@ def test_a_row_has_the_ceiling_of_its_own_threads_and_precision_or_none(small: N
     assert (odd.precision, odd.limit, odd.share, odd.bound) == ("int8", None, None, "")
     assert "no ceiling is measured in int8" in odd.note
     assert said == ["skipped broken: no such layer"]
+    assert found.skipped == ["broken: no such layer"]
+
+
+def test_the_gate_of_a_row_sees_the_change_of_flicker_too(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    list(RUNTIMES)
+    monkeypatch.setitem(RUNTIMES._plugins, "flickers", Flickers())
+    (row,) = measure_runtimes(Subject(Model("blur", Blur().eval(), Path), "reconet", ""), (32, 48), ["flickers"], "cpu", 1, 1).rows
+    assert row.fidelity.parity.psnr > 40
+    assert row.fidelity.parity.max_abs == pytest.approx(0.009, abs=1e-4)
+    assert row.fidelity.change > 2
+    assert row.note.startswith("changed output")
+
+
+def test_auto_says_what_it_tries_and_takes_and_why(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def choose(subject: Subject, size: tuple[int, int], device: str, threads: int, report: Callable[[str], None]) -> Choice:
+        report("trying torch")
+        return Choice("torch", "torch: for a reason")
+
+    monkeypatch.setattr(roofline, "choose_runtime", choose)
+    said: list[str] = []
+    subject = Subject(Model("blur", Blur().eval(), Path), "reconet", "")
+    found = measure_runtimes(subject, (32, 48), ["auto"], "cpu", 1, 1, said.append)
+    assert [row.runtime for row in found.rows] == ["torch"]
+    assert found.chosen == "torch: for a reason"
+    assert said == ["trying torch", "auto: torch: for a reason"]
 
 
 def test_the_product_is_of_numbers_that_differ(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,9 +241,19 @@ def test_the_command_prints_and_writes_the_table(
     printed = capsys.readouterr().out
     assert "reconet-starry_night at 48x32: 0.2 GMAC" in printed
     assert "measured ceilings, fp32" in printed
-    header, row = (tmp_path / "roofline.csv").read_text().splitlines()
-    assert header.startswith("runtime,precision,ms a frame")
-    assert row.startswith("torch,fp32,")
+    assert "identical" in printed
+    with (tmp_path / "roofline.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    where = {"model": "reconet-starry_night", "runtime": "torch", "precision": "fp32", "device": "cpu", "threads": "1", "width": "48", "height": "32"}
+    assert {name: row[name] for name in where} == where
+    assert (row["max_abs"], row["psnr"], row["temporal_error_change"]) == ("0", "inf", "0")
+    arithmetic, memory = (float(row[a]) / float(row[b]) for a, b in (("gmacs", "ceiling_tflops"), ("million_values", "ceiling_gb_per_s")))
+    assert float(row["limit_ms"]) == pytest.approx(max(2 * arithmetic, 4 * memory)), "the row alone is enough to get at its limit"
+    assert float(row["share"]) == pytest.approx(float(row["limit_ms"]) / float(row["device_ms"]))
+    facts = json.loads((tmp_path / "roofline.provenance.json").read_text())
+    assert list(facts["models"]) == ["reconet-starry_night"]
+    assert facts["models"]["reconet-starry_night"].startswith("sha256:")
+    assert (facts["threads"], facts["rounds"], facts["chosen"], facts["skipped"]) == ([1], 1, [], [])
     with pytest.raises(SystemExit) as caught:
         cli.main([*words[:4], "torhc"])
     assert caught.value.code == 2

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconet_bench.commands.base import COMMANDS, Command, at_least, err, out, size, writable
 
-HEADER = ("runtime", "precision", "ms a frame", "TFLOP/s", "limit ms", "bound by", "share of the limit", "note")
+if TYPE_CHECKING:
+    from reconet_bench.roofline import Found
+    from reconet_bench.subjects import Subject
+
+#: Columns of the CSV: a row of them says by itself what was measured, on what, and beside which ceilings.
+COLUMNS = (
+    "model", "runtime", "precision", "device", "threads", "width", "height", "device_ms", "tflops", "limit_ms", "bound", "share",
+    "gmacs", "million_values", "ceiling_tflops", "ceiling_by", "ceiling_gb_per_s", "max_abs", "psnr", "temporal_error_change", "note",
+)  # fmt: skip
 
 
 @COMMANDS.register("roofline")
@@ -25,12 +34,11 @@ class Roofline(Command):
         parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto is CUDA where there is one (default: auto)")
         parser.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads (default: all)")
         parser.add_argument("--rounds", type=at_least(1), default=5, metavar="N", help="rounds of the measurement (default: 5)")
-        parser.add_argument("--output", "-o", type=Path, metavar="FILE.csv", help="write the table as CSV too")
+        parser.add_argument("--output", "-o", type=Path, metavar="FILE.csv", help="write the table as CSV too, and FILE.provenance.json beside it")
 
     def run(self, options: Any) -> None:
         from reconet_bench import subjects
-        from reconet_bench.data.files import write_text
-        from reconet_bench.records import to_csv
+        from reconet_bench.report import parity
         from reconet_bench.report.terminal import plain_table
         from reconet_bench.roofline import measure_runtimes
 
@@ -38,7 +46,7 @@ class Roofline(Command):
             writable(options.output.parent)
 
         def say(line: str) -> None:
-            err.print(line, style="yellow", markup=False)
+            err.print(line, style="yellow" if line.startswith("skipped") else "", markup=False)
 
         names = subjects.usable_runtimes(options.runtimes, say)
         with subjects.workspace() as folder:
@@ -52,17 +60,42 @@ class Roofline(Command):
                 f"measured ceilings, {precision} on {where}: {ceiling.flops / 1e12:.2f} TFLOP/s ({ceiling.source}), {ceiling.bandwidth / 1e9:.1f} GB/s (copy)",
                 markup=False, highlight=False,
             )  # fmt: skip
+        header = ("runtime", "precision", "ms a frame", "TFLOP/s", "limit ms", "bound by", "share of the limit", *parity.HEADER, "note")
         shown = [
             (row.runtime, row.precision, f"{1000 * row.seconds:.2f}", f"{row.flops / 1e12:.3f}",
              "–" if row.limit is None else f"{1000 * row.limit:.2f}", row.bound or "–",
-             "–" if row.share is None else f"{100 * row.share:.1f} %", row.note)
+             "–" if row.share is None else f"{100 * row.share:.1f} %",
+             *parity.cells(row.fidelity.parity.psnr, row.fidelity.change), row.note)
             for row in found.rows
         ]  # fmt: skip
-        out.print(plain_table(HEADER, shown, left=(0, 1, 5, 7)))
+        out.print(plain_table(header, shown, left=(0, 1, 5, 9)))
         if options.output:
-            rows = [
-                (r.runtime, r.precision, 1000 * r.seconds, r.flops / 1e12, None if r.limit is None else 1000 * r.limit, r.bound, r.share, r.note)
-                for r in found.rows
-            ]
-            write_text(options.output, to_csv(rows, HEADER))
-            out.print(f"Written: {options.output}", markup=False)
+            _write(options.output, subject, options.size, found, options.rounds)
+
+
+def _write(path: Path, subject: Subject, size: tuple[int, int], found: Found, rounds: int) -> None:
+    """The rows as CSV, and beside it where they are from; a ``provenance.json`` there is that of a run, and stays."""
+    from reconet_bench.data.files import write_text
+    from reconet_bench.environment import describe
+    from reconet_bench.records import to_csv
+    from reconet_bench.report import parity
+
+    height, width = size
+    rows = []
+    for row in found.rows:
+        ceiling = found.ceilings.get(row.place)
+        limits = (ceiling.flops / 1e12, ceiling.source, ceiling.bandwidth / 1e9) if ceiling else (None, None, None)
+        agreed = row.fidelity.parity
+        rows.append((
+            subject.model.name, row.runtime, row.precision, row.device, row.threads, width, height, 1000 * row.seconds, row.flops / 1e12,
+            None if row.limit is None else 1000 * row.limit, row.bound, row.share, found.cost.macs / 1e9, found.cost.values / 1e6,
+            *limits, agreed.max_abs, parity.exact(agreed.psnr), row.fidelity.change, row.note,
+        ))  # fmt: skip
+    facts = {
+        **describe(), "threads": sorted({row.threads for row in found.rows}), "models": {subject.model.name: subject.checksum},
+        "rounds": rounds, "chosen": [found.chosen] if found.chosen else [], "skipped": found.skipped,
+    }  # fmt: skip
+    beside = path.with_suffix(".provenance.json")
+    write_text(path, to_csv(rows, COLUMNS))
+    write_text(beside, json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    out.print(f"Written: {path}, {beside.name}", markup=False)
