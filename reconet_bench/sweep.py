@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from reconet_bench.auto import choose_runtime
-from reconet_bench.errors import DataError, ModelError, ReconetBenchError, RuntimeUnavailable
+from reconet_bench.errors import DataError, ModelError, ReconetBenchError, RuntimeUnavailable, enough_memory
 from reconet_bench.fidelity import Expected, Probe, probe_clip
 from reconet_bench.runtimes.base import CANNOT_RUN, Loaded
 from reconet_bench.speed import doubts
@@ -22,6 +22,8 @@ from reconet_bench.workers import load_apart, open_all
 SIZES = ((256, 256), (512, 512), (436, 1024), (720, 1280), (1080, 1920))
 #: Seconds of a turn at each boundary.
 SECONDS = 0.5
+#: What to do about a size or batch that memory does not hold.
+SMALLER = "for it: leave it out, or take a smaller batch"
 
 
 @dataclass(frozen=True)
@@ -207,16 +209,18 @@ def _all_batches(
 ) -> None:
     """All runtimes at one size; what cannot be rendered, or has no room in memory, costs this size or batch alone."""
     try:
-        clip = probe_clip(size)
-        names = opened.choose(runtimes, size)
-    except (DataError, MemoryError) as error:
+        with enough_memory(SMALLER):
+            clip = probe_clip(size)
+            names = opened.choose(runtimes, size)
+    except DataError as error:
         opened.skip(opened.place(size), error)
         return
     for batch in batches:
         opened.report(f"timing {opened.place(size, batch)}")
         try:
-            _at(opened, Probe(clip, batch), size, batch, names, rounds, seconds)
-        except (DataError, MemoryError) as error:
+            with enough_memory(SMALLER):
+                _at(opened, Probe(clip, batch), size, batch, names, rounds, seconds)
+        except DataError as error:
             opened.skip(opened.place(size, batch), error)
 
 
