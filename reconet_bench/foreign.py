@@ -23,6 +23,7 @@ from reconet_bench.errors import ModelError, UnknownName
 from reconet_bench.graph_clues import Clues, clues, range_of
 from reconet_bench.ops import BYTE, IMAGENET, RANGES, SIGNED, UNIT, ValueRange, from_uint8, resize_frame
 from reconet_bench.runtimes.base import Model
+from reconet_bench.runtimes.variants import first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -33,6 +34,8 @@ MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 LAYOUTS = ("NCHW", "NHWC")
 #: A picture has at least this standard deviation, and at most this share of its values at or beyond black and white.
 FLAT, SATURATED = 0.02, 0.5
+#: What a file fixes its first or last side at below this are channels.
+_FEWEST_ROWS = 8
 #: Mean difference from which on two pictures are not the same.
 _DIFFERENT = 0.02
 
@@ -104,6 +107,7 @@ def inspect_onnx(path: Path, hints: Hints = NO_HINTS, report: Callable[[str], No
         height=image.height,
         width=image.width,
         batch=image.batch,
+        precision=found.precision,
     )
 
 
@@ -135,6 +139,8 @@ def _image_input(path: Path, graph: onnx.GraphProto, layout: str) -> _ImageInput
         names = ", ".join(value.name for value in inputs) or "none"
         raise ModelError(f"{path}: not image to image: needs exactly one input without a default, has {names}")
     name, kind = inputs[0].name, inputs[0].type.tensor_type
+    if (form := inputs[0].type.WhichOneof("value")) not in (None, "tensor_type"):
+        raise ModelError(f"{path}: not image to image: input '{name}' is no tensor but a {form.removesuffix('_type')}")
     types: dict[int, type[np.float32] | type[np.float16] | type[np.uint8]]
     types = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.FLOAT16: np.float16, onnx.TensorProto.UINT8: np.uint8}
     if kind.elem_type not in types:
@@ -155,6 +161,9 @@ def _image_input(path: Path, graph: onnx.GraphProto, layout: str) -> _ImageInput
             raise ModelError(f"{path}: input '{name}' is {shown} UINT8, 8-bit frames are 1xHxWx3: export it so, or with float input")
         height, width = (dims[2], dims[3]) if chosen == "NCHW" else (dims[1], dims[2])
         return _ImageInput(name, chosen, dtype, height, width, dims[0])
+    # So few rows or columns no picture has: these are its channels.
+    if fixed := next((count for count in channels.values() if count is not None and count < _FEWEST_ROWS), None):
+        raise ModelError(f"{path}: input '{name}' is {shown}: a frame has three channels, and here they are fixed at {fixed}")
     dynamic = "; where the file fixes none, give --layout NCHW or NHWC" if None in channels.values() else ""
     raise ModelError(f"{path}: input '{name}' is {shown}: a frame has three channels, fixed in the file, first or last{dynamic}")
 
@@ -196,7 +205,7 @@ class _Probe:
         try:
             results = self._session.run(None, {self._image.name: np.ascontiguousarray(frame, self._image.dtype)})
         except Exception as error:
-            raise ModelError(_first_line(error)) from None
+            raise ModelError(first_line(error)) from None
         named = zip((one.name for one in self._session.get_outputs()), results, strict=True)
         arrays = {name: value for name, value in named if isinstance(value, np.ndarray)}
         return {name: value.transpose(0, 3, 1, 2) if channels_last and value.ndim == 4 else value for name, value in arrays.items()}
@@ -291,8 +300,4 @@ def _open(path: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common base but Exception
-        raise ModelError(f"{path}: onnxruntime cannot load it: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+        raise ModelError(f"{path}: onnxruntime cannot load it: {first_line(error)}") from None

@@ -1,8 +1,9 @@
-"""What an ONNX file tells of the values and the layout it takes: in its metadata, or by its first and last operators."""
+"""What an ONNX file tells of itself: values and layout, in its metadata or by its first and last operators; its precision."""
 
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 _NOMINAL = {"nominalrange_0_255": BYTE, "normalized_0_1": UNIT, "normalized_1_1": SIGNED}
 #: Operators that leave values as they are.
 _NEUTRAL = frozenset({"Identity", "Transpose", "Cast", "Slice", "Pad", "Reshape", "Resize", "DepthToSpace"})
+#: Operators that the precision of a file is read from, and those that are int8 by themselves.
+_PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+_INTEGER_PRODUCTS = frozenset({"QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger"})
+#: Types of ONNX (``TensorProto.DataType``) that are computed in.
+_FLOATS = {1: "fp32", 10: "fp16", 16: "bf16"}
 #: Constants larger than this are made for values up to 255.
 _BYTES = 20.0
 
@@ -28,6 +34,7 @@ class Clues(NamedTuple):
     input_range: ValueRange | None
     output_range: ValueRange | None
     layout: str
+    precision: str
 
 
 def range_of(name: str, what: str) -> ValueRange:
@@ -53,7 +60,53 @@ def clues(model: onnx.ModelProto, path: Path) -> Clues:
         RANGES.get(said.get("input_range", "")) or both or _taken(model.graph, constants),
         RANGES.get(said.get("output_range", "")) or both or _given(model.graph, constants),
         said.get("layout", "").upper() if said.get("layout", "").upper() in ("NCHW", "NHWC") else "",
+        precision(model.graph),
     )
+
+
+def precision(graph: onnx.GraphProto) -> str:
+    """What most convolutions and matrix products are written to compute in: ``"fp32"``, ``"fp16"``, ``"bf16"`` or ``"int8"``.
+
+    Int8 is a product whose factors both come out of a DequantizeLinear, which runtimes fuse with it, or an operator for
+    integers. Without products it is the type of the input; what a runtime makes of it is for the runtime to prove.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    kinds: Counter[str] = Counter()
+    for node in graph.node:
+        if node.op_type in _PRODUCTS and len(node.input) > 1:
+            factors = [_maker(name, makers) for name in node.input[:2]]
+            if all(maker is not None and maker.op_type == "DequantizeLinear" for maker in factors):
+                kinds["int8"] += 1
+            else:
+                kinds[_FLOATS.get(_type(node.input[1], makers, types), "fp32")] += 1
+        elif node.op_type in _INTEGER_PRODUCTS:
+            kinds["int8"] += 1
+    if kinds:
+        return kinds.most_common(1)[0][0]
+    taken = next((value for value in graph.input if value.name not in types), None)
+    return _FLOATS.get(taken.type.tensor_type.elem_type, "fp32") if taken else "fp32"
+
+
+def _maker(name: str, makers: dict[str, onnx.NodeProto]) -> onnx.NodeProto | None:
+    """The node that a tensor comes from, past those that only move values."""
+    node = makers.get(name)
+    for _ in range(len(makers)):
+        if node is None or node.op_type not in _NEUTRAL - {"Cast"} or not node.input:
+            break
+        node = makers.get(node.input[0])
+    return node
+
+
+def _type(name: str, makers: dict[str, onnx.NodeProto], types: dict[str, int]) -> int:
+    """ONNX's number for the type of a weight, stored or cast; 0 where it is not known."""
+    node = makers.get(name)
+    if node is None:
+        return types.get(name, 0)
+    facts = {attribute.name: attribute for attribute in node.attribute}
+    if node.op_type == "Constant" and "value" in facts:
+        return int(facts["value"].t.data_type)
+    return int(facts["to"].i) if node.op_type == "Cast" and "to" in facts else 0
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, np.ndarray]:

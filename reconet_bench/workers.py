@@ -52,6 +52,10 @@ class Worker(Loaded):
 
     def __init__(self, name: str) -> None:
         self.runtime, self.placement = name, {}
+        self._begin(name)
+
+    def _begin(self, name: str) -> None:
+        """Start the process, and do not wait for it."""
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), name=f"reconet-bench {name}", daemon=True)
@@ -71,15 +75,22 @@ class Worker(Loaded):
     def load(self, model: Model, device: str = "auto", threads: int | None = None) -> Worker:
         """Load ``model`` as :meth:`Runtime.load` does; returns itself.
 
+        A process that had to make the form that it runs first holds its maker's memory: a new one loads what was kept.
+
         Raises:
             RuntimeUnavailable, ModelError: as that does.
         """
-        self.model = model
-        runtime = RUNTIMES[self.runtime]
-        if reason := runtime.missing():
-            raise RuntimeUnavailable(reason)
+        self.model, name = model, self.runtime
+        runtime = RUNTIMES[name]
+        runtime.check(device, threads)
         self.start()
-        self._call(runtime, _portable(model, runtime), device, threads)
+        message = (runtime, _portable(model, runtime), device, threads)
+        self._call(*message)
+        if self.made_form is not None and self.made_form.is_file():
+            self.close()
+            self._begin(name)
+            self.start()
+            self._call(*message)
         return self
 
     def ask(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **options: P.kwargs) -> T:
@@ -186,13 +197,16 @@ def _told(pipe: Connection) -> Iterator[None]:
     except ReconetBenchError as error:
         kind = ReconetBenchError if isinstance(error, UnknownName) else type(error)
         pipe.send(_Failure(kind, str(error)))
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        pipe.send(_Failure(RuntimeUnavailable, f"{error.strerror or error}{where}"))
     except Exception:
         pipe.send(_Failure(None, traceback.format_exc()))
 
 
 def _facts(session: Session) -> dict[str, Any]:
     """What is known of a session by now: some of it only after the first frame of a size."""
-    names = ("runtime", "device", "precision", "threads", "load_seconds", "load_memory", "build_seconds", "placement")
+    names = ("runtime", "device", "precision", "threads", "load_seconds", "load_memory", "made_form", "build_seconds", "placement")
     return {name: getattr(session, name) for name in names}
 
 
@@ -202,6 +216,7 @@ def load_apart(name: str, model: Model, device: str, threads: int | None) -> Loa
     Raises:
         RuntimeUnavailable, ModelError: as :meth:`Runtime.load` does.
     """
+    RUNTIMES[name].check(device, threads)  # before a process starts for nothing
     worker = Worker(name)
     try:
         return worker.load(model, device, threads)
@@ -221,13 +236,19 @@ def open_all(
         apart: each in a worker: they start together, and load one after the other, so that each has the
             machine for itself while it loads. Otherwise all are in this process, which starts sooner.
     """
-    names = list(dict.fromkeys(names))
-    workers = {name: stack.enter_context(Worker(name)) for name in names} if apart else {}
+    usable = []
+    for name in dict.fromkeys(names):
+        try:
+            RUNTIMES[name].check(device, threads)  # before a process starts for nothing
+            usable.append(name)
+        except RuntimeUnavailable as error:
+            on_failure(name, error)
+    workers = {name: stack.enter_context(Worker(name)) for name in usable} if apart else {}
     for worker in workers.values():
         with contextlib.suppress(RuntimeUnavailable):  # loading says it again
             worker.start()
     loaded: dict[str, Loaded] = {}
-    for name in names:
+    for name in usable:
         try:
             if apart:
                 loaded[name] = workers[name].load(model, device, threads)

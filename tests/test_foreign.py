@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from clips import make_clip, scene
 from onnx import TensorProto, helper, numpy_helper
@@ -16,7 +18,7 @@ from reconet_bench.checkpoint import Checkpoint
 from reconet_bench.data.files import read_image, scikit_image_texture, write_image
 from reconet_bench.export import export_onnx
 from reconet_bench.foreign import Hints, inspect_onnx
-from reconet_bench.graph_clues import clues
+from reconet_bench.graph_clues import clues, precision
 from reconet_bench.networks import ReCoNet
 from reconet_bench.ops import BYTE, IMAGENET, RANGES, SIGNED, UNIT, ValueRange, from_uint8
 from reconet_bench.runtimes.base import RUNTIMES
@@ -157,8 +159,60 @@ def test_a_file_of_a_later_format_is_refused(part: str, tmp_path: Path, capfd: p
     else:
         model.ir_version = 999
     path.write_bytes(model.SerializeToString())
-    assert "onnxruntime cannot load it: " in refused(path)
+    what, remedy = {"opset": ("opset", "export it with opset 18"), "ir": ("IR version", "save it with an earlier onnx")}[part]
+    said = refused(path).removeprefix(f"{path}: onnxruntime cannot load it: ")
+    newest = re.fullmatch(rf"{what} 999, and onnxruntime {re.escape(onnxruntime.__version__)} reads up to (\d+): {remedy}, or update onnxruntime", said)
+    assert newest, said
+    if part == "opset":
+        model.opset_import[0].version = int(newest[1])
+    else:
+        model.ir_version = int(newest[1])
+    path.write_bytes(model.SerializeToString())
+    assert inspect_onnx(path).output_name == "y", "it does not read what it says it does"
     assert capfd.readouterr().err == ""
+
+
+def test_messages_name_no_source_of_the_runtime(tmp_path: Path) -> None:
+    reshape = [helper.make_node("Reshape", ["x", "s"], ["y"])]
+    stuck = refused(graph(tmp_path / "m.onnx", reshape, IMAGE, {"y": [1, 3, 7, 7]}, {"s": np.array([1, 3, 7, 7])}))
+    assert "cannot be reshaped" in stuck
+    assert not re.search(r"onnxruntime/|::|\.(h|cc):", stuck), stuck
+
+
+def test_what_is_no_tensor_and_what_has_other_channels_is_said(tmp_path: Path) -> None:
+    frames = helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, IMAGE[1])
+    y = helper.make_tensor_value_info("y", *IMAGE)
+    file = helper.make_graph([helper.make_node("ConcatFromSequence", ["x"], ["y"], axis=0)], "g", [frames], [y])
+    onnx.save(helper.make_model(file, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "s.onnx")
+    assert refused(tmp_path / "s.onnx").endswith("input 'x' is no tensor but a sequence")
+    for shape, count in {(1, 1, "h", "w"): 1, (1, "h", "w", 4): 4}.items():
+        said = refused(graph(tmp_path / "m.onnx", SIGMOID, (TensorProto.FLOAT, list(shape)), {"y": list(shape)}))
+        assert said.endswith(f"a frame has three channels, and here they are fixed at {count}")
+    strip = [1, 512, "w", "c"]
+    assert "give --layout NCHW or NHWC" in refused(graph(tmp_path / "m.onnx", SIGMOID, (TensorProto.FLOAT, strip), {"y": strip}))
+
+
+def product(kind: int, quantised: str = "", cast: int = 0) -> onnx.GraphProto:
+    """A convolution with weights of a type, stored or cast; ``quantised`` of its factors (x, w) come out of a DequantizeLinear."""
+    weight = numpy_helper.from_array(np.zeros((3, 3, 1, 1), helper.tensor_dtype_to_np_dtype(kind)), "w")
+    nodes = [helper.make_node("DequantizeLinear", [name, "s"], [f"{name}_real"]) for name in quantised]
+    if cast:
+        nodes.append(helper.make_node("Cast", ["w"], ["w_real"], to=cast))
+    factors = [f"{name}_real" if name in quantised or (name == "w" and cast) else name for name in "xw"]
+    x, y = (helper.make_tensor_value_info(name, *IMAGE) for name in "xy")
+    return helper.make_graph([*nodes, helper.make_node("Conv", factors, ["y"])], "g", [x], [y], [weight])
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (product(TensorProto.FLOAT), "fp32"), (product(TensorProto.FLOAT16), "fp16"), (product(TensorProto.FLOAT16, cast=TensorProto.FLOAT), "fp32"),
+        (product(TensorProto.INT8, "xw"), "int8"), (product(TensorProto.INT8, "w"), "fp32"),
+    ],
+)  # fmt: skip
+def test_the_precision_is_that_of_the_products(made: onnx.GraphProto, expected: str) -> None:
+    """Weights that are only stored in fewer bits are computed with in fp32."""
+    assert precision(made) == expected
 
 
 def test_a_file_of_one_frame_at_once_takes_no_batch(tmp_path: Path) -> None:

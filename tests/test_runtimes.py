@@ -27,6 +27,8 @@ from reconet_bench.export import checkpoint_model
 from reconet_bench.foreign import inspect_onnx
 from reconet_bench.networks import ConvBlock, Identity, ReCoNet, ResidualBlock, Upsample
 from reconet_bench.ops import BYTE, from_uint8, to_uint8
+from reconet_bench.runtimes import kept as kept_module
+from reconet_bench.runtimes import onnxruntime as onnxruntime_module
 from reconet_bench.runtimes import openvino as openvino_module
 from reconet_bench.runtimes import pytorch, torch_compile, variants
 from reconet_bench.runtimes.base import RUNTIMES, Model, Session, session_parity
@@ -361,14 +363,30 @@ def test_placement_counts_images_and_not_shape_arithmetic() -> None:
         event("half_kernel_time", "Conv", CUDA_PROVIDER, {"float16": [1, 32, 64, 64]}),
         event("shape_kernel_time", "Shape", CPU_PROVIDER, {"int64": [4]}),
         event("scales_kernel_time", "Concat", CPU_PROVIDER, {"float": [4]}),
+        event("pads_kernel_time", "Transpose", CPU_PROVIDER, {"int64": [2, 4]}),
+        event("odd_kernel_time", "Greater", CPU_PROVIDER, {"bool": []}),
     ]
-    assert compute_nodes(trace) == {"conv": ("Conv", CUDA_PROVIDER), "half": ("Conv", CUDA_PROVIDER)}
-    assert check_placement(compute_nodes(trace), CUDA_PROVIDER, "m") == {CUDA_PROVIDER: 2}
-    stray = [*trace, event("pad_kernel_time", "Pad", CPU_PROVIDER, {"float": [1, 3, 72, 72]})]
-    with pytest.raises(errors.RuntimeUnavailable, match=r"part of 'm' .*: pad \(Pad\) on CPUExecutionProvider; use"):
-        check_placement(compute_nodes(stray), CUDA_PROVIDER, "m")
+    pixels = 64 * 64
+    assert compute_nodes(trace, pixels) == {"conv": ("Conv", CUDA_PROVIDER), "half": ("Conv", CUDA_PROVIDER)}
+    assert check_placement(compute_nodes(trace, pixels), CUDA_PROVIDER, "m") == {CUDA_PROVIDER: 2}
+    for output in ({"float": [1, 3, 72, 72]}, {"uint8": [1, 64, 64, 3]}, {"int8": [1, 32, 64, 64]}, {"int32": [64 * 64]}, {"float": [64, 32]}):
+        stray = [*trace, event("pad_kernel_time", "Pad", CPU_PROVIDER, output)]
+        with pytest.raises(errors.RuntimeUnavailable, match=r"part of 'm' .*: pad \(Pad\) on CPUExecutionProvider; use"):
+            check_placement(compute_nodes(stray, pixels), CUDA_PROVIDER, "m")
     with pytest.raises(errors.RuntimeUnavailable, match="cannot prove"):
         check_placement({}, CPU_PROVIDER, "m")
+
+
+def test_what_moves_bytes_is_seen_too(tmp_path: Path) -> None:
+    """No float anywhere: by its type alone such a file would have no compute node, and could not be proved to run at all."""
+    nodes = [helper.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 1, 3]), helper.make_node("Transpose", ["t"], ["y"], perm=[0, 2, 1, 3])]
+    path = image_model(tmp_path / "bytes.onnx", [nodes[0], helper.make_node("BitwiseNot", ["t"], ["n"]), nodes[1]], ["n", "h", "w", 3], kind=TensorProto.UINT8)
+    file = onnx.load(path)
+    file.graph.node[2].input[0] = "n"
+    onnx.save(file, path)
+    with RUNTIMES["onnxruntime"].load(inspect_onnx(path), "cpu", 1) as session:
+        assert session.placement[CPU_PROVIDER] >= 1
+        assert np.array_equal(session(noise(16, 24)), 255 - noise(16, 24))
 
 
 def test_a_silent_fall_back_from_cuda_is_an_error(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,6 +493,8 @@ def test_convolutions_in_another_type_than_asked_for_are_an_error() -> None:
     for precision in ("bf16", "int8"):
         with pytest.raises(errors.RuntimeUnavailable, match=f"cannot prove that it computes 'm' in {precision}"):
             check_precision({}, precision, "m")
+    with pytest.raises(errors.RuntimeUnavailable, match=r"otherwise \(14 in bf16\): use onnxruntime$"):
+        check_precision({"bf16": 14}, "fp32", "m", "onnxruntime")
 
 
 def test_openvino_proves_what_runs_and_not_what_might(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -536,8 +556,11 @@ def test_openvino_reports_where_it_ran_and_keeps_a_form_for_each_size(model: Mod
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sigaltstack as Linux lays it out")
 @pytest.mark.parametrize("name", ["openvino", "openvino:int8"])
-def test_openvino_leaves_the_stack_for_signals_alone(name: str, model: Model) -> None:
+def test_openvino_leaves_the_stack_for_signals_alone(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its plug-in takes it and frees it when unloaded: the next Ctrl-C would be a segmentation fault."""
+    monkeypatch.setattr(variants, "_SIDE", 64)
+    path = scaled(tmp_path, 1.0)
+    model = Model("m", None, lambda: path, input_name="x", output_name="y")
 
     def stack() -> bytes:
         library, state = ctypes.CDLL(None), ctypes.create_string_buffer(24)
@@ -581,10 +604,36 @@ def test_int8_is_the_same_picture_roughly(name: str, trained: Model, monkeypatch
         parity = session_parity(reference, session, frames)
     assert 25 < parity.psnr < 60
     assert parity.max_abs > TOLERANCE["fp32"]
-    if name.startswith("openvino"):
-        monkeypatch.setattr(openvino_module, "nncf_quantized", None)  # kept from before: not made again
+    # Kept from before: not made again; and made again where nothing can be kept, or with other frames.
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino_module, "nncf_quantized", None)
+        patch.setattr(onnxruntime_module, "quantized", None)
         with load("torch", trained) as reference, load(name, trained) as session:
             assert session_parity(reference, session, frames) == parity
+            assert session.made_form is None
+            assert session.load_memory is not None
+        for change in (lambda: patch.setenv("RECONET_BENCH_CACHE", "/dev/null/cache"), lambda: patch.setattr(variants, "_SIDE", 72)):
+            change()
+            with pytest.raises(TypeError, match="not callable"):
+                load(name, trained)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_file_that_is_int8_as_it_is_written_is_computed_and_called_so(
+    name: str, trained: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECONET_BENCH_CACHE", "/dev/null/cache")  # made, though it cannot be kept
+    monkeypatch.setattr(variants, "_SIDE", 64)
+    monkeypatch.setattr(variants, "_PER_CLIP", 1)
+    with load("onnxruntime:int8", trained) as made:
+        (tmp_path / "int8.onnx").write_bytes(made._source)
+        assert made.load_memory is None, "the quantiser's memory is not the session's"
+    theirs = inspect_onnx(tmp_path / "int8.onnx")
+    with load(name, theirs) as session, load("torch", trained) as reference:
+        assert (session.runtime, session.precision) == (name, "int8")
+        assert 20 < session_parity(reference, session, [noise(32, 48)]).psnr < 60
+    with pytest.raises(errors.RuntimeUnavailable, match=rf"int8\.onnx is int8 as it is written: use {name}$"):
+        load(f"{name}:int8", theirs)
 
 
 @pytest.fixture(scope="module")
@@ -592,11 +641,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return load_subject("reconet-starry_night", tmp_path_factory.mktemp("trained")).model
 
 
-def test_what_has_no_convolutions_is_not_quantised(tmp_path: Path) -> None:
+def test_what_has_no_convolutions_is_not_quantised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is seen before a frame is rendered; a file of ours, in a folder that nobody knows, is called by its name."""
+    monkeypatch.setattr(variants, "synthetic_clip", None)
     path = image_model(tmp_path / "sigmoid.onnx", [helper.make_node("Sigmoid", ["x"], ["y"])], [1, 3, "h", "w"])
     for name in ("onnxruntime:int8", "openvino:int8"):
         with pytest.raises(errors.ModelError, match=r"sigmoid\.onnx: has no convolutions to quantise"):
             load(name, inspect_onnx(path))
+        with pytest.raises(errors.ModelError, match=r"^'sigmoid': has no convolutions to quantise"):
+            load(name, dataclasses.replace(inspect_onnx(path), exported=True))
 
 
 # --- weights in files of their own, and 8-bit frames -----------------------------------------------------
@@ -702,7 +755,7 @@ def test_an_engine_is_kept_for_its_model_size_precision_version_and_gpu_alone(
     places = [first, place((1, 3, 64, 96)), place(precision="fp16")]
     folders = [tensorrt_options(path, 0, half)["trt_engine_cache_path"] for half in (False, True)]
     for patch in (
-        lambda: monkeypatch.setattr(variants, "versions", lambda: {"tensorrt": "10.99"}),
+        lambda: monkeypatch.setattr(kept_module, "versions", lambda: {"tensorrt": "10.99"}),
         lambda: monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "NVIDIA T4"),
         lambda: path.write_bytes(b"other"),
     ):
@@ -715,17 +768,24 @@ def test_an_engine_is_kept_for_its_model_size_precision_version_and_gpu_alone(
     assert len(set(places)) == len(places) == 6
     assert len(set(folders)) == len(folders) == 5
     assert all(Path(folder).is_dir() for folder in folders)
+    monkeypatch.setenv("RECONET_BENCH_CACHE", "/dev/null/cache")
+    without = tensorrt_options(path, 0, False, "frame", (1, 3, 64, 64))
+    assert not [name for name in without if "cache" in name], "it is told to keep engines where nothing can be"
+    assert without["trt_profile_opt_shapes"] == "frame:1x3x64x64"
 
 
 def test_an_engine_of_another_version_is_built_anew(tmp_path: Path, a_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What TensorRT does not take for its own (it returns None) is replaced; what it takes is not built again."""
     path = tmp_path / "model.onnx"
     path.write_bytes(b"one")
-    engine = SimpleNamespace(num_layers=31, create_execution_context=lambda: "context")
+    shaped: list[tuple[str, tuple[int, ...]]] = []
+    context = SimpleNamespace(set_input_shape=lambda name, shape: shaped.append((name, shape)) or min(shape) > 0)
+    engine = SimpleNamespace(num_layers=31, create_execution_context=lambda: context)
     built: list[tuple[int, ...]] = []
 
     def session() -> TensorRtSession:
         made = object.__new__(TensorRtSession)
+        made.model = Model("m", None, lambda: path)
         made._path, made.precision, made.torch_device, made._engines = path, "fp32", torch.device("cuda", 0), {}
         made._runtime = SimpleNamespace(deserialize_cuda_engine=lambda plan: engine if plan == b"ours" else None)
         monkeypatch.setattr(made, "_build", lambda shape: built.append(shape) or b"ours", raising=False)
@@ -736,12 +796,16 @@ def test_an_engine_of_another_version_is_built_anew(tmp_path: Path, a_gpu: None,
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(b"of another version")
     one = session()
-    assert one._engine(shape) == (engine, "context")
+    assert one._engine(shape) == (engine, context)
+    assert shaped == [("frame", shape)], "the engine takes any size by its declaration: a context without one does not run"
     assert one.placement == {"TensorRT": 31}
     assert place.read_bytes() == b"ours"
     assert one.build_seconds > 0
-    assert session()._engine(shape) == (engine, "context")
+    assert session()._engine(shape) == (engine, context)
     assert built == [shape], "a kept engine was built again"
+    with pytest.raises(errors.ModelError, match=r"tensorrt does not take \(0, 3, 64, 64\)"):
+        session()._engine((0, 3, 64, 64))
+    built.clear()
     engine.create_execution_context = lambda: None
     full = session()
     full.device = "cuda:0"
@@ -757,6 +821,22 @@ def test_what_is_for_gpus_says_so(model: Model, monkeypatch: pytest.MonkeyPatch)
     for name in ("fp16", "graph", "fp16-graph", "tensorrt", "tensorrt-fp16"):
         with pytest.raises(errors.RuntimeUnavailable, match=f"onnxruntime:{name} is for GPUs"):
             RUNTIMES[f"onnxruntime:{name}"].load(model, "cpu")
+
+
+def test_what_cannot_compute_here_is_known_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr(pytorch, "computes_bf16", lambda: False)
+    cpu, cuda = torch.device("cpu"), torch.device("cuda", 0)
+    for place, others in {cpu: ("fp16", "bf16", "graph", "tensorrt"), cuda: ("ncnn", "openvino", "int8")}.items():
+        unusable = {name for name in RUNTIMES.names() if RUNTIMES[name].unusable(place)}
+        expected = {name for name in RUNTIMES.names() if any(word in name for word in others)}
+        assert unusable == expected - {"openvino:bf16"} if place == cpu else unusable == expected
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert RUNTIMES["torch:fp16"].status == "unusable here: torch:fp16 is for GPUs: on a CPU use torch:bf16"
+    assert RUNTIMES["torch:bf16"].status == "unusable here: this CPU has no fast bf16: use torch"
+    assert RUNTIMES["torch"].status == RUNTIMES["torch"].description
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert RUNTIMES["tensorrt"].status.startswith("missing: tensorrt is not installed")
 
 
 def test_providers_are_asked_for_in_order_and_with_what_they_need(model: Model, a_gpu: None) -> None:

@@ -23,7 +23,7 @@ from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session, sessi
 from reconet_bench.runtimes.pytorch import TorchSession
 from reconet_bench.subjects import Subject
 from reconet_bench.timing import measure
-from reconet_bench.workers import Worker, open_all
+from reconet_bench.workers import Worker, load_apart, open_all
 
 FRAMES = [np.random.default_rng(seed).integers(0, 256, (32, 48, 3), dtype=np.uint8) for seed in range(3)]
 SECONDS = 0.05
@@ -98,6 +98,27 @@ class Endless(TorchSession):
         return super().infer(x) * float("inf")
 
 
+class Scribbling(TorchSession):
+    """Writes where nothing can be written."""
+
+    def infer(self, x: Tensor) -> Tensor:
+        Path("/dev/null/frames").mkdir()
+        return x
+
+
+class Forming(TorchSession):
+    """Makes a form first, which takes memory, and keeps it."""
+
+    def __init__(self, model: Model, network: nn.Module, device: torch.device, threads: int) -> None:
+        super().__init__(model, network, device, threads)
+        place = Path(os.environ["RECONET_BENCH_CACHE"]) / "form"
+        if not place.is_file():
+            self.made_form, self.maker = place, np.ones(LOADED, np.uint8)
+            with contextlib.suppress(OSError):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.touch()
+
+
 class Made(Runtime):
     """PyTorch by way of another class of session."""
 
@@ -115,7 +136,7 @@ def made() -> Iterator[None]:
     """Workers get the runtime itself from here, so these need not be installed there."""
     list(RUNTIMES)
     with pytest.MonkeyPatch.context() as patch:
-        for kind in (Asleep, Killed, Narrow, Hoarding, Refusing, Endless):
+        for kind in (Asleep, Killed, Narrow, Hoarding, Refusing, Endless, Scribbling, Forming):
             patch.setitem(RUNTIMES._plugins, kind.__name__.lower(), Made(kind))
         yield
 
@@ -210,6 +231,45 @@ def test_what_is_kept_counts_as_memory_and_only_the_first_frame_as_the_first(mod
     assert fresh.first_frame is not None
     assert fresh.first_frame >= FIRST
     assert (again.first_frame, again.peak_memory) == (None, None), "it had run frames before"
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_who_makes_a_form_is_no_memory_of_who_runs_it(model: Model, writable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The form is loaded in a new process; where it cannot be kept, the memory is not told."""
+    monkeypatch.setenv("RECONET_BENCH_CACHE", str(tmp_path / "cache") if writable else "/dev/null/cache")
+    with Worker("forming") as forming:
+        forming.load(model, "cpu", 1)
+        assert np.array_equal(forming(FRAMES[0]).shape, FRAMES[0].shape)
+        if writable:
+            assert forming.load_memory is not None
+            assert forming.load_memory < LOADED / 4
+        else:
+            assert forming.load_memory is None
+
+
+def test_what_the_system_refuses_is_said_in_one_line(model: Model) -> None:
+    with Worker("scribbling") as scribbling, pytest.raises(errors.RuntimeUnavailable) as caught:
+        scribbling.load(model, "cpu", 1)(FRAMES[0])
+    assert str(caught.value) == "Not a directory: /dev/null/frames"
+
+
+def test_a_compiler_is_quiet_where_there_is_no_gpu(model: Model, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("CUDA_HOME", "/usr/local/cuda")
+    if reason := RUNTIMES["torch-compile"].missing():
+        pytest.skip(reason)
+    with Worker("torch-compile") as compiled:
+        compiled.load(model, "cpu", 1)(FRAMES[0])
+    assert capfd.readouterr().err == ""
+
+
+def test_no_process_starts_for_what_cannot_compute_here(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconet_bench.workers.Worker", None)
+    with pytest.raises(errors.RuntimeUnavailable, match="torch:fp16 is for GPUs"):
+        load_apart("torch:fp16", model, "cpu", 1)
+    failed: list[str] = []
+    with contextlib.ExitStack() as stack:
+        assert open_all(["torch:fp16", "onnxruntime:graph"], model, "cpu", 1, stack, lambda name, error: failed.append(str(error))) == {}
+    assert [reason.partition(" on a CPU")[0] for reason in failed] == ["torch:fp16 is for GPUs:", "onnxruntime:graph is for GPUs:"]
 
 
 def test_what_is_known_after_the_first_frame_alone_reaches_the_parent(model: Model) -> None:

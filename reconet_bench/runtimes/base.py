@@ -110,9 +110,41 @@ class Runtime(ABC):
         """Why it cannot be used here, with the ``pip install`` line; None where it can."""
         return None
 
+    def unusable(self, device: torch.device) -> str | None:
+        """Why it computes on no such device, whatever the model; None where it does. Loads no library."""
+        return None
+
+    @property
+    def status(self) -> str:
+        """One line: what it is, or why it cannot be used here, on the device that ``auto`` means."""
+        if reason := self.missing():
+            return f"missing: {reason}"
+        try:
+            self.check()
+        except RuntimeUnavailable as error:
+            return f"unusable here: {error}"
+        return self.description
+
     @abstractmethod
     def open(self, model: Model, device: torch.device, threads: int) -> Session:
-        """Load ``model``; the runtime is installed and torch sees the device."""
+        """Load ``model``; the runtime is installed, torch sees the device, and it is not :meth:`unusable` there."""
+
+    def check(self, device: str = "auto", threads: int | None = None) -> torch.device:
+        """The device that :meth:`load` would take with these arguments; quick, nothing is loaded.
+
+        Raises:
+            RuntimeUnavailable: not installed, no such device, or not for this device.
+        """
+        if reason := self.missing():
+            raise RuntimeUnavailable(reason)
+        if threads is not None and threads < 1:
+            raise RuntimeUnavailable(f"threads must be 1 or more, got {threads}")
+        if self.place and device != "auto" and not device.startswith(self.place):
+            raise RuntimeUnavailable(f"the runtime's name says {self.place} and the device is {device}: leave one of them out")
+        place = pick_device(self.place if device == "auto" and self.place else device)
+        if reason := self.unusable(place):
+            raise RuntimeUnavailable(reason)
+        return torch.device("cuda", 0) if str(place) == "cuda" else place
 
     def load(self, model: Model, device: str = "auto", threads: int | None = None) -> Session:
         """Load ``model`` for frames.
@@ -125,18 +157,10 @@ class Runtime(ABC):
             RuntimeUnavailable: not installed, no such device, or it did not run where it was asked to.
             ModelError: the runtime cannot read the model.
         """
-        if reason := self.missing():
-            raise RuntimeUnavailable(reason)
-        if threads is not None and threads < 1:
-            raise RuntimeUnavailable(f"threads must be 1 or more, got {threads}")
-        if self.place and device != "auto" and not device.startswith(self.place):
-            raise RuntimeUnavailable(f"the runtime's name says {self.place} and the device is {device}: leave one of them out")
-        place = pick_device(self.place if device == "auto" and self.place else device)
-        if str(place) == "cuda":
-            place = torch.device("cuda", 0)
+        place = self.check(device, threads)
         before = memory_in_use(str(place))
         session = self.open(model, place, threads or usable_cpus())
         after = memory_in_use(str(place))
-        session.load_memory = None if before is None or after is None else max(after - before, 0)
+        session.load_memory = None if before is None or after is None or session.made_form else max(after - before, 0)
         session.runtime = ":".join([session.runtime, *self.options])
         return session

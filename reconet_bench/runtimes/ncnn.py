@@ -111,9 +111,10 @@ class Ncnn(Runtime):
             return f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed: pip install ncnn pnnx"
         return None
 
+    def unusable(self, device: torch.device) -> str | None:
+        return None if device.type == "cpu" else f"ncnn here runs on the CPU, not on '{device}'; use --device cpu"
+
     def open(self, model: Model, device: torch.device, threads: int) -> Session:
-        if device.type != "cpu":
-            raise RuntimeUnavailable(f"ncnn here runs on the CPU, not on '{device}'; use --device cpu")
         if model.network is None:
             raise RuntimeUnavailable(f"ncnn cannot run an ONNX file ('{model.name}'); use --runtime onnxruntime")
         return NcnnSession(model, model.network, device, threads)

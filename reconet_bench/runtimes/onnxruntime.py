@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -16,8 +17,16 @@ from torch import Tensor
 
 from reconet_bench.errors import ModelError, RuntimeUnavailable
 from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
+from reconet_bench.runtimes.kept import kept, recall, remember
 from reconet_bench.runtimes.placement import check_placement, compute_nodes
-from reconet_bench.runtimes.variants import calibration_frames, first_line, half_precision, kept, quantized
+from reconet_bench.runtimes.variants import (
+    calibration,
+    calibration_frames,
+    first_line,
+    half_precision,
+    quantized,
+    refuse_twice,
+)
 
 CPU_PROVIDER, CUDA_PROVIDER, TENSORRT_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 #: What loads the libraries of a provider that did not come up.
@@ -62,10 +71,11 @@ class OnnxSession(Session):
         super().__init__(model, device, threads)
         words = variant.split("-")
         self._path, self._tensorrt, self._graphed = path, "tensorrt" in words, "graph" in words
-        self._source: str | bytes = half_precision(path) if "fp16" in words and not self._tensorrt else str(path)
-        if "int8" in words:
-            self._source = self._quantize()
         self._half = "fp16" in words
+        self._source: str | bytes = half_precision(path, model.called) if self._half and not self._tensorrt else str(path)
+        refuse_twice(model, variant, self.runtime)
+        if variant == "int8":
+            self._source = self._quantize()  # as an export, it is made once and kept
         self.provider = CPU_PROVIDER
         if device.type == "cuda":
             self.provider = TENSORRT_PROVIDER if self._tensorrt else CUDA_PROVIDER
@@ -78,22 +88,27 @@ class OnnxSession(Session):
         self.load_seconds = time.perf_counter() - start
         kind = next(one.type for one in self._session.get_inputs() if one.name == model.input_name)
         if kind not in _TYPES:
-            raise ModelError(f"{path}: input '{model.input_name}' is {kind}, a frame is tensor(float)")
+            raise ModelError(f"{model.called}: input '{model.input_name}' is {kind}, a frame is tensor(float)")
         self.dtype = _TYPES[kind]
-        self.precision = "fp16" if self.dtype == torch.float16 else "fp32"
-        if "int8" in words:
-            self.precision = "int8"
-        elif self._tensorrt:
+        self.precision = "fp16" if self._half else "int8" if variant == "int8" else model.precision
+        if self._tensorrt and self.precision == "fp32":
             # TensorRT rounds the factors of fp32 convolutions to TF32, and this provider has no switch for it.
-            self.precision = "fp16" if self._half else "tf32"
+            self.precision = "tf32"
         if not self._tensorrt:
             height, width = model.height or _TRACE_SIZE, model.width or _TRACE_SIZE
             image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
             self.placement = self._proved(self.upload(image).tensor)
 
     def _quantize(self) -> bytes:
-        frames = calibration_frames(self.model.height, self.model.width)
-        return quantized(self._path, self.model.input_name, [self.upload(frame).tensor.cpu().numpy() for frame in frames])
+        """The file in int8, from where it is kept, or calibrated on frames of the built-in clips and then kept."""
+        place = kept("onnxruntime-int8", self._path, calibration=calibration(self.model)).with_suffix(".onnx.sum")
+        if (form := recall(place)) is None:
+            self.made_form = place
+            frames = calibration_frames(self.model.height, self.model.width)
+            inputs = (self.upload(frame).tensor.cpu().numpy() for frame in frames)
+            form = quantized(self._path, self.model.input_name, inputs, self.model.called)
+            remember(place, form)
+        return form
 
     def _open(self, options: Any, graphed: bool = False, shape: tuple[int, ...] = ()) -> Any:
         import onnxruntime
@@ -101,7 +116,7 @@ class OnnxSession(Session):
         try:
             session = onnxruntime.InferenceSession(self._source, options, providers=self._providers(graphed, shape))
         except Exception as error:  # its exceptions have no common base but Exception
-            raise ModelError(f"{self._path}: onnxruntime cannot load it: {first_line(error)}") from None
+            raise ModelError(f"{self.model.called}: onnxruntime cannot load it: {first_line(error)}") from None
         if session.get_providers()[0] != self.provider:
             raise RuntimeUnavailable(
                 f"onnxruntime fell back from {self.provider} to {session.get_providers()[0]}: {_REMEDIES[self.provider]}"
@@ -135,7 +150,8 @@ class OnnxSession(Session):
             session = self._open(options, shape=shape)
             self._run(session, x)
             trace = json.loads(Path(session.end_profiling()).read_text())
-        return check_placement(compute_nodes(trace), self.provider, self.model.name)
+        height, width = x.shape[-2:] if self.model.layout == "NCHW" else x.shape[1:3]
+        return check_placement(compute_nodes(trace, height * width), self.provider, self.model.name)
 
     def _for(self, x: Tensor) -> Any:
         """The session for tensors like ``x``: with TensorRT one of their shape, proved on them and built at the first."""
@@ -178,7 +194,7 @@ class OnnxSession(Session):
         try:
             session.run_with_iobinding(binding, options)
         except Exception as error:
-            raise ModelError(f"{self._path}: onnxruntime cannot run it on {tuple(x.shape)}: {first_line(error)}") from None
+            raise ModelError(f"{self.model.called}: onnxruntime cannot run it on {tuple(x.shape)}: {first_line(error)}") from None
 
     def _replay(self, x: Tensor) -> Tensor:
         """Through a captured CUDA graph, one for each shape: no launches from the host, and memory that never moves."""
@@ -207,19 +223,22 @@ def tensorrt_options(
 ) -> dict[str, Any]:
     """Options of the TensorRT provider; engines are kept, and none is used for another model, shape, version or GPU.
 
+    Where the cache cannot be written nothing is kept: engines are built again next time.
+
     Args:
         shape: of the tensors that ``input_name`` will get; empty where none will run.
     """
     size = "x".join(map(str, shape))
     gpu, precision = torch.cuda.get_device_name(device), "fp16" if half else "tf32"
     folder = kept("onnxruntime-tensorrt", path, gpu=gpu, precision=precision, shape=size)
-    folder.mkdir(parents=True, exist_ok=True)
-    profile = {f"trt_profile_{end}_shapes": f"{input_name}:{size}" for end in ("min", "opt", "max")} if shape else {}
-    return {
-        "device_id": device, "trt_fp16_enable": half, "trt_layer_norm_fp32_fallback": half,
-        "trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder),
-        "trt_timing_cache_enable": True, "trt_timing_cache_path": str(folder), **profile,
-    }  # fmt: skip
+    options: dict[str, Any] = {"device_id": device, "trt_fp16_enable": half, "trt_layer_norm_fp32_fallback": half}
+    if shape:
+        options |= {f"trt_profile_{end}_shapes": f"{input_name}:{size}" for end in ("min", "opt", "max")}
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind in ("engine", "timing"):
+            options |= {f"trt_{kind}_cache_enable": True, f"trt_{kind}_cache_path": str(folder)}
+    return options
 
 
 @RUNTIMES.register("onnxruntime")
@@ -243,15 +262,16 @@ class OnnxRuntime(Runtime):
             return 'tensorrt is not installed: pip install "tensorrt<11"'
         return None
 
-    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+    def unusable(self, device: torch.device) -> str | None:
         if device.type == "cpu" and self.variant not in ("", "int8"):
-            raise RuntimeUnavailable(f"onnxruntime:{self.variant} is for GPUs: on a CPU use onnxruntime, or openvino:bf16")
+            return f"onnxruntime:{self.variant} is for GPUs: on a CPU use onnxruntime, or openvino:bf16"
+        if device.type == "cuda" and self.variant == "int8":
+            return "onnxruntime:int8 is for CPUs: on a GPU use onnxruntime:fp16"
+        return None
+
+    def open(self, model: Model, device: torch.device, threads: int) -> Session:
         if device.type == "cuda":
-            if self.variant == "int8":
-                raise RuntimeUnavailable("onnxruntime:int8 is for CPUs: on a GPU use onnxruntime:fp16")
             self._load_libraries()
-        elif device.type != "cpu":
-            raise RuntimeUnavailable(f"onnxruntime here runs on cpu or cuda, not on '{device}'; use --device cpu")
         return OnnxSession(model, model.onnx(), device, threads, self.variant)
 
     def _load_libraries(self) -> None:

@@ -19,10 +19,11 @@ from torch import Tensor
 
 from reconet_bench.errors import ModelError, RuntimeUnavailable
 from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
-from reconet_bench.runtimes.variants import calibration_frames, kept, nncf_quantized
+from reconet_bench.runtimes.kept import kept
+from reconet_bench.runtimes.variants import calibration, calibration_frames, nncf_quantized, refuse_twice
 
-#: What OpenVINO calls the precisions, in its options and in its execution graph.
-_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
+#: What OpenVINO computes in that is not int8, by variant, as its options call it.
+_HINTS = {"": "f32", "bf16": "bf16", "int8": "bf16"}
 #: Types that convolutions are computed in; in int8 the first and the last are not.
 _COMPUTED = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"u8", "i8"}}
 _TYPES = {"f32": torch.float32, "f16": torch.float16, "u8": torch.uint8}
@@ -42,22 +43,24 @@ def computed_in(operations: list[tuple[str, str]]) -> dict[str, int]:
     return dict(Counter(kind.lower() for layer, kind in operations if any(name in layer.lower() for name in _HEAVY)))
 
 
-def check_precision(found: dict[str, int], precision: str, model: str) -> None:
+def check_precision(found: dict[str, int], precision: str, model: str, instead: str = "openvino") -> None:
     """Raise RuntimeUnavailable unless all convolutions are computed in ``precision`` (most, in int8); other nodes may need more.
 
     Where there are none, nothing proves a reduced precision.
+
+    Args:
+        instead: the runtime to take in this case.
     """
     if not found and precision != "fp32":
         raise RuntimeUnavailable(
-            f"openvino cannot prove that it computes '{model}' in {precision}: it has no convolutions or matrix products; use openvino"
+            f"openvino cannot prove that it computes '{model}' in {precision}: it has no convolutions or matrix products; use {instead}"
         )
     strays = {kind: count for kind, count in found.items() if kind not in _COMPUTED[precision]}
     allowed = sum(found.values()) // 2 if precision == "int8" else 0
     if sum(strays.values()) > allowed:
         seen = ", ".join(f"{count} in {kind}" for kind, count in strays.items())
         raise RuntimeUnavailable(
-            f"openvino was asked for {precision} and computes convolutions of '{model}' otherwise ({seen}): "
-            f"this CPU has no fast {precision}; use openvino"
+            f"openvino was asked for {precision} and computes convolutions of '{model}' otherwise ({seen}): use {instead}"
         )
 
 
@@ -86,15 +89,23 @@ def signal_stack_kept() -> Iterator[None]:
 
 
 class OpenVinoSession(Session):
-    """An ONNX file in OpenVINO's CPU plug-in, compiled for the size of the frames (the fastest form it has)."""
+    """An ONNX file in OpenVINO's CPU plug-in, compiled for the size of the frames (the fastest form it has).
+
+    A file that is int8 as it is written is computed so in every variant, which then says what the rest is computed in.
+
+    Args:
+        variant: of :class:`OpenVino`.
+    """
 
     runtime = "openvino"
 
-    def __init__(self, model: Model, path: Path, device: torch.device, threads: int, precision: str) -> None:
+    def __init__(self, model: Model, path: Path, device: torch.device, threads: int, variant: str) -> None:
         super().__init__(model, device, threads)
         import openvino
 
-        self._path, self.precision, self._quantizing = path, precision, 0.0
+        refuse_twice(model, variant, self.runtime)
+        self._path, self._variant, self._quantizing = path, variant, 0.0
+        self.precision = "int8" if model.precision == "int8" else variant or "fp32"
         start = time.perf_counter()
         with signal_stack_kept():
             self._core = openvino.Core()
@@ -102,17 +113,17 @@ class OpenVinoSession(Session):
         try:
             self._graph: Any = self._core.read_model(str(path))
         except Exception as error:  # its exceptions have no common base but RuntimeError
-            raise ModelError(f"{path}: openvino cannot load it: {_reason(error)}") from None
+            raise ModelError(f"{model.called}: openvino cannot load it: {_reason(error)}") from None
         kind = self._graph.input(model.input_name).get_element_type().get_type_name()
         if kind not in _TYPES:
-            raise ModelError(f"{path}: input '{model.input_name}' is {kind}, a frame is f32, f16 or u8")
+            raise ModelError(f"{model.called}: input '{model.input_name}' is {kind}, a frame is f32, f16 or u8")
         self.dtype = _TYPES[kind]
         self._output = next(i for i, one in enumerate(self._graph.outputs) if model.output_name in one.get_names())
-        if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if variant == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise RuntimeUnavailable("this CPU has no fast bf16: use openvino")
         # What runs, by shape: compiled at the first frame of a size, or now where the file has but one.
         self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
-        if precision == "int8":
+        if variant == "int8":
             self._graph = self._quantize()
         start += self._quantizing  # as an export, it is made once and kept
         if model.height and model.width:
@@ -123,13 +134,14 @@ class OpenVinoSession(Session):
     def _quantize(self) -> Any:
         """The graph in int8, from where it is kept, or calibrated on frames of the built-in clips and then kept."""
         start = time.perf_counter()
-        place = kept("openvino-int8", self._path).with_suffix(".xml")
+        place = kept("openvino-int8", self._path, calibration=calibration(self.model)).with_suffix(".xml")
         try:
             return self._core.read_model(str(place))
         except Exception:  # not there, or not whole: it is made again
+            self.made_form = place
             frames = calibration_frames(self.model.height, self.model.width)
             with signal_stack_kept():
-                graph = nncf_quantized(self._graph, [self.upload(frame).tensor.numpy() for frame in frames], self._path)
+                graph = nncf_quantized(self._graph, (self.upload(frame).tensor.numpy() for frame in frames), self.model.called)
         with contextlib.suppress(OSError):  # nowhere to write: it is made again next time
             self._keep(graph, place)
         self._quantizing = time.perf_counter() - start
@@ -148,7 +160,7 @@ class OpenVinoSession(Session):
 
     def _compile(self, graph: Any) -> Any:
         options = {
-            "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
+            "INFERENCE_PRECISION_HINT": _HINTS[self._variant],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": self.threads,
             "NUM_STREAMS": 1,
@@ -156,7 +168,7 @@ class OpenVinoSession(Session):
         try:
             return self._core.compile_model(graph, "CPU", options)
         except Exception as error:
-            raise ModelError(f"{self._path}: openvino cannot compile it: {_reason(error)}") from None
+            raise ModelError(f"{self.model.called}: openvino cannot compile it: {_reason(error)}") from None
 
     def _check(self, compiled: Any) -> None:
         """Where it runs, on how many threads and in which type, read from OpenVINO."""
@@ -167,7 +179,7 @@ class OpenVinoSession(Session):
         self.threads = int(compiled.get_property("INFERENCE_NUM_THREADS"))
         nodes = [_layer(node) for node in compiled.get_runtime_model().get_ordered_ops()]
         if any(layer not in _IDLE for layer, _ in nodes):
-            check_precision(computed_in(nodes), self.precision, self.model.name)
+            check_precision(computed_in(nodes), self.precision, self.model.name, "openvino" if self._variant else "onnxruntime")
         self.placement = {"CPU": sum(layer not in _IDLE for layer, _ in nodes)}
 
     def _compiled(self, shape: tuple[int, ...]) -> Any:
@@ -176,7 +188,7 @@ class OpenVinoSession(Session):
         try:
             graph.reshape({self.model.input_name: list(shape)})
         except Exception as error:
-            raise ModelError(f"{self._path}: openvino cannot run it on {shape}: {_reason(error)}") from None
+            raise ModelError(f"{self.model.called}: openvino cannot run it on {shape}: {_reason(error)}") from None
         compiled = self._compile(graph)
         self._check(compiled)
         return compiled.create_infer_request()
@@ -204,7 +216,7 @@ class OpenVinoSession(Session):
             request.set_output_tensor(self._output, Shared(y, shared_memory=True))
             request.infer()
         except Exception as error:
-            raise ModelError(f"{self._path}: openvino cannot run it on {tuple(x.shape)}: {_reason(error)}") from None
+            raise ModelError(f"{self.model.called}: openvino cannot run it on {tuple(x.shape)}: {_reason(error)}") from None
         return torch.from_numpy(y)
 
     def close(self) -> None:
@@ -242,7 +254,8 @@ class OpenVino(Runtime):
             return "nncf is not installed: pip install nncf"
         return None
 
+    def unusable(self, device: torch.device) -> str | None:
+        return None if device.type == "cpu" else f"openvino here runs on the CPU, not on '{device}'; use --device cpu"
+
     def open(self, model: Model, device: torch.device, threads: int) -> Session:
-        if device.type != "cpu":
-            raise RuntimeUnavailable(f"openvino here runs on the CPU, not on '{device}'; use --device cpu")
-        return OpenVinoSession(model, model.onnx(), device, threads, self.variant or "fp32")
+        return OpenVinoSession(model, model.onnx(), device, threads, self.variant)

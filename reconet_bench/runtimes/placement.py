@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
 from reconet_bench.errors import RuntimeUnavailable
 
 
-def compute_nodes(trace: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
+def compute_nodes(trace: list[dict[str, Any]], pixels: int) -> dict[str, tuple[str, str]]:
     """Nodes of a profile that work on images: name → (operator, provider).
 
-    A compute node is one that yields a floating-point tensor of two or more dimensions. What is
-    left is shape arithmetic (integers, booleans, the four scales of a Resize): a few scalars that
-    ONNX Runtime keeps on the CPU on purpose, whatever the provider.
+    A compute node is one that yields a tensor of three or more dimensions or of as many values as the frame has
+    pixels, whatever their type (8-bit frames are bytes), or a matrix of floats. What is left is shape arithmetic
+    (a few integers and booleans, the four scales of a Resize) that ONNX Runtime keeps on the CPU on purpose,
+    whatever the provider.
+
+    Args:
+        pixels: of the frame that was run.
     """
     nodes = {}
     for event in trace:
@@ -22,7 +27,7 @@ def compute_nodes(trace: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
         if event.get("cat") != "Node" or not name.endswith("_kernel_time") or "provider" not in facts:
             continue
         outputs = [(kind, shape) for tensor in facts.get("output_type_shape", []) for kind, shape in tensor.items()]
-        if any("float" in kind and len(shape) >= 2 for kind, shape in outputs):
+        if any(len(shape) >= (2 if "float" in kind else 3) or math.prod(shape) >= pixels for kind, shape in outputs):
             nodes[name.removesuffix("_kernel_time")] = (facts["op_name"], facts["provider"])
     return nodes
 

@@ -66,19 +66,20 @@ class TorchSession(Session):
         self._network = None
 
 
-def runnable_network(model: Model, device: torch.device, name: str, variant: str) -> nn.Module:
-    """The network of ``model``, if PyTorch can run it in this way on this device.
-
-    Raises:
-        RuntimeUnavailable: an ONNX file, fp16 on a CPU, or bf16 on one that would emulate it.
-    """
+def runnable_network(model: Model, name: str) -> nn.Module:
+    """The network of ``model``; raises RuntimeUnavailable for an ONNX file, which has none."""
     if model.network is None:
         raise RuntimeUnavailable(f"{name} cannot run an ONNX file ('{model.name}'); use --runtime onnxruntime")
-    if variant == "fp16" and device.type == "cpu":
-        raise RuntimeUnavailable(f"{name}:fp16 is for GPUs: on a CPU use {name}:bf16")
-    if variant == "bf16" and device.type == "cpu" and not computes_bf16():
-        raise RuntimeUnavailable(f"this CPU has no fast bf16: use {name}")
     return model.network
+
+
+def without_reduced(device: torch.device, name: str, variant: str) -> str | None:
+    """Why a variant of ``name`` is not for ``device``: fp16 on a CPU, or bf16 on one that would emulate it; None where it is."""
+    if variant == "fp16" and device.type == "cpu":
+        return f"{name}:fp16 is for GPUs: on a CPU use {name}:bf16"
+    if variant == "bf16" and device.type == "cpu" and not computes_bf16():
+        return f"this CPU has no fast bf16: use {name}"
+    return None
 
 
 @RUNTIMES.register("torch")
@@ -93,6 +94,9 @@ class Torch(Runtime):
         "fp16": "PyTorch eager, fp16 autocast, channels last; CUDA only",
     }
 
+    def unusable(self, device: torch.device) -> str | None:
+        return without_reduced(device, "torch", self.variant)
+
     def open(self, model: Model, device: torch.device, threads: int) -> Session:
-        network = runnable_network(model, device, "torch", self.variant)
+        network = runnable_network(model, "torch")
         return TorchSession(model, network, device, threads, self.variant)

@@ -45,6 +45,8 @@ class Model:
         height: the only height that the ONNX takes, pixels; None = any.
         width: the only width that the ONNX takes, pixels; None = any.
         batch: the only number of frames at once that the ONNX takes; None = any.
+        precision: what the convolutions of the ONNX compute in as it is written: ``"fp32"``, ``"fp16"``, ``"int8"``.
+        exported: whether the ONNX is an export of ours, which lies in a temporary folder.
     """
 
     name: str
@@ -60,6 +62,13 @@ class Model:
     height: int | None = None
     width: int | None = None
     batch: int | None = None
+    precision: str = "fp32"
+    exported: bool = False
+
+    @property
+    def called(self) -> str:
+        """What messages call the ONNX: by the path that the user gave; an export of ours by its name."""
+        return f"'{self.name}'" if self.exported else str(self.onnx())
 
     def check_frame(self, image: np.ndarray) -> None:
         """Raise unless ``image`` is a frame, or a batch of frames, that this model takes.
@@ -106,6 +115,8 @@ class Loaded(ABC):
         threads: CPU threads that it computes with.
         load_seconds: from the model in a file or in memory to a session that takes frames; export not counted.
         load_memory: bytes that loading took and holds: host memory on the CPU, device memory on CUDA; ``None`` if unknown.
+        made_form: where the form that it runs (int8) is kept, if loading had to make it first: the memory that this took cannot
+            be told from its own.
         build_seconds: what compiling for frame sizes, or building engines, took since; the first frame of a size waits for it.
         placement: number of compute nodes by provider or device, as the runtime itself reports them; empty
             where there is one device and no fall-back, and until it is known.
@@ -119,6 +130,7 @@ class Loaded(ABC):
     precision: str = "fp32"
     load_seconds: float = 0.0
     load_memory: int | None = 0
+    made_form: Path | None = None
     build_seconds: float = 0.0
 
     @abstractmethod

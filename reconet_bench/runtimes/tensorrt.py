@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from reconet_bench.data.files import atomic_path
-from reconet_bench.errors import ModelError, RuntimeUnavailable
+from reconet_bench.errors import ModelError
 from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
-from reconet_bench.runtimes.variants import half_precision, kept
+from reconet_bench.runtimes.kept import kept
+from reconet_bench.runtimes.variants import half_precision
 
 #: Types of a tensor by what TensorRT calls them.
 _TYPES = {"FLOAT": torch.float32, "HALF": torch.float16, "UINT8": torch.uint8}
@@ -35,15 +36,15 @@ class TensorRtSession(Session):
 
         self._trt: Any = tensorrt
         self._path, self._half = path, half
-        self.precision = "fp16" if half else "fp32"
+        self.precision = "fp16" if half else model.precision
         start = time.perf_counter()
         self._logger = tensorrt.Logger(tensorrt.Logger.ERROR)
         self._runtime: Any = tensorrt.Runtime(self._logger)
-        self._source = half_precision(path) if half else path.read_bytes()
+        self._source = half_precision(path, model.called) if half else path.read_bytes()
         _, network, _ = self._parse()
         kind = next(t.dtype.name for t in map(network.get_input, range(network.num_inputs)) if t.name == model.input_name)
         if kind not in _TYPES:
-            raise ModelError(f"{path}: input '{model.input_name}' is {kind}, a frame is FLOAT, HALF or UINT8")
+            raise ModelError(f"{model.called}: input '{model.input_name}' is {kind}, a frame is FLOAT, HALF or UINT8")
         self.dtype = _TYPES[kind]
         self.load_seconds = time.perf_counter() - start
         # Not torch's default stream, on which TensorRT synchronises more than it need.
@@ -61,7 +62,7 @@ class TensorRtSession(Session):
         parser = trt.OnnxParser(network, self._logger)
         if not parser.parse(self._source, path=str(self._path)):  # weights may lie in files beside it
             reason = parser.get_error(0).desc() if parser.num_errors else "no reason given"
-            raise ModelError(f"{self._path}: tensorrt cannot load it: {reason.strip().partition(chr(10))[0]}")
+            raise ModelError(f"{self.model.called}: tensorrt cannot load it: {reason.strip().partition(chr(10))[0]}")
         others = [t for t in map(network.get_output, range(network.num_outputs)) if t.name != self.model.output_name]
         for tensor in others:
             network.unmark_output(tensor)
@@ -80,7 +81,7 @@ class TensorRtSession(Session):
         plan = builder.build_serialized_network(network, config)
         del parser
         if plan is None:
-            raise ModelError(f"{self._path}: tensorrt cannot build an engine for {shape}: is there enough memory on {self.device}?")
+            raise ModelError(f"{self.model.called}: tensorrt cannot build an engine for {shape}: is there enough memory on {self.device}?")
         return bytes(plan)
 
     def _engine(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
@@ -100,10 +101,13 @@ class TensorRtSession(Session):
                 temporary.write_bytes(plan)
             engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            raise ModelError(f"{self._path}: tensorrt cannot load the engine that it has built for {shape}")
+            raise ModelError(f"{self.model.called}: tensorrt cannot load the engine that it has built for {shape}")
         context = engine.create_execution_context()
         if context is None:
-            raise ModelError(f"{self._path}: tensorrt has not enough memory on {self.device} to run it on {shape}")
+            raise ModelError(f"{self.model.called}: tensorrt has not enough memory on {self.device} to run it on {shape}")
+        # The engine is for this shape alone, but its input is declared as of any: without a shape nothing is enqueued.
+        if not context.set_input_shape(self.model.input_name, shape):
+            raise ModelError(f"{self.model.called}: tensorrt does not take {shape}")
         return engine, context
 
     def _recall(self, place: Path) -> Any:
@@ -128,7 +132,7 @@ class TensorRtSession(Session):
             started = context.execute_async_v3(self._stream.cuda_stream)
             current.wait_stream(self._stream)  # and the result when torch goes on
             if not started:
-                raise ModelError(f"{self._path}: tensorrt cannot run it on {tuple(x.shape)}")
+                raise ModelError(f"{self.model.called}: tensorrt cannot run it on {tuple(x.shape)}")
         return y
 
     def close(self) -> None:
@@ -157,7 +161,8 @@ class TensorRt(Runtime):
             return 'tensorrt is not installed: pip install "tensorrt<11" (Linux or Windows with an NVIDIA GPU)'
         return None
 
+    def unusable(self, device: torch.device) -> str | None:
+        return None if device.type == "cuda" else "tensorrt is for NVIDIA GPUs: on a CPU use onnxruntime, or openvino"
+
     def open(self, model: Model, device: torch.device, threads: int) -> Session:
-        if device.type != "cuda":
-            raise RuntimeUnavailable("tensorrt is for NVIDIA GPUs: on a CPU use onnxruntime, or openvino")
         return TensorRtSession(model, model.onnx(), device, threads, half=self.variant == "fp16")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import shutil
 import warnings
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +15,7 @@ from torch import Tensor, nn
 
 from reconet_bench.errors import RuntimeUnavailable
 from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
-from reconet_bench.runtimes.pytorch import TorchSession, runnable_network
+from reconet_bench.runtimes.pytorch import TorchSession, runnable_network, without_reduced
 
 #: Sizes that one process may compile for; beyond it a compiled network would go on uncompiled, unnoticed.
 _MOST_SIZES = 64
@@ -43,7 +46,7 @@ class CompiledSession(TorchSession):
 
     def _compile(self, x: Tensor) -> Tensor:
         """The first frame of a size; what is needed to compile takes time at every frame that it is done for."""
-        with self.building(), warnings.catch_warnings(), torch._dynamo.config.patch(recompile_limit=_MOST_SIZES):
+        with self.building(), _without_extensions(), warnings.catch_warnings(), torch._dynamo.config.patch(recompile_limit=_MOST_SIZES):
             warnings.simplefilter("ignore")  # about its own internals; its errors are exceptions
             try:
                 y: Tensor = self._compiled(x)
@@ -56,6 +59,18 @@ class CompiledSession(TorchSession):
     def close(self) -> None:
         self._compiled = None
         super().close()
+
+
+@contextlib.contextmanager
+def _without_extensions() -> Iterator[None]:
+    """Without what PyTorch's builder of extensions logs when the compiler first loads it: which CUDA it would use, had it a GPU."""
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @RUNTIMES.register("torch-compile")
@@ -77,6 +92,9 @@ class TorchCompile(Runtime):
             return "torch-compile needs a C++ compiler, and none is found: install g++ (apt-get install g++)"
         return None
 
+    def unusable(self, device: torch.device) -> str | None:
+        return without_reduced(device, "torch-compile", self.variant)
+
     def open(self, model: Model, device: torch.device, threads: int) -> Session:
-        network = runnable_network(model, device, "torch-compile", self.variant)
+        network = runnable_network(model, "torch-compile")
         return CompiledSession(model, network, device, threads, self.variant or "channels-last")

@@ -6,25 +6,25 @@ Each is made from the fp32 file and none is exact: parity says by how much.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
-import json
 import logging
+import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from reconet_bench.data.synthetic import CLIPS, synthetic_clip
-from reconet_bench.environment import cache_folder, model_checksum, versions
-from reconet_bench.errors import ModelError
+from reconet_bench.errors import ModelError, RuntimeUnavailable
 from reconet_bench.ops import to_uint8
 
 if TYPE_CHECKING:
     import onnx
+
+    from reconet_bench.runtimes.session import Model
 
 #: What stays in fp32: statistics of an instance norm overflow above 65,504, and a Resize has scales to keep.
 _FULL_PRECISION = ("InstanceNormalization", "Resize")
@@ -32,8 +32,11 @@ _FULL_PRECISION = ("InstanceNormalization", "Resize")
 _SIDE, _PER_CLIP, _LENGTH = 256, 3, 9
 
 
-def half_precision(path: Path) -> bytes:
+def half_precision(path: Path, called: str = "") -> bytes:
     """An ONNX file in fp16, input and output too; norms and resizes stay in fp32.
+
+    Args:
+        called: what messages call the file: its path by default.
 
     Raises:
         ModelError: it cannot be converted.
@@ -47,23 +50,37 @@ def half_precision(path: Path) -> bytes:
             warnings.simplefilter("ignore")  # one for each weight that fp16 rounds to its smallest number
             converted = float16.convert_float_to_float16(onnx.load(str(path)), op_block_list=blocked)
     except Exception as error:  # a converter's errors have no common base
-        raise ModelError(f"{path}: cannot be converted to fp16: {first_line(error)}") from None
+        raise ModelError(f"{called or path}: cannot be converted to fp16: {first_line(error)}") from None
     data: bytes = converted.SerializeToString()
     return data
 
 
-def calibration_frames(height: int | None = None, width: int | None = None) -> list[np.ndarray]:
-    """Frames ``(H, W, 3)`` uint8 of the built-in clips, of all that are rendered: what ranges of int8 are taken from.
+def calibration_frames(height: int | None = None, width: int | None = None) -> Iterator[np.ndarray]:
+    """Frames ``(H, W, 3)`` uint8 of the built-in clips, rendered as they are asked for: what ranges of int8 are taken from.
 
     Args:
         height, width: where the model takes no other size.
     """
     size = (height or _SIDE, width or _SIDE)
-    clips = [synthetic_clip(name, size, _LENGTH) for name in CLIPS if name != "motorcycle"]
-    return [to_uint8(clip.frame(index))[0] for clip in clips for index in range(0, _LENGTH, _LENGTH // _PER_CLIP)]
+    for name in CLIPS:
+        if name != "motorcycle":  # a stereo pair, not rendered
+            clip = synthetic_clip(name, size, _LENGTH)
+            yield from (to_uint8(clip.frame(index))[0] for index in range(0, _LENGTH, _LENGTH // _PER_CLIP))
 
 
-def quantized(path: Path, input_name: str, inputs: Sequence[np.ndarray]) -> bytes:
+def calibration(model: Model) -> str:
+    """All that the ranges of ``model`` in int8 depend on beside its file: frames, and how they are fed to it."""
+    fed = f"{model.input_range.name} {model.layout} {model.multiple}"
+    return f"{_PER_CLIP} of {_LENGTH} at {model.width or _SIDE}x{model.height or _SIDE}, {fed}"
+
+
+def refuse_twice(model: Model, variant: str, runtime: str) -> None:
+    """Raise RuntimeUnavailable where ``variant`` is int8 and the file is int8 as it is written."""
+    if variant == model.precision == "int8":
+        raise RuntimeUnavailable(f"{model.called} is int8 as it is written: use {runtime}")
+
+
+def quantized(path: Path, input_name: str, inputs: Iterable[np.ndarray], called: str = "") -> bytes:
     """An ONNX file whose convolutions are int8: static quantisation, as QuantizeLinear and DequantizeLinear.
 
     Weights by channel, activations by tensor, ranges from the largest values seen. The first and the
@@ -71,6 +88,7 @@ def quantized(path: Path, input_name: str, inputs: Sequence[np.ndarray]) -> byte
 
     Args:
         inputs: tensors as the file takes them.
+        called: what messages call the file: its path by default.
 
     Raises:
         ModelError: it cannot be quantised.
@@ -86,10 +104,11 @@ def quantized(path: Path, input_name: str, inputs: Sequence[np.ndarray]) -> byte
             tensor = next(self._left, None)
             return None if tensor is None else {input_name: tensor}
 
+    called = called or str(path)
     model = onnx.load(str(path))
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     if not convolutions:
-        raise ModelError(f"{path}: has no convolutions to quantise")
+        raise ModelError(f"{called}: has no convolutions to quantise")
     for number, node in enumerate(convolutions):
         node.name = node.name or f"conv_{number}"
     ends = [convolutions[0].name, convolutions[-1].name]
@@ -102,7 +121,7 @@ def quantized(path: Path, input_name: str, inputs: Sequence[np.ndarray]) -> byte
             )  # fmt: skip
             return target.read_bytes()
     except Exception as error:
-        raise ModelError(f"{path}: cannot be quantised to int8: {first_line(error)}") from None
+        raise ModelError(f"{called}: cannot be quantised to int8: {first_line(error)}") from None
 
 
 @contextlib.contextmanager
@@ -117,13 +136,13 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def nncf_quantized(graph: Any, inputs: Sequence[np.ndarray], path: Path) -> Any:
+def nncf_quantized(graph: Any, inputs: Iterable[np.ndarray], called: str) -> Any:
     """An OpenVINO model in int8 by NNCF's post-training quantisation; the first and last convolution are left.
 
     Args:
         graph: ``openvino.Model``.
         inputs: tensors as it takes them.
-        path: of the file it came from, for messages.
+        called: what messages call the file that it came from.
 
     Raises:
         ModelError: it cannot be quantised.
@@ -133,24 +152,13 @@ def nncf_quantized(graph: Any, inputs: Sequence[np.ndarray], path: Path) -> Any:
 
         convolutions = [op.get_friendly_name() for op in graph.get_ordered_ops() if op.get_type_name() == "Convolution"]
         if not convolutions:
-            raise ModelError(f"{path}: has no convolutions to quantise")
+            raise ModelError(f"{called}: has no convolutions to quantise")
+        frames = list(inputs)
         ends = nncf.IgnoredScope(names=sorted({convolutions[0], convolutions[-1]}))
         try:
-            return nncf.quantize(graph, nncf.Dataset(list(inputs)), subset_size=len(inputs), ignored_scope=ends)
+            return nncf.quantize(graph, nncf.Dataset(frames), subset_size=len(frames), ignored_scope=ends)
         except Exception as error:
-            raise ModelError(f"{path}: cannot be quantised to int8: {first_line(error)}") from None
-
-
-def kept(kind: str, path: Path, **facts: str) -> Path:
-    """Where a form of an ONNX file that takes long to make is kept; another for any other file, version or fact.
-
-    Args:
-        kind: of form: a folder below the cache.
-        facts: what else it depends on, such as the GPU.
-    """
-    key = {"model": model_checksum(path), "versions": dict(sorted(versions().items())), **facts}
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    return cache_folder() / kind / digest[:32]
+            raise ModelError(f"{called}: cannot be quantised to int8: {first_line(error)}") from None
 
 
 def eight_bit_frames(path: Path) -> bytes:
@@ -202,6 +210,26 @@ def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
         node.output[:] = [names.get(name, name) for name in node.output]
 
 
+#: What ONNX Runtime says of a file that is newer than itself, and what helps beside updating it.
+_NEWER = {
+    "opset": (re.compile(r"Opset (\d+) is under development.*domain ai\.onnx is till opset (\d+)"), "export it with opset 18"),
+    "IR version": (re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)"), "save it with an earlier onnx"),
+}
+#: What it puts before what is wrong: its code and the file, and a place in its own source with the function there.
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:Load model from .*? failed:)?")
+_SOURCE = re.compile(r"\S*/onnxruntime/\S+:\d+ [^()]*\((?:[^()]|\([^()]*\))*\)(?: const)? ?")
+
+
 def first_line(error: Exception) -> str:
-    """The first line of an error of ONNX Runtime and its kin, without its code."""
-    return str(error).strip().partition("\n")[0].split(" : ")[-1]
+    """The first line of an error of ONNX Runtime and its kin, without its code and its place in their source.
+
+    A file that is newer than the runtime is said so, with what the runtime reads: in its own words.
+    """
+    line = _CODE.sub("", str(error).strip().partition("\n")[0])
+    for what, (words, remedy) in _NEWER.items():
+        if newer := words.search(line):
+            import onnxruntime
+
+            found, known = newer.groups()
+            return f"{what} {found}, and onnxruntime {onnxruntime.__version__} reads up to {known}: {remedy}, or update onnxruntime"
+    return _SOURCE.sub("", line)
