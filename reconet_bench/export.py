@@ -24,6 +24,7 @@ from reconet_bench.errors import DataError, ModelError
 from reconet_bench.networks import MIN_SIZE, ReCoNet
 from reconet_bench.ops import from_uint8, resize_frame, to_uint8
 from reconet_bench.runtimes.base import Model
+from reconet_bench.runtimes.kept import recall, remember
 
 if TYPE_CHECKING:
     import onnx
@@ -57,11 +58,12 @@ def export_onnx(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None
         ``path``.
 
     Raises:
-        DataError: ``size`` is smaller than the network takes.
+        DataError: ``path`` is a folder or has another suffix than .onnx; ``size`` is smaller than the network takes.
         ModelError: the exporter took the network apart: an instance norm is no longer one node.
     """
     import onnx
 
+    _check_target(Path(path))
     if size is not None and min(size) < MIN_SIZE:
         raise DataError(f"frame of {size[1]}x{size[0]} pixels is too small: at least {MIN_SIZE} a side")
     # On the CPU and in a copy: neither the device nor the mode of the caller's network may change.
@@ -84,6 +86,14 @@ def export_onnx(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None
     with atomic_path(Path(path)) as temporary:
         temporary.write_bytes(model.SerializeToString())
     return Path(path)
+
+
+def _check_target(path: Path) -> None:
+    """Said before the work: where an export cannot be written, or could not be loaded back from."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: name the file, such as {path / 'model.onnx'}")
+    if path.suffix.lower() != ".onnx":
+        raise DataError(f"{path}: an export is an ONNX file, and is found to be one by its suffix: name it {path.with_suffix('.onnx')}")
 
 
 def _check_norms(model: onnx.ModelProto, network: nn.Module, path: Path) -> None:
@@ -123,6 +133,7 @@ def _describe(model: onnx.ModelProto, checkpoint: Checkpoint, size: tuple[int, i
         "format": str(FORMAT),
         "commit": str(checkpoint.info.get("commit", "")),
         "weights": weights_checksum(checkpoint.network),
+        "form": "fp32",
         "value_range": "0..1",
         "layout": "NCHW",
     }
@@ -138,13 +149,12 @@ def cached_export(checkpoint: Checkpoint, path: Path) -> Path:
     in front: whatever happened to it, and whoever writes beside us, what is read back is whole or is exported anew.
     """
     place = cache_folder() / "onnx" / f"{_export_key(checkpoint)}.onnx.sum"
-    content = _read_checked(place)
+    content = recall(place)
     if content is None:
         export_onnx(checkpoint, path)
         content = Path(path).read_bytes()
-        with contextlib.suppress(OSError):  # nowhere to keep it: it is exported again next time
-            with atomic_path(place) as temporary:
-                temporary.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
+        remember(place, content)
+        with contextlib.suppress(OSError):
             for old in sorted(place.parent.glob("*.onnx.sum"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
                 old.unlink(missing_ok=True)
         return Path(path)
@@ -165,16 +175,6 @@ def _export_key(checkpoint: Checkpoint) -> str:
     return digest.hexdigest()[:32]
 
 
-def _read_checked(place: Path) -> bytes | None:
-    """What :func:`cached_export` kept; ``None`` if nothing or if it is not what was written."""
-    try:
-        content = place.read_bytes()
-    except OSError:
-        return None
-    expected, content = content[:64], content[64:]
-    return content if hashlib.sha256(content).hexdigest().encode() == expected else None
-
-
 def checkpoint_model(checkpoint: Checkpoint, folder: Path, name: str = "") -> Model:
     """The checkpoint for any runtime; its ONNX comes into ``folder`` when a runtime first asks for it.
 
@@ -191,7 +191,7 @@ def checkpoint_model(checkpoint: Checkpoint, folder: Path, name: str = "") -> Mo
         return exported[0]
 
     minimum = MIN_SIZE if isinstance(checkpoint.network, ReCoNet) else 1
-    return Model(name, checkpoint.network, onnx_file, minimum=minimum)
+    return Model(name, checkpoint.network, onnx_file, minimum=minimum, exported=True)
 
 
 def photograph(size: tuple[int, int] | None = None) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -24,15 +24,38 @@ from reconet_bench.runtimes.variants import (
     quantized,
 )
 
+if TYPE_CHECKING:
+    import onnx
+
 
 def _int8(path: Path, size: tuple[int, int] | None) -> bytes:
-    return quantized(path, INPUT, [from_uint8(frame).numpy() for frame in calibration_frames(*(size or ()))])
+    return quantized(path, INPUT, (from_uint8(frame).numpy() for frame in calibration_frames(*(size or ()))))
 
 
 #: What is made of the fp32 file, which may have one size alone, by the ending of its name.
 FORMS: dict[str, Callable[[Path, tuple[int, int] | None], bytes]] = {
     "fp16": lambda path, _: half_precision(path), "int8": _int8, "uint8": lambda path, _: eight_bit_frames(path),
 }  # fmt: skip
+
+
+#: What a form says of its frames, in place of what the fp32 file says.
+_FRAMES = {
+    "fp16": "RGB frames in [0, 1], fp16", "int8": "RGB frames in [0, 1], int8 convolutions",
+    "uint8": "RGB frames of 8 bits, 0 to 255, channels last",
+}  # fmt: skip
+
+
+def _described(content: bytes, name: str, plain: onnx.ModelProto) -> bytes:
+    """A form that says what it is, and else what the fp32 file says: converters write themselves into it, or leave things out."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    model.doc_string = plain.doc_string.replace("RGB frames in [0, 1]", _FRAMES[name])
+    model.producer_name, model.producer_version = plain.producer_name, plain.producer_version
+    facts = {entry.key: entry.value for entry in (*plain.metadata_props, *model.metadata_props)}
+    onnx.helper.set_model_props(model, facts | {"form": name})
+    described: bytes = model.SerializeToString()
+    return described
 
 
 class Form(NamedTuple):
@@ -62,11 +85,13 @@ def export_all(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None 
         ModelError: the network cannot be exported in that form.
     """
     yield export_form(checkpoint, path, size)
-    image = photograph(size)
+    import onnx
+
+    image, plain = photograph(size), onnx.load(path)
     for name, make in FORMS.items():
         target = path.with_name(f"{path.stem}-{name}{path.suffix}")
         with atomic_path(target) as temporary:
-            temporary.write_bytes(make(path, size))
+            temporary.write_bytes(_described(make(path, size), name, plain))
         yield Form(target, name, file_parity(checkpoint, target, image))
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from reconet_bench import errors, export_forms
+from reconet_bench import cli, errors, export_forms
 from reconet_bench import export as export_module
 from reconet_bench.checkpoint import Checkpoint
 from reconet_bench.export import checkpoint_model, export_onnx, weights_checksum
@@ -24,7 +24,7 @@ from reconet_bench.foreign import inspect_onnx
 from reconet_bench.networks import Identity, ReCoNet
 from reconet_bench.ops import from_uint8, to_uint8
 from reconet_bench.runtimes import variants
-from reconet_bench.runtimes.base import RUNTIMES
+from reconet_bench.runtimes.base import RUNTIMES, Parity
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_the_graph_is_what_it_should_be(exported: Path, checkpoint: Checkpoint) 
         dims = value.type.tensor_type.shape.dim
         assert [dim.dim_param or dim.dim_value for dim in dims] == ["batch", 3, "height", "width"]
     assert {entry.key: entry.value for entry in model.metadata_props} == {
-        "method": "reconet", "style": "seeded", "format": "1", "commit": "c0ffee",
+        "method": "reconet", "style": "seeded", "format": "1", "commit": "c0ffee", "form": "fp32",
         "weights": weights_checksum(checkpoint.network), "value_range": "0..1", "layout": "NCHW",
     }  # fmt: skip
     assert model.producer_name == "reconet-bench"
@@ -274,6 +274,42 @@ def test_int8_has_int8_weights_and_both_ends_as_they_were(forms: dict[str, Form]
     kinds = ["" if node.input[1] not in made else made[node.input[1]].op_type for node in nodes if node.op_type == "Conv"]
     assert kinds == ["", *["DequantizeLinear"] * 14, ""]
     assert forms["int8"].path.stat().st_size < 0.5 * forms["fp32"].path.stat().st_size
+
+
+def test_every_form_says_what_it_is_and_where_it_comes_from(forms: dict[str, Form], checkpoint: Checkpoint) -> None:
+    frames = {
+        "fp32": "in [0, 1]", "fp16": "in [0, 1], fp16", "int8": "in [0, 1], int8 convolutions", "uint8": "of 8 bits, 0 to 255, channels last"
+    }  # fmt: skip
+    for name, form in forms.items():
+        model = onnx.load(form.path)
+        facts = {entry.key: entry.value for entry in model.metadata_props}
+        assert (facts["form"], facts["weights"], model.producer_name) == (name, weights_checksum(checkpoint.network), "reconet-bench")
+        assert f"RGB frames {frames[name]}, any size" in model.doc_string
+        assert inspect_onnx(form.path).precision == ("fp32" if name == "uint8" else name)
+
+
+@pytest.mark.parametrize(("name", "says"), [("", "is a folder: name the file, such as "), ("a.pt", "an export is an ONNX file, .* name it .*a.onnx$")])
+def test_where_it_cannot_be_written_is_said_before_the_work(checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str) -> None:
+    monkeypatch.setattr(torch.onnx, "export", None)
+    with pytest.raises(errors.DataError, match=says):
+        export_onnx(checkpoint, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_says_what_is_onnx_already_and_what_changes_the_output(
+    checkpoint: Checkpoint, exported: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["export", str(exported), "-o", "b.onnx"])
+    printed = capsys.readouterr().err
+    assert (caught.value.code, printed.count("\n")) == (2, 1)
+    assert "is ONNX already; export takes a checkpoint" in printed
+    made = [Form(exported, name, Parity(0.1, psnr, 1)) for name, psnr in {"fp32": 130.0, "int8": 34.4}.items()]
+    monkeypatch.setattr(export_forms, "export_all", lambda *_: made)
+    cli.main(["export", "reconet-starry_night", "-o", str(exported), "--all"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "PSNR 34.4 dB; *changed output*" in printed
+    assert printed.count("changed output") == 1
 
 
 @pytest.fixture(scope="module")

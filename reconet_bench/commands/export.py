@@ -24,17 +24,23 @@ class Export(Command):
 
     def run(self, options: Any) -> None:
         from reconet_bench.checkpoint import find_checkpoint, load_checkpoint
+        from reconet_bench.errors import ModelError
         from reconet_bench.export import OPSET
         from reconet_bench.export_forms import Form, export_all, export_form
+        from reconet_bench.speed import gate
 
+        if options.model.lower().endswith(".onnx"):
+            raise ModelError(f"{options.model}: is ONNX already; export takes a checkpoint (.safetensors) or a shipped model by name")
         fixed: tuple[int, int] | None = options.size
         taken = f"one frame of {fixed[1]}x{fixed[0]}" if fixed else "dynamic batch, height and width"
         checkpoint = load_checkpoint(find_checkpoint(options.model))
 
         def say(form: Form) -> None:
+            failed = gate(form.parity, None)
             out.print(
                 f"Written: {form.path} ({form.name}, opset {OPSET}, {taken}; {form.path.stat().st_size / 2**20:.1f} MiB)\n"
-                f"ONNX Runtime (CPU) against PyTorch fp32: max abs {form.parity.max_abs:.2e}, PSNR {form.parity.psnr:.1f} dB", markup=False
+                f"ONNX Runtime (CPU) against PyTorch fp32: max abs {form.parity.max_abs:.2e}, PSNR {form.parity.psnr:.1f} dB"
+                + (f"; *{failed}*" if failed else ""), markup=False
             )
 
         if options.all:
