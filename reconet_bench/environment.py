@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import platform
 import shlex
@@ -68,8 +69,39 @@ def computes_bf16() -> bool:
 
 
 def usable_cpus() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores this process may run on, or as many as its share of time is worth where a container limits it, rounded up."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota() if sys.platform.startswith("linux") else None
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """Processor time that control groups let this process have, in cores (``docker --cpus``); ``None`` where nothing limits it.
+
+    Version 2 writes quota and period in ``cpu.max``, version 1 in a file each; the smallest of a group and those above it counts.
+
+    Args:
+        root: of the file system.
+    """
+    found: list[float] = []
+    with contextlib.suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            top = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+            inside = Path(group.lstrip("/"))
+            found += [quota for place in (inside, *inside.parents) if (quota := _quota(top / place))]
+    return min(found, default=None)
+
+
+def _quota(group: Path) -> float | None:
+    """The limit of one control group, in cores."""
+    with contextlib.suppress(OSError, ValueError):
+        names = ("cpu.max",) if (group / "cpu.max").exists() else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        quota, period = " ".join((group / name).read_text() for name in names).split()
+        return int(quota) / int(period) if quota not in ("max", "-1") else None
+    return None
 
 
 @contextlib.contextmanager

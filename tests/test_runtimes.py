@@ -312,6 +312,36 @@ def test_bf16_is_what_the_kernel_says_of_the_processor() -> None:
     assert environment.computes_bf16() == bool(flags & {"avx512_bf16", "bf16"})
 
 
+@pytest.mark.parametrize(
+    ("membership", "files", "cores"),
+    [
+        ("0::/", {"cpu.max": "max 100000"}, None),
+        ("0::/", {"cpu.max": "150000 100000"}, 1.5),
+        ("0::/app", {"cpu.max": "300000 100000", "app/cpu.max": "max 100000"}, 3),
+        ("0::/app/inner", {"app/cpu.max": "50000 100000", "app/inner/cpu.max": "200000 100000"}, 0.5),
+        ("4:cpuset:/\n3:cpu,cpuacct:/docker/a", {"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"}, 2.5),
+        ("3:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ("3:cpu:/\n0::/", {"cpu.max": "broken"}, None),
+    ],
+)
+def test_a_containers_share_of_the_processor_is_what_it_may_use(
+    membership: str, files: dict[str, str], cores: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``docker --cpus 1.5`` on a machine of many cores: two threads, and not one for each core."""
+    for name, text in {"proc/self/cgroup": membership, **{f"sys/fs/cgroup/{name}": text for name, text in files.items()}}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    assert environment.cpu_quota(tmp_path) == cores
+    monkeypatch.setattr(environment, "cpu_quota", lambda: cores)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(64)), raising=False)
+    assert environment.usable_cpus() == {None: 64, 1.5: 2, 3: 3, 0.5: 1, 2.5: 3}[cores]
+
+
+def test_no_limit_is_known_where_there_are_no_control_groups(tmp_path: Path) -> None:
+    assert environment.cpu_quota(tmp_path) is None
+
+
 def test_torch_refuses_an_onnx_file() -> None:
     for name in ("torch", "torch-compile"):
         with pytest.raises(errors.RuntimeUnavailable, match=rf"{name} cannot run an ONNX file.*use --runtime onnxruntime"):
