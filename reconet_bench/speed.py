@@ -65,7 +65,7 @@ def speed_rows(
     else:
         rows["first_frame"] = Row(1000 * timing.first_frame, "ms", "lower")
         peak = timing.peak_memory
-        rows["peak_memory"] = Row(None, "MiB", "lower", "not known on this system") if peak is None else Row(peak / 2**20, "MiB", "lower")
+        rows["peak_memory"] = Row(None, "MiB", "lower", "not known: this system does not tell, or the form that it runs was made beside it") if peak is None else Row(peak / 2**20, "MiB", "lower")
     rows["threads"] = Row(timing.threads, "", "reference")
     if timing.placement:
         rows["compute_nodes"] = Row(sum(timing.placement.values()), "", "reference", f"compute nodes all on {' and '.join(timing.placement)}")

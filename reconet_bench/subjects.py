@@ -235,15 +235,10 @@ def inventory(sintel: Path | None = None) -> dict[str, list[tuple[str, str]]]:
     return {
         "methods": [(name, method.summary) for name, method in METHODS.items()],
         "models": [(name, _model_line(path)) for name, path in shipped_models().items()],
-        "runtimes": [_runtime_line(name) for name in RUNTIMES.names()],
+        "runtimes": [(name, RUNTIMES[name].status) for name in RUNTIMES.names()],
         "metrics": [(name, metric.summary) for name, metric in METRICS.items()],
         "data": [*synthetic.CLIPS.items(), *found],
     }
-
-
-def _runtime_line(name: str) -> tuple[str, str]:
-    runtime = RUNTIMES[name]
-    return name, f"missing: {reason}" if (reason := runtime.missing()) else runtime.description
 
 
 def _model_line(path: Path) -> str:

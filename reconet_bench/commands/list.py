@@ -23,11 +23,9 @@ class List(Command):
     def run(self, options: Any) -> None:
         from reconet_bench.errors import UnknownName
         from reconet_bench.report.terminal import listing
-        from reconet_bench.runtimes.base import RUNTIMES
         from reconet_bench.subjects import inventory
 
         known = inventory(options.sintel)
-        known["runtimes"] = [(name, RUNTIMES[name].status) for name in RUNTIMES.names()]
         for name in options.what or known:
             if name not in known:
                 raise UnknownName("kind", name, known)

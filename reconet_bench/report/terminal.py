@@ -138,7 +138,7 @@ def listing(kind: str, rows: Sequence[tuple[str, str]]) -> Table:
     """One kind of thing that there is: name and what it is, or why it is missing."""
     out = Table(title=kind, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0), title_style="bold")
     for name, text in rows:
-        out.add_row(Text(name), Text(text, style="yellow" if text.startswith("missing") else ""))
+        out.add_row(Text(name), Text(text, style="yellow" if text.startswith(("missing", "unusable")) else ""))
     return out
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reconet_bench.errors import DataError, ModelError, RuntimeUnavailable
+from reconet_bench.errors import DataError, ModelError, RuntimeUnavailable, out_of_memory
 from reconet_bench.ops import UNIT, ValueRange, from_uint8, pad_to_multiple, to_uint8
 
 P = ParamSpec("P")
@@ -209,7 +209,7 @@ class Session(Loaded):
         try:
             y = self.infer(x.tensor)
         except (MemoryError, RuntimeError, ModelError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             height, width = x.height, x.width
             raise RuntimeUnavailable(
@@ -279,12 +279,3 @@ class Session(Loaded):
         y = self.run(self.upload(image))
         self.synchronize()
         return self.download(y)
-
-
-#: What the libraries say when they get no memory; few of them have a type of exception for it.
-_NO_MEMORY = ("out of memory", "not enough memory", "bad_alloc", "bad allocation", "failed to allocate", "cannot allocate", "could not allocate")
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether an error of a library means that there was not enough memory."""
-    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY)
