@@ -18,7 +18,7 @@ import torch
 from conftest import TranslationClip, picture
 
 from reconet_bench import environment
-from reconet_bench.checkpoint import load_checkpoint
+from reconet_bench.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from reconet_bench.data.files import read_tensors, write_image, write_tensors
 from reconet_bench.data.windows import ClipWindows
 from reconet_bench.errors import DataError, ModelError, TrainingError, UnknownName
@@ -32,7 +32,7 @@ from reconet_bench.training.distributed import Group
 from reconet_bench.training.folder import CURVES_FILE, STATE_FILE
 from reconet_bench.training.loader import Loader
 from reconet_bench.training.loop import train
-from reconet_bench.training.settings import TrainingSettings
+from reconet_bench.training.settings import LARGEST_SEED, TrainingSettings
 
 
 def windows(seed: int = 0) -> ClipWindows:
@@ -433,6 +433,42 @@ def test_a_branch_from_a_checkpoint_takes_its_weights_and_counts_from_zero(setti
     (tmp_path / "foreign.safetensors").write_bytes(b"not one")
     with pytest.raises(ModelError):
         train(replace(branch, branch_from=tmp_path / "foreign.safetensors"), windows(), tmp_path / "other")
+
+
+def test_a_trunk_that_does_not_fit_is_one_line(settings, tmp_path):
+    """Another optimiser, and residual blocks of another order: what differs, and what to add."""
+    begun = replace(settings, save_every=1, batch=2, sample_every=0)
+    broken_off(replace(begun, method="dissertation-code", optimizer="adamax"), tmp_path / "code", 2)
+    state = tmp_path / "code" / STATE_FILE
+    begun = replace(begun, branch_from=tmp_path / "code")
+    with pytest.raises(TrainingError) as caught:
+        train(begun, windows(), tmp_path / "run")
+    assert str(caught.value) == (
+        f"{state}: the trunk was trained with adamax, whose state adam cannot take: add --optimizer adamax, or branch from the trunk's checkpoint"
+    )
+    layers = f"{state}: the network of the trunk (dissertation-code) has other layers than that of this run"
+    with pytest.raises(TrainingError) as caught:
+        train(replace(begun, optimizer="adamax"), windows(), tmp_path / "run")
+    assert str(caught.value) == f"{layers} (reconet): add --method dissertation-code, or branch from another trunk"
+    with pytest.raises(TrainingError) as caught:
+        train(replace(begun, optimizer="adamax", method="dissertation-code", options={"residual_code": False}), windows(), tmp_path / "run")
+    assert str(caught.value) == f"{layers} (dissertation-code): add --set options.residual_code=true, or branch from another trunk"
+    model = METHODS["reconet"].network()
+    save_checkpoint(tmp_path / "m.safetensors", Checkpoint(model, "reconet", "wave", {}, {"steps": 3}))
+    with pytest.raises(TrainingError, match=r"m\.safetensors: the network of the trunk \(reconet\) .* add --method reconet, or"):
+        train(replace(begun, method="dissertation-code", branch_from=tmp_path / "m.safetensors"), windows(), tmp_path / "run")
+
+
+def test_a_term_without_gradient_alone_is_nothing_to_optimise(settings, tmp_path):
+    alone = {"content": 0.0, "style": 0.0, "tv": 0.0, "temporal_short": 1.0, "temporal_long": 0.0}
+    with pytest.raises(TrainingError, match="there is nothing to optimise: temporal_long, all that has a weight, has no gradient with these options"):
+        train(replace(settings, method="dissertation-code", batch=2, weights=alone), windows(), tmp_path / "run")
+
+
+def test_the_largest_seed_trains_and_a_larger_one_is_told(settings, tmp_path):
+    train(replace(settings, seed=LARGEST_SEED - 1, steps=1, sample_every=0), windows(LARGEST_SEED - 1), tmp_path / "run")
+    with pytest.raises(TrainingError, match="seed must be below 2 to the 63rd, got 9223372036854775808"):
+        replace(settings, seed=LARGEST_SEED).check()
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
@@ -135,6 +136,22 @@ def test_a_full_disk_keeps_the_last_good_state_and_says_so(settings, tmp_path):
     assert all(value.isfinite().all() for value in tensors.values())
     whole = train(replace(settings, sample_every=0), windows(), tmp_path / "whole")
     assert same(network_state(whole), network_state(train(replace(settings, sample_every=0), windows(), tmp_path / "run", resume=True)))
+
+
+def test_a_picture_that_finds_no_room_costs_no_steps(settings, tmp_path, monkeypatch):
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if path.suffix == ".png" and path.parent.name == "samples":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(TrainingError) as caught:
+        train(replace(settings, steps=3, save_every=2, sample_every=2), windows(), tmp_path / "run")
+    picture, state = tmp_path / "run" / "samples" / "step_000002.png", tmp_path / "run" / STATE_FILE
+    assert str(caught.value) == f"No space left on device ({picture}): step 2 is saved in {state}; go on with --resume once that is mended"
+    assert not list(picture.parent.iterdir())
 
 
 def test_a_disk_that_is_full_from_the_first_state_on(settings, tmp_path):

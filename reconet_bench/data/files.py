@@ -78,14 +78,19 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write ``(H, W, 3)`` uint8 RGB by suffix, atomically."""
+    """Write ``(H, W, 3)`` uint8 RGB by suffix, atomically; raises OSError where the disk is full."""
+    try:
+        encoded, data = cv2.imencode(path.suffix, image[:, :, ::-1])
+    except cv2.error:
+        raise DataError(f"cannot write image {path}: its suffix must be one of {', '.join(IMAGE_SUFFIXES)}") from None
+    if not encoded:
+        raise DataError(f"cannot write image {path}")
+    # OpenCV's own writing would not say why it failed.
     with atomic_path(path) as temporary:
         try:
-            written = cv2.imwrite(str(temporary), image[:, :, ::-1])
-        except cv2.error:
-            raise DataError(f"cannot write image {path}: its suffix must be one of {', '.join(IMAGE_SUFFIXES)}") from None
-        if not written:
-            raise DataError(f"cannot write image {path}")
+            temporary.write_bytes(data.tobytes())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def read_flo(path: Path) -> np.ndarray:

@@ -10,6 +10,7 @@ import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -115,18 +116,42 @@ def branch(
     path = place if place.is_file() else place / STATE_FILE
     tensors, metadata = read_tensors(path)
     if path == place:
-        network.load_state_dict(load_checkpoint(path).network.state_dict())
+        checkpoint = load_checkpoint(path)
+        weights = checkpoint.network.state_dict()
+        _check_layers(path, {"method": checkpoint.method, **checkpoint.info}, facts, weights, network)
+        network.load_state_dict(weights)
         facts["trunk"] = _trunk(path, metadata)
         return 0
     if not int(metadata.get("step", settings.steps)) < settings.steps:
         raise TrainingError(f"{settings.branch_from} is no unfinished run of fewer than {settings.steps} steps: raise --steps")
+    before = json.loads(metadata["settings"])
+    if (was := before.get("optimizer", settings.optimizer)) != settings.optimizer:
+        raise TrainingError(
+            f"{path}: the trunk was trained with {was}, whose state {settings.optimizer} cannot take: add --optimizer {was}, or branch from the trunk's checkpoint"
+        )
+    _check_layers(path, before, facts, _weights(tensors), network)
     _restore(tensors, network, optimizer)
     facts["trunk"] = _trunk(path, metadata)
     return int(metadata["step"])
 
 
+def _check_layers(path: Path, before: Mapping[str, Any], facts: Mapping[str, Any], weights: Mapping[str, Tensor], network: nn.Module) -> None:
+    """Raises TrainingError where the trunk's weights are of another network than the one to train."""
+    if weights.keys() == network.state_dict().keys():
+        return
+    was, now = before.get("method"), facts["method"]
+    options = {**METHODS[now].options, **before.get("options", {})}
+    switched = [f"options.{name}={json.dumps(options[name])}" for name, value in facts["options"].items() if options[name] != value]
+    same = f"--set {' '.join(switched)}" if was == now else f"--method {was}"
+    raise TrainingError(f"{path}: the network of the trunk ({was}) has other layers than that of this run ({now}): add {same}, or branch from another trunk")
+
+
+def _weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
+
+
 def _restore(tensors: dict[str, Tensor], network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    network.load_state_dict({key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")})
+    network.load_state_dict(_weights(tensors))
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):

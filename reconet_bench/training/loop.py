@@ -40,7 +40,7 @@ from reconet_bench.training.folder import (
 from reconet_bench.training.loader import Loader
 from reconet_bench.training.precision import Precision
 from reconet_bench.training.samples import write_sample
-from reconet_bench.training.settings import TrainingSettings
+from reconet_bench.training.settings import LARGEST_SEED, TrainingSettings
 from reconet_bench.training.stopping import one_line, stopping
 
 #: Mean activation of relu1_2 beyond which a file is not at torchvision's scale; files of the Caffe lineage are at about a hundred.
@@ -109,7 +109,7 @@ def _train(
     try:
         with stopping() as stop, contextlib.closing(iter(loader)) as batches:
             for step, batch in batches:
-                generator.manual_seed(settings.seed * 1_000_003 + step * group.world + group.rank)
+                generator.manual_seed((settings.seed * 1_000_003 + step * group.world + group.rank) % LARGEST_SEED)
                 for parameters in optimizer.param_groups:
                     parameters["lr"] = settings.learning_rate_at(step)
                 done = step + 1
@@ -119,13 +119,14 @@ def _train(
                     means, _ = ledger.take()
                     if diary:
                         diary.row(done, means, loader, settings.learning_rate_at(step))
-                if diary and settings.sample_every and (done % settings.sample_every == 0 or last):
-                    diary.picture(done, write_sample(folder, done, network, data, device))
                 asked = done % agree_every == 0 and group.any(stop.asked, device)
-                if asked or (done % settings.save_every == 0 and not last):
+                if asked or last or done % settings.save_every == 0:
                     ledger.settle()
                     if group.main:
                         save_state(folder, facts, done, network, optimizer, precision)
+                # After the state: a picture that finds no room costs no steps.
+                if diary and settings.sample_every and (done % settings.sample_every == 0 or last):
+                    diary.picture(done, write_sample(folder, done, network, data, device))
                 if asked:
                     group.wait()
                     raise KeyboardInterrupt
@@ -140,7 +141,6 @@ def _train(
     checkpoint = Checkpoint(network.eval(), settings.method, settings.style.stem, judged, _info(settings, facts))
     path = folder / f"{checkpoint.name}{SUFFIX}"
     if group.main:
-        save_state(folder, facts, settings.steps, network, optimizer, precision)
         save_checkpoint(path, checkpoint)
     return path
 
@@ -184,8 +184,12 @@ def train_step(
     """One optimiser step; returns the weighted terms (of a term of weight 0, the plain value) and the total, detached."""
     with precision.autocast(batch.frames.device):
         terms = method.objective(network, batch, context)
+    optimised = [weights[name] * term.float() for name, term in terms.items() if weights[name] and term.requires_grad]
+    if not optimised:
+        without = ", ".join(name for name in terms if weights[name])
+        raise TrainingError(f"there is nothing to optimise: {without}, all that has a weight, has no gradient with these options; give another term a weight")
     optimizer.zero_grad(set_to_none=True)
-    total = torch.stack([weights[name] * term.float() for name, term in terms.items() if weights[name] and term.requires_grad]).sum()
+    total = torch.stack(optimised).sum()
     precision.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
     precision.scaler.step(optimizer)
     precision.scaler.update()

@@ -15,6 +15,8 @@ OPTIMIZERS = ("adam", "adamax")
 SCHEDULES = ("cosine", "steps", "constant")
 #: How the taps of the loss network are scaled, see :mod:`reconet_bench.perceptual`.
 SCALES = ("unit", "raw")
+#: Seeds are below it: PyTorch takes no larger ones.
+LARGEST_SEED = 2**63
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 
 
@@ -86,6 +88,8 @@ class TrainingSettings:
         for name, limit in least.items():
             if (getattr(self, name) or 0) < limit and getattr(self, name) is not None:
                 raise TrainingError(f"{name} must be at least {limit}, got {getattr(self, name)}")
+        if self.seed >= LARGEST_SEED:
+            raise TrainingError(f"seed must be below 2 to the 63rd, got {self.seed}")
         known = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "scale": SCALES, "precision": PRECISIONS}
         for name, values in known.items():
             if getattr(self, name) not in values:
