@@ -44,6 +44,7 @@ def test_the_section_says_value_interval_number_and_command(run):
 def test_it_stands_in_the_card_before_the_loss_curve(run):
     curves = "step,content\n1,2\n"
     with_it = model_card("a", "s", {}, curves, measured=measured_section(run, "a"))
+    assert "Licence" not in with_it, "whoever trained it says that"
     assert with_it.index("# a\n") < with_it.index("## Measured") < with_it.index("## Loss curve")
     assert with_it.replace(measured_section(run, "a") + "\n", "") == model_card("a", "s", {}, curves)
 
@@ -62,4 +63,5 @@ def test_the_script_makes_the_cards_of_what_ships():
     for path in sorted((ROOT / "models").glob("*.safetensors")):
         text = card(path, sample)
         assert f"# {path.stem}\n" in text
+        assert "| Licence | MIT |" in text
         assert all(f"| {video} | 0.0" in text for video in sample.videos)

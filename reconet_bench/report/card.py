@@ -22,13 +22,14 @@ CURVE_ROWS = 12
 MEASURED = (("E(V) ↓", "temporal_error"), ("five apart ↓", "temporal_error_long"), ("style distance ↓", "style_distance"), ("content SSIM ↑", "content_similarity"))
 
 
-def model_card(name: str, summary: str, info: Mapping[str, Any], curves: str, licence: str = "MIT", measured: str = "") -> str:
+def model_card(name: str, summary: str, info: Mapping[str, Any], curves: str, licence: str = "", measured: str = "") -> str:
     """Markdown card of a model.
 
     Args:
         summary: one line on its method.
         info: the checkpoint's training facts.
         curves: text of ``curves.csv``, each row the mean since the last.
+        licence: of the weights, where they are given away under one.
         measured: a section of its own, see :func:`measured_section`.
     """
     data = info.get("data") or {}
