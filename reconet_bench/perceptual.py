@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reconet_bench.data.files import read_image, read_tensors, scikit_image_texture
+from reconet_bench.data.files import read_image, read_tensors, scikit_image_texture, transparency
 from reconet_bench.errors import MetricUnavailable, ModelError
 from reconet_bench.ops import IMAGENET, from_uint8, resize_frame
 
@@ -155,8 +155,11 @@ def at_unit_scale(targets: dict[str, Tensor], network: LossNetwork) -> dict[str,
 
 
 def read_style(path: Path) -> Tensor:
-    """A painting from any image file as ``(1, 3, H, W)`` in [0, 1]; grey and RGBA become RGB."""
+    """A painting from any image file as ``(1, 3, H, W)`` in [0, 1]; grey becomes RGB, and what is transparent white."""
     image = from_uint8(read_image(path))
+    if (alpha := transparency(path)) is not None:
+        opaque = torch.from_numpy(alpha)
+        image = opaque * image + (1 - opaque)
     if min(image.shape[-2:]) < 64:
         raise ModelError(f"{path}: a style image needs at least 64 pixels a side, got {image.shape[-1]}x{image.shape[-2]}")
     return image
@@ -204,6 +207,8 @@ def load_loss_network(path: Path | None = None, normalise: bool = True) -> LossN
         raise ModelError(f"{found}: not the weights of vgg16.features, '{min(missing)}' is missing")
     try:
         return LossNetwork({key: state[key] for key in wanted}, normalise)
+    except ModelError as error:
+        raise ModelError(f"{found}: {error}") from None
     except RuntimeError as error:
         raise ModelError(f"{found}: not the weights of vgg16.features: {str(error).splitlines()[-1].strip()}") from None
 

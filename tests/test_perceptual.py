@@ -192,11 +192,12 @@ def test_a_style_may_be_grey_or_have_alpha_but_not_be_tiny(tmp_path):
     grey = np.tile(np.arange(80, dtype=np.uint8), (70, 1))
     cv2.imwrite(str(tmp_path / "grey.png"), grey)
     cv2.imwrite(str(tmp_path / "alpha.png"), np.dstack([grey, grey, grey // 2, grey]))
-    for name in ("grey", "alpha"):
+    over_white = 1 - 40 / 255
+    for name, red, green in (("grey", 40 / 255, 40 / 255), ("alpha", 20 / 255 * 40 / 255 + over_white, (40 / 255) ** 2 + over_white)):
         style = perceptual.read_style(tmp_path / f"{name}.png")
         assert style.shape == (1, 3, 70, 80)
-        assert float(style[0, 1, 3, 40]) == pytest.approx(40 / 255)
-    assert float(style[0, 0, 3, 40]) == pytest.approx(20 / 255)
+        assert float(style[0, 1, 3, 40]) == pytest.approx(green)
+        assert float(style[0, 0, 3, 40]) == pytest.approx(red)
     write_image(tmp_path / "tiny.png", np.zeros((63, 200, 3), np.uint8))
     with pytest.raises(ModelError, match=r"tiny\.png: a style image needs at least 64 pixels a side, got 200x63"):
         perceptual.read_style(tmp_path / "tiny.png")

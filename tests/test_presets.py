@@ -17,7 +17,7 @@ from reconet_bench.methods.base import METHODS
 from reconet_bench.training.data import steps_of
 from reconet_bench.training.loop import train
 from reconet_bench.training.presets import FOLDER, as_toml, load_recipe, preset_names
-from reconet_bench.training.settings import TrainingSettings, from_recipe
+from reconet_bench.training.settings import TrainingSettings, from_recipe, whole_recipe
 
 
 def test_the_presets_that_the_field_asks_for_are_there():
@@ -94,7 +94,7 @@ def test_settings_override_in_order():
     ("preset", "overrides", "error", "message"),
     [
         ("disertation", [], UnknownName, "unknown preset 'disertation': did you mean 'dissertation'"),
-        ("none.toml", [], UnknownName, "unknown preset 'none.toml'"),
+        ("none.toml", [], TrainingError, "no such preset file: none.toml"),
         ("default", ["step=3"], UnknownName, "unknown setting in --set step=3 'step': did you mean 'steps'"),
         ("default", ["steps=many"], TrainingError, "--set steps=many: steps takes int, got 'many'"),
         ("default", ["steps"], TrainingError, "--set takes KEY=VALUE, got 'steps'"),
@@ -143,6 +143,49 @@ def test_epochs_are_passes_over_the_windows():
     assert steps_of(settings, data, 3).steps == 3 * -(-count // 2)
     assert steps_of(settings, data, 4, processes=2).steps == 4 * -(-count // 4), "a step takes a batch of each process"
     assert steps_of(settings, data, 0).steps == settings.steps
+
+
+def test_milestones_in_epochs_are_those_of_a_run_in_epochs():
+    """Epochs 8 and 20, whether there are 60 of them or 20, where the second is never reached."""
+    data = ClipWindows(32, 0, [TranslationClip((2.0, 1.0))])
+    for name in ("dissertation", "dissertation-code"):
+        recipe = load_recipe(name)
+        settings = from_recipe(recipe, Path("s.png"))
+        milestones = {epochs: steps_of(settings, data, epochs, 1, recipe["milestone_epochs"]).milestones for epochs in (0, 5, 20, 60)}
+        assert milestones == {0: (0.1333, 0.3333), 5: (), 20: (0.4,), 60: (0.1333, 0.3333)}, "the shares that older runs of 60 had"
+    assert steps_of(replace(settings, milestones=(0.5,)), data, 20).milestones == (0.5,)
+
+
+def test_a_whole_recipe_names_every_weight_and_switch_and_means_the_same(tmp_path):
+    for name in preset_names():
+        recipe = load_recipe(name)
+        whole = whole_recipe(recipe)
+        method = METHODS[recipe["method"]]
+        assert whole["weights"].keys() == method.weights.keys()
+        assert whole["options"].keys() == method.options.keys()
+        (tmp_path / "run.toml").write_text(as_toml(whole))
+        again = from_recipe(load_recipe(str(tmp_path / "run.toml")), Path("s.png"))
+        assert again.check() == from_recipe(recipe, Path("s.png")).check()
+    with pytest.raises(UnknownName, match="did you mean 'johnson'"):
+        whole_recipe(load_recipe(overrides=["method=jonson"]))
+
+
+def test_rows_and_pictures_are_due_often_enough():
+    settings = TrainingSettings("reconet", Path("s.png"))
+
+    def rows(steps: int, **change: int) -> list[int]:
+        changed = replace(settings, steps=steps, **change)
+        return [done for done in range(1, steps + 1) if changed.row_due(done)]
+
+    assert rows(3) == [1, 2, 3]
+    assert rows(100) == list(range(5, 101, 5))
+    assert rows(1010) == [*range(25, 1001, 25), 1010]
+    assert rows(10, log_every=4) == [4, 8, 10]
+    for steps, pictures in ((3, 3), (8, 8), (15, 8), (20, 7), (1000, 8)):
+        changed = replace(settings, steps=steps, sample_count=8, sample_every=0)
+        due = [done for done in range(1, steps + 1) if changed.picture_due(done)]
+        assert (len(due), due[-1]) == (pictures, steps)
+    assert not any(replace(settings, sample_every=0).picture_due(done) for done in (1, 4000))
 
 
 @pytest.mark.parametrize("method", ["dissertation-code", "gao2018"])

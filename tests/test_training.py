@@ -143,6 +143,31 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(settings, tmp_path, st
     assert curves(finished.parent) == curves(whole.parent)
 
 
+def test_the_row_after_a_resume_is_of_all_its_steps(settings, tmp_path):
+    """A state of step 3, between the rows of steps 0 and 4."""
+    sparse = replace(settings, steps=5, log_every=4, save_every=3, sample_every=0)
+    train(sparse, windows(), tmp_path / "whole")
+    broken_off(sparse, tmp_path / "broken", 4)
+    train(sparse, windows(), tmp_path / "broken", resume=True)
+    assert [row["step"] for row in curves(tmp_path / "broken")] == ["4", "5"]
+    assert curves(tmp_path / "broken") == curves(tmp_path / "whole")
+
+
+def test_other_files_of_the_same_names_are_another_run(settings, tmp_path):
+    def data(digest: str) -> ClipWindows:
+        clip = TranslationClip((2.0, 1.0))
+        clip.digest = digest
+        return ClipWindows(32, 0, [clip])
+
+    quick = replace(settings, steps=3, save_every=1, sample_every=0)
+    with pytest.raises(KeyboardInterrupt):
+        train(quick, data("one"), tmp_path / "run", report=stop_at(2))
+    with pytest.raises(TrainingError, match="belongs to another run: its photographs, footage or flow weights were others; choose another --output"):
+        train(quick, data("two"), tmp_path / "run", resume=True)
+    told_of(tmp_path / "run" / STATE_FILE, data_files=None)
+    train(quick, data("two"), tmp_path / "run", resume=True)
+
+
 def test_noise_of_the_pop_loss_is_the_same_after_a_resume(settings, tmp_path):
     noisy = replace(settings, method="dougherty", steps=4)
     train(noisy, windows(), tmp_path / "whole")
@@ -319,7 +344,7 @@ def test_a_loss_that_is_no_number_stops_with_step_and_term_and_keeps_the_state(s
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"batch": 0}, "batch must be at least 1, got 0"),
         ({"save_every": 0}, "save_every must be at least 1"),
-        ({"log_every": -1}, "log_every must be at least 1"),
+        ({"log_every": -1}, "log_every must be at least 0"),
         ({"learning_rate": 0.0}, "learning rate must lie between 0 and 1"),
         ({"learning_rate": float("nan")}, "learning rate must lie between 0 and 1"),
         ({"precision": "fp8"}, "unknown precision 'fp8'"),

@@ -196,6 +196,37 @@ def test_short_clips_among_long_ones_are_left_out(film):
     assert training_data("footage", DataOptions(32, footage=(film.parent,))).describe()["sequences"] == ["pan"]
 
 
+def test_a_digest_tells_other_files_and_not_another_place(film, tmp_path):
+    def digest(path: Path) -> str:
+        (clip,) = footage_clips([path], 32)
+        return clip.digest
+
+    first = digest(film)
+    shutil.copytree(film.parent, tmp_path / "moved")
+    assert digest(tmp_path / "moved" / film.name) == first
+    (other := tmp_path / "other" / film.name).parent.mkdir()
+    data = bytearray(film.read_bytes())
+    other.write_bytes(bytes(data) + b" ")
+    assert digest(other) != first
+    photos = tmp_path / "photos"
+    write_image(photos / "a.bmp", picture(0, (0.0, 0.0), (64, 64)))
+    before = RandomScenes(32, 0, photos).digest()
+    shutil.copytree(photos, tmp_path / "elsewhere" / "photos")
+    assert RandomScenes(32, 0, tmp_path / "elsewhere" / "photos").digest() == before
+    write_image(photos / "a.bmp", picture(1, (3.0, 0.0), (64, 64)))
+    assert RandomScenes(32, 0, photos).digest() != before
+    assert RandomScenes(32, 0).digest() == ""
+    mixed = [Mixture(0, {"synthetic": (RandomScenes(32, 0, folder), 1.0)}).digest() for folder in (photos, tmp_path / "elsewhere" / "photos")]
+    assert mixed[0] != mixed[1]
+
+
+def test_footage_may_be_drawn(film):
+    data = training_data("footage", DataOptions(32, footage=(film,), luminance="animation"))
+    assert tuple(round(value, 4) for value in data[0][3].tolist()) == LUMINANCE_ANIMATION
+    assert data.describe()["luminance"] == "animation"
+    assert "luminance" not in training_data("footage", DataOptions(32, footage=(film,))).describe()
+
+
 def test_an_estimator_that_holds_a_gpu_is_done_before_the_loaders_begin(film, monkeypatch):
     monkeypatch.setattr(ESTIMATORS["dis"], "in_workers", False, raising=False)
     (clip,) = footage_clips([film], 32)
@@ -215,7 +246,7 @@ def test_windows_of_several_clips_carry_their_own_luminance():
 @pytest.mark.parametrize(
     ("given", "data", "source"),
     [({"footage": (Path("x"),)}, "synthetic", "footage"), ({"sintel": Path("x")}, "footage:2", "sintel"),
-     ({"textures": Path("x")}, "sintel", "synthetic"), ({"raft": Path("x")}, "synthetic", "footage")],
+     ({"textures": Path(__file__).parent}, "sintel", "synthetic"), ({"raft": Path("x")}, "synthetic", "footage")],
 )  # fmt: skip
 def test_data_that_would_not_be_trained_on_is_told(given, data, source):
     with pytest.raises(TrainingError, match=f"--{next(iter(given))} has no use with --data {data}: give --data {source}"):

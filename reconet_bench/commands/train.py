@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconet_bench.commands.base import COMMANDS, Command, add_vgg_option, at_least, err, out, show_training, warn
+from reconet_bench.commands.base import (
+    COMMANDS,
+    Command,
+    add_vgg_option,
+    at_least,
+    err,
+    out,
+    show_training,
+    warn,
+    writable,
+)
 
 if TYPE_CHECKING:
     from reconet_bench.data.windows import Windows
+    from reconet_bench.training.data import DataOptions
     from reconet_bench.training.presets import Recipe
     from reconet_bench.training.settings import TrainingSettings
 
@@ -71,48 +83,81 @@ class Train(Command):
 
     def run(self, options: Any) -> None:
         from reconet_bench.checkpoint import load_checkpoint
-        from reconet_bench.data.files import write_text
-        from reconet_bench.errors import TrainingError
+        from reconet_bench.data.files import transparency, write_text
         from reconet_bench.methods.base import METHODS
         from reconet_bench.perceptual import download_weights
         from reconet_bench.report.card import model_card
-        from reconet_bench.training.data import DataOptions, check_used, steps_of, training_data
+        from reconet_bench.training.data import steps_of, training_data
         from reconet_bench.training.distributed import is_main, processes
         from reconet_bench.training.folder import CURVES_FILE
-        from reconet_bench.training.loop import train
+        from reconet_bench.training.loop import check_folder, train
         from reconet_bench.training.presets import as_toml
-        from reconet_bench.training.settings import from_recipe
 
-        recipe = _recipe(options)
         if options.show:
-            out.print(as_toml(recipe), markup=False, end="")
+            out.print(as_toml(checked_recipe(options)[0]), markup=False, end="")
             return
-        if options.style is None:
-            raise TrainingError("--style FILE is needed: the painting to learn from")
-        vgg = download_weights() if options.download_vgg else options.vgg
-        settings = from_recipe(recipe, options.style, vgg=vgg, device=options.device, compile=options.compile, workers=options.workers,
-                               tensorboard=options.tensorboard, branch_from=options.branch_from)  # fmt: skip
-        settings.check()
+        # What costs little to check comes before what takes its time: a download, footage, its motion.
+        recipe, where, settings = checked(options)
+        folder = options.output or Path("runs") / f"{settings.method}-{options.style.stem}"
+        if not options.benchmark:
+            check_folder(writable(folder), options.resume)
+        if options.download_vgg:
+            settings = replace(settings, vgg=download_weights())
         _warn_of_emulation(settings)
-        where = DataOptions(
-            **{name: recipe[name] for name in ("size", "seed", "render_pass", "split", "flow", "fit")}, textures=options.textures, sintel=options.sintel,
-            footage=tuple(options.footage), raft=options.raft, report=lambda text: err.print(text, markup=False),
-        )  # fmt: skip
-        check_used(recipe["data"], where)
+        if transparency(settings.style) is not None:
+            warn(f"{settings.style}: what is transparent in it is taken for white")
         data = training_data(recipe["data"], where)
-        settings = steps_of(settings, data, recipe["epochs"], processes())
+        settings = steps_of(settings, data, recipe["epochs"], processes(), recipe["milestone_epochs"])
         if options.benchmark:
             _benchmark(settings, data)
             return
-        folder = options.output or Path("runs") / f"{settings.method}-{options.style.stem}"
         with show_training(settings.steps) as show:
-            path = train(settings, data, folder, options.resume, show)
+            path = train(settings, data, folder, options.resume, show, as_toml(recipe))
         if not is_main():
             return
         card = path.with_suffix(".md")
         curves = (path.parent / CURVES_FILE).read_text()
         write_text(card, model_card(path.stem, METHODS[settings.method].summary, load_checkpoint(path).info, curves))
         out.print(f"Written: {path} and {', '.join([card.name, *_pictures(path.parent, curves)])}", markup=False)
+
+
+def checked_recipe(options: Any) -> tuple[Recipe, DataOptions]:
+    """The recipe that the options mean, whole, and where its data are.
+
+    Raises:
+        ReconetBenchError: a value makes no sense, or an option would have no effect.
+    """
+    from reconet_bench.errors import TrainingError
+    from reconet_bench.training.data import DataOptions, check_used
+    from reconet_bench.training.settings import whole_recipe
+
+    recipe, named = whole_recipe(_recipe(options)), settings_named(options)
+    where = DataOptions(
+        **{name: recipe[name] for name in ("size", "seed", "render_pass", "split", "flow", "fit", "luminance")}, textures=options.textures,
+        sintel=options.sintel, footage=tuple(options.footage), raft=options.raft, report=lambda text: err.print(text, markup=False),
+    )  # fmt: skip
+    check_used(recipe["data"], where, named)
+    if named >= {"steps", "epochs"}:
+        raise TrainingError("--steps and --epochs both say how long to train: give one of them")
+    if not all(isinstance(epoch, int | float) and epoch > 0 for epoch in recipe["milestone_epochs"]):
+        raise TrainingError(f"milestone_epochs are numbers of epochs above 0, got {recipe['milestone_epochs']}")
+    return recipe, where
+
+
+def checked(options: Any) -> tuple[Recipe, DataOptions, TrainingSettings]:
+    """:func:`checked_recipe` and the settings to train with; painting, loss network, device and precision are to be had."""
+    from reconet_bench.errors import TrainingError
+    from reconet_bench.training.loop import check_files, check_start
+    from reconet_bench.training.settings import from_recipe
+
+    recipe, where = checked_recipe(options)
+    if options.style is None:
+        raise TrainingError("--style FILE is needed: the painting to learn from")
+    settings = from_recipe(recipe, options.style, vgg=options.vgg, device=options.device, compile=options.compile, workers=options.workers,
+                           tensorboard=options.tensorboard, branch_from=options.branch_from)  # fmt: skip
+    check_start(settings)
+    check_files(settings, network=not options.download_vgg)
+    return recipe, where, settings
 
 
 def _warn_of_emulation(settings: TrainingSettings) -> None:

@@ -48,12 +48,14 @@ class Clip(ABC):
         source: where it is from, e.g. ``sintel-clean`` or ``synthetic``.
         luminance: coefficients that fit the footage, see :mod:`reconet_bench.ops`.
         remark: what to know about its motion; empty where that is exact.
+        digest: tells its files, and what estimated its motion, from others of the same name; empty where the name says it.
     """
 
     name: str
     source: str
     luminance: tuple[float, float, float] = LUMINANCE_ANIMATION
     remark: str = ""
+    digest: str = ""
 
     @abstractmethod
     def __len__(self) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +21,8 @@ _FLO_MAGIC = b"PIEH"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 #: Middlebury's convention: flow beyond this is unknown.
 UNKNOWN_FLOW = 1e9
+#: Bytes at either end of a file that a digest of many looks at.
+_END = 2**16
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -70,6 +73,16 @@ def read_image(path: Path) -> np.ndarray:
     if image is None:
         raise DataError(f"{path}: not a readable image ({data.size} bytes)")
     return np.ascontiguousarray(image[:, :, ::-1])
+
+
+def transparency(path: Path) -> np.ndarray | None:
+    """The alpha channel of an image that :func:`read_image` reads, ``(H, W)`` float32 in [0, 1]; ``None`` where all is opaque."""
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None or image.ndim != 3 or image.shape[2] != 4:
+        return None
+    opaque = 1.0 if image.dtype.kind == "f" else 2.0 ** (8 * image.itemsize) - 1
+    alpha = (image[:, :, 3] / opaque).astype(np.float32)
+    return None if (alpha == 1).all() else alpha
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -154,6 +167,26 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
             if number is None:
                 raise
             raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
+
+
+def files_digest(paths: Sequence[Path]) -> str:
+    """SHA-256 over names, sizes, and the first and last 64 KiB of files: tells other files of the same names, wherever they lie.
+
+    Raises:
+        DataError: a file that cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                digest.update(repr((path.name, size)).encode())
+                for place in (0, max(0, size - _END)):
+                    file.seek(place)
+                    digest.update(file.read(_END))
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}") from None
+    return "sha256:" + digest.hexdigest()
 
 
 @lru_cache(maxsize=64)

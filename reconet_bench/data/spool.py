@@ -20,7 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from reconet_bench.data.base import LONG_TERM_STEP, Clip, FramesOnly
-from reconet_bench.data.files import IMAGE_SUFFIXES, read_image, write_image
+from reconet_bench.data.files import IMAGE_SUFFIXES, files_digest, read_image, write_image
 from reconet_bench.data.flow.base import ESTIMATORS, EstimatedClip
 from reconet_bench.data.footage import image_files
 from reconet_bench.data.media import is_image, open_source
@@ -59,6 +59,7 @@ class SpooledClip(FramesOnly):
     ) -> None:  # fmt: skip
         path = Path(path)
         self.name, self.source, self.luminance = path.stem if path.is_file() else path.resolve().name, source, luminance
+        self.digest = files_digest(image_files(path) if path.is_dir() else [path])
         self._files = image_files(_spooled(path, side, cache or cache_folder() / "frames"))
         self._numbers = [int(file.stem) for file in self._files]
         height, width = _image(self._files[0]).shape[:2]
@@ -132,8 +133,9 @@ def _key(path: Path, side: int) -> str:
 
 
 def footage_clips(
-    paths: Sequence[Path], crop: int, flow: str = "dis", raft: Path | None = None, report: Callable[[str], None] = lambda text: None
-) -> list[Clip]:
+    paths: Sequence[Path], crop: int, flow: str = "dis", raft: Path | None = None, report: Callable[[str], None] = lambda text: None,
+    luminance: tuple[float, float, float] = LUMINANCE_CAMERA,
+) -> list[Clip]:  # fmt: skip
     """Clips to train on from videos, folders of frames, and folders that hold any number of either.
 
     A sequence in MPI-Sintel's layout keeps its true flow and its name, so that a model trained on it is known to be.
@@ -142,6 +144,7 @@ def footage_clips(
         crop: side of the training crops; footage is kept at :data:`MARGIN` times that.
         flow, raft: the estimator and its weights, see :class:`~reconet_bench.data.flow.base.EstimatedClip`.
         report: told what takes its time.
+        luminance: coefficients of footage that is not known to be MPI-Sintel's.
 
     Raises:
         UnknownName, ModelError: no such estimator, or it has no weights. DataError: nothing there, or not readable.
@@ -153,12 +156,13 @@ def footage_clips(
         if true is not None and true.starts(LONG_TERM_STEP):
             clips.append(true)
             continue
-        known = (true.source, true.luminance) if true is not None else ("footage", LUMINANCE_CAMERA)
+        known = (true.source, true.luminance) if true is not None else ("footage", luminance)
         clip = EstimatedClip(SpooledClip(place, round(MARGIN * crop), *known), flow, raft, remembered=2)
         if not ESTIMATORS[flow].in_workers:
             for number in clip.starts():
                 clip.motion(number)  # now and here, since a loader process cannot
-        report(f"footage: {place.name}, {len(clip)} frames")
+        short = "" if clip.starts(LONG_TERM_STEP) else f": left out, {LONG_TERM_STEP + 1} consecutive ones are needed"
+        report(f"footage: {place.name}, {len(clip)} frame{'s' if len(clip) != 1 else ''}{short}")
         clips.append(clip)
     return clips
 

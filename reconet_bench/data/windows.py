@@ -6,6 +6,7 @@ run sees exactly what an unbroken one would have seen.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -16,10 +17,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from reconet_bench.data.base import LONG_TERM_STEP, Clip, Motion
+from reconet_bench.data.files import files_digest
 from reconet_bench.data.scene import SceneClip
 from reconet_bench.data.synthetic import Textures, random_scene
 from reconet_bench.errors import DataError
-from reconet_bench.ops import LUMINANCE_CAMERA, resize_flow, resize_frame, resize_mask, warp
+from reconet_bench.ops import LUMINANCE_ANIMATION, LUMINANCE_CAMERA, resize_flow, resize_frame, resize_mask, warp
 from reconet_bench.records import MARK
 
 #: frames ``(3, 3, H, W)``, flows ``(2, 2, H, W)``, masks ``(2, 1, H, W)``, luminance coefficients ``(3,)``.
@@ -39,6 +41,9 @@ class Windows(Protocol):
     def describe(self) -> dict[str, object]:
         """What a model card says of the data; ``sequences`` (and those of ``parts``) feed the leakage check."""
 
+    def digest(self) -> str:
+        """Tells its files from others of the same names; empty where :meth:`describe` says all."""
+
 
 class RandomScenes(Dataset[Window]):
     """An endless stream of random rendered scenes.
@@ -56,6 +61,10 @@ class RandomScenes(Dataset[Window]):
         folder = self.textures.folder
         photos = f"{len(self.textures.names)} photographs " + (f"in {folder.name}" if folder else "of scikit-image")
         return {"name": "synthetic", "textures": photos, "sequences": []}
+
+    def digest(self) -> str:
+        """Of the photographs in a folder."""
+        return files_digest([Path(name) for name in self.textures.names]) if self.textures.folder else ""
 
     def __getitem__(self, index: int) -> Window:
         scene = random_scene(np.random.default_rng((self.seed, index)), self.textures, self.size)
@@ -91,14 +100,20 @@ class ClipWindows(Dataset[Window]):
         """What a model card says of the data; a sequence from another source than most says so: ``family:name``."""
         sources = sorted({clip.source for _, clip in self.clips})
         names = [(clip.source.split("-")[0], name.partition(MARK)[0]) for name, clip in self.clips]
+        drawn = any(clip.source == "footage" and clip.luminance == LUMINANCE_ANIMATION for _, clip in self.clips)
         motion = sorted({clip.remark for _, clip in self.clips if clip.remark})
         return {
             "name": sources[0] if len(sources) == 1 else " and ".join(sources),
             "windows": len(self.places),
             "sequences": [name if len(sources) == 1 else f"{family}:{name}" for family, name in names],
             **({"motion": ", ".join(motion)} if motion else {}),
+            **({"luminance": "animation"} if drawn else {}),
             **({"fit": self.fit} if self.fit != "crop" else {}),
         }
+
+    def digest(self) -> str:
+        """Of the clips that have one."""
+        return _together([clip.digest for _, clip in self.clips])
 
     def __getitem__(self, index: int) -> Window:
         epoch, place = divmod(index, len(self.places))
@@ -143,11 +158,19 @@ class Mixture(Dataset[Window]):
         name = " ".join(f"{name}:{weight:g}" for name, (_, weight) in self.parts.items())
         return {"name": name, "sequences": [], "parts": [data.describe() for data, _ in self.parts.values()]}
 
+    def digest(self) -> str:
+        """Of the parts that have one."""
+        return _together([data.digest() for data, _ in self.parts.values()])
+
     def __getitem__(self, index: int) -> Window:
         # A third number, so that the choice is not the one that the part itself draws first.
         chance = np.random.default_rng((self.seed, index, 1)).random()
         part = min(int(np.searchsorted(self._bounds, chance, side="right")), len(self.parts) - 1)
         return list(self.parts.values())[part][0][index]
+
+
+def _together(digests: Sequence[str]) -> str:
+    return f"sha256:{hashlib.sha256(repr(digests).encode()).hexdigest()}" if any(digests) else ""
 
 
 def _window(clip: Clip, start: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reconet_bench.data.sintel import SintelClip, find_sintel, training_sequences
 from reconet_bench.data.spool import footage_clips
 from reconet_bench.data.windows import FITS, ClipWindows, Mixture, RandomScenes, Windows
-from reconet_bench.errors import TrainingError, UnknownName
+from reconet_bench.errors import DataError, TrainingError, UnknownName
+from reconet_bench.ops import LUMINANCE_ANIMATION, LUMINANCE_CAMERA
 from reconet_bench.training.settings import TrainingSettings
 
 SOURCES = ("synthetic", "sintel", "footage")
+#: Coefficients of footage by name: of camera pictures, or of drawn and rendered ones as MPI-Sintel's.
+LUMINANCES = {"camera": LUMINANCE_CAMERA, "animation": LUMINANCE_ANIMATION}
+#: Settings of a recipe that only some data heed: name, what the user calls it, data.
+_SETTINGS = (
+    ("split", "--split", ("sintel",)),
+    ("render_pass", "--pass", ("sintel",)),
+    ("flow", "--flow", ("footage",)),
+    ("luminance", "--set luminance", ("footage",)),
+    ("fit", "--set fit", ("sintel", "footage")),
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,7 @@ class DataOptions:
         sintel, render_pass, split: see :mod:`reconet_bench.data.sintel`.
         fit: how frames of clips become square, see :class:`ClipWindows`.
         footage: videos, folders of frames, or folders that hold any number of either.
+        luminance: of footage, see :data:`LUMINANCES`.
         flow, raft: estimator of the footage's motion, and its weights.
         report: told what takes its time.
     """
@@ -38,6 +50,7 @@ class DataOptions:
     split: str = "train"
     fit: str = "crop"
     footage: tuple[Path, ...] = ()
+    luminance: str = "camera"
     flow: str = "dis"
     raft: Path | None = None
     report: Callable[[str], None] = lambda text: None
@@ -50,24 +63,44 @@ def training_data(text: str, options: DataOptions) -> Windows:
         UnknownName: no such data, or fit. DataError: nothing there to train on. TrainingError: the size is too small, or a
             weight is none.
     """
-    if options.size < 32:
-        raise TrainingError(f"size must be at least 32 pixels, got {options.size}")
-    if options.fit not in FITS:
-        raise UnknownName("fit", options.fit, FITS)
+    _check(options)
     weights = _weights(text)
     parts = {name: (_source(name, options), weight) for name, weight in weights.items()}
     return next(iter(parts.values()))[0] if len(parts) == 1 else Mixture(options.seed, parts)
 
 
-def check_used(text: str, options: DataOptions) -> None:
-    """Raises TrainingError where ``options`` name data that the mixture ``text`` does not train on."""
+def _check(options: DataOptions) -> None:
+    if options.size < 32:
+        raise TrainingError(f"size must be at least 32 pixels, got {options.size}")
+    for name, known in (("fit", tuple(FITS)), ("luminance", tuple(LUMINANCES))):
+        if getattr(options, name) not in known:
+            raise UnknownName(name, getattr(options, name), known)
+    if options.textures and not options.textures.is_dir():
+        raise DataError(f"no such folder: {options.textures}")
+
+
+def check_used(text: str, options: DataOptions, named: Collection[str] = ()) -> None:
+    """Check by name, before anything is read.
+
+    Args:
+        named: settings that the user named, as ``--set`` does.
+
+    Raises:
+        UnknownName: no such data. TrainingError: ``options`` or ``named`` are of data that the mixture ``text`` does not
+            train on. DataError: no such folder.
+    """
     weights = _weights(text)
+    for name, option, sources in _SETTINGS:
+        if name in named and not weights.keys() & set(sources):
+            use = f"--data {' or '.join(sources)}, or a mixture with {sources[0]} in it"
+            raise TrainingError(f"{option} has no use with --data {text}: give {use}")
     for option, given, source in (("footage", options.footage, "footage"), ("sintel", options.sintel, "sintel"),
                                   ("textures", options.textures, "synthetic"), ("raft", options.raft, "footage")):  # fmt: skip
         if given and source not in weights:
             raise TrainingError(f"--{option} has no use with --data {text}: give --data {source}, or a mixture with {source} in it")
     if options.raft and options.flow != "raft":
         raise TrainingError("--raft names weights for --flow raft: give both")
+    _check(options)
 
 
 def _weights(text: str) -> dict[str, float]:
@@ -100,15 +133,19 @@ def _source(name: str, options: DataOptions) -> Windows:
         return ClipWindows(options.size, options.seed, [SintelClip(root, sequence, options.render_pass) for sequence in names], options.fit)
     if not options.footage:
         raise TrainingError("footage to train on is named by --footage DIR|FILE …: videos, or folders of videos or frames")
-    clips = footage_clips(options.footage, options.size, options.flow, options.raft, options.report)
+    clips = footage_clips(options.footage, options.size, options.flow, options.raft, options.report, LUMINANCES[options.luminance])
     return ClipWindows(options.size, options.seed, clips, options.fit)
 
 
-def steps_of(settings: TrainingSettings, data: Windows, epochs: int, processes: int = 1) -> TrainingSettings:
+def steps_of(
+    settings: TrainingSettings, data: Windows, epochs: int, processes: int = 1, milestone_epochs: Sequence[float] = ()
+) -> TrainingSettings:
     """``settings`` with the steps of so many epochs; as they are where ``epochs`` is 0.
 
     Args:
         processes: that train together: a step takes a batch of each.
+        milestone_epochs: epochs after which the schedule ``steps`` decays, instead of the settings' milestones; those that
+            the run does not reach are left out.
 
     Raises:
         TrainingError: an epoch of data without end has no meaning.
@@ -117,5 +154,7 @@ def steps_of(settings: TrainingSettings, data: Windows, epochs: int, processes: 
         return settings
     windows = data.describe().get("windows")
     if epochs < 0 or not isinstance(windows, int):
-        raise TrainingError(f"epochs must be a number of passes over finite data, got {epochs} of {data.describe()['name']}: give --steps and --epochs 0")
-    return replace(settings, steps=epochs * -(-windows // (settings.batch * processes)))
+        raise TrainingError(f"epochs must be a number of passes over finite data, got {epochs} of {data.describe()['name']}: give --steps instead")
+    # Rounded as presets write shares, so that a run begun with those goes on.
+    shares = tuple(round(epoch / epochs, 4) for epoch in milestone_epochs if epoch < epochs) if milestone_epochs else settings.milestones
+    return replace(settings, steps=epochs * -(-windows // (settings.batch * processes)), milestones=shares)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,15 +41,21 @@ class Progress:
 
 
 class Ledger:
-    """Loss terms since the last row. A GPU keeps those of a few steps, so that it need not be waited for."""
+    """Loss terms since the last row. A GPU keeps those of a few steps, so that it need not be waited for.
 
-    def __init__(self, folder: Path, group: Group, device: torch.device) -> None:
+    Args:
+        sums: :meth:`sums` of the run that this one goes on from, so that its next row is of all its steps.
+    """
+
+    def __init__(self, folder: Path, group: Group, device: torch.device, sums: Mapping[str, Any] | None = None) -> None:
         self._folder, self._group = folder, group
         self._limit = _UNSEEN if device.type == "cuda" else 1
         self._unseen: list[Tensor] = []
         self._names: list[str] = []
         self._first = 0
         self._sums, self._count = np.zeros(0), 0
+        if sums and sums["count"]:
+            self._sums, self._count = np.array(sums["values"]), sums["count"]
 
     def add(self, step: int, terms: dict[str, Tensor]) -> None:
         """Note the weighted terms and the total of step ``step``, counted from 1; raises as :meth:`settle` does."""
@@ -75,6 +81,11 @@ class Ledger:
                     raise TrainingError(f"loss term '{name}' is {value} at step {step}: {last_state(self._folder)}; lower the learning rate")
         self._sums = self._sums + values.sum(0) if self._count else values.sum(0)
         self._count += len(values)
+
+    def sums(self) -> dict[str, Any]:
+        """What :meth:`take` has not been asked for yet, as JSON holds it."""
+        self.settle()
+        return {"count": self._count, "values": self._sums.tolist()}
 
     def take(self) -> tuple[dict[str, float], int]:
         """Means of the terms and number of steps since this was last asked."""

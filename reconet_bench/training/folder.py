@@ -28,6 +28,8 @@ from reconet_bench.training.settings import TrainingSettings
 
 STATE_FILE = "state.safetensors"
 CURVES_FILE = "curves.csv"
+#: The run's recipe, whole: a preset that repeats it.
+RECIPE_FILE = "recipe.toml"
 
 
 def fingerprint(settings: TrainingSettings, data: Windows, processes: int, precision: str) -> dict[str, object]:
@@ -52,6 +54,7 @@ def fingerprint(settings: TrainingSettings, data: Windows, processes: int, preci
         "options": options,
         "size": getattr(data, "size", None),
         "data": data.describe(),
+        **({"data_files": digest} if (digest := data.digest()) else {}),
         "loss_network": environment.checksum(vgg) if (vgg := find_weights(settings.vgg)) else None,
     }
 
@@ -65,15 +68,20 @@ def _trunk(path: Path, metadata: Mapping[str, str]) -> dict[str, object]:
 
 
 def save_state(
-    folder: Path, facts: Mapping[str, object], step: int, network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision
+    folder: Path, facts: Mapping[str, object], step: int, network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision,
+    sums: Mapping[str, Any],
 ) -> None:  # fmt: skip
-    """Write network, optimiser and step; refuses weights that are not finite, so that the last good state stays."""
+    """Write network, optimiser and step; refuses weights that are not finite, so that the last good state stays.
+
+    Args:
+        sums: of the loss terms since the last row of the curves.
+    """
     tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in network.state_dict().items()}
     if bad := [name for name, value in tensors.items() if not value.isfinite().all()]:
         raise TrainingError(f"'{bad[0]}' is not finite after step {step}: {last_state(folder)}; lower the learning rate")
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
-    metadata = {"step": str(step), "settings": json.dumps(facts, sort_keys=True)}
+    metadata = {"step": str(step), "settings": json.dumps(facts, sort_keys=True), "sums": json.dumps(sums)}
     if scaler := precision.state():
         metadata["scaler"] = json.dumps(scaler)
     write_tensors(folder / STATE_FILE, tensors, metadata)
@@ -81,8 +89,8 @@ def save_state(
 
 def load_state(
     folder: Path, facts: dict[str, object], network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision
-) -> int:  # fmt: skip
-    """Go on from the folder's state; returns its step, 0 where there is none.
+) -> tuple[int, dict[str, Any]]:  # fmt: skip
+    """Go on from the folder's state; returns its step, 0 where there is none, and the sums it was saved with.
 
     Args:
         facts: :func:`fingerprint` of this run, which must be the state's; gets its ``trunk``, for that one has gone on
@@ -90,7 +98,7 @@ def load_state(
     """
     path = folder / STATE_FILE
     if not path.is_file():
-        return 0
+        return 0, {}
     tensors, metadata = read_tensors(path)
     saved, wanted = json.loads(metadata["settings"]), json.loads(json.dumps(facts))
     # A switch that an older version did not have stood as it stands by default.
@@ -100,12 +108,13 @@ def load_state(
     for name, value in wanted.items():
         # A state of an older version may lack a name; what it has must agree.
         if name in saved and saved[name] != value:
-            raise TrainingError(f"{path} belongs to another run: {name} was {saved[name]}, now {value}; choose another --output")
+            what = "its photographs, footage or flow weights were others" if name == "data_files" else f"{name} was {saved[name]}, now {value}"
+            raise TrainingError(f"{path} belongs to another run: {what}; choose another --output")
     if "trunk" in saved:
         facts["trunk"] = saved["trunk"]
     _restore(tensors, network, optimizer)
     precision.restore(json.loads(metadata.get("scaler", "{}")))
-    return int(metadata["step"])
+    return int(metadata["step"]), json.loads(metadata.get("sums", "{}"))
 
 
 def branch(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from reconet_bench import environment
 from reconet_bench.checkpoint import SUFFIX, Checkpoint, save_checkpoint
+from reconet_bench.data.files import write_text
 from reconet_bench.data.windows import Windows
 from reconet_bench.errors import TrainingError
 from reconet_bench.methods.base import METHODS, Batch, LossContext, Method
@@ -29,6 +30,7 @@ from reconet_bench.report.curves import TOTAL
 from reconet_bench.training.diary import Diary, Ledger, Progress, check_tensorboard
 from reconet_bench.training.distributed import Group, joined, local_device
 from reconet_bench.training.folder import (
+    RECIPE_FILE,
     STATE_FILE,
     branch,
     fingerprint,
@@ -55,28 +57,55 @@ def train(
     folder: Path,
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
+    recipe: str = "",
 ) -> Path:
     """Train one network; returns the path of its checkpoint in ``folder``.
 
     The same settings, data and seed give the same weights on one machine, whether or not the run
     was broken and resumed, and however many processes load the data.
 
+    Args:
+        recipe: of the run as a preset file, kept in its folder.
+
     Raises:
         TrainingError: a setting makes no sense, the state does not belong to them, the loss is not
             finite, or memory or disk ran out; the last saved state stays.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after the step at hand is done and saved.
     """
+    device, precision = check_start(settings)
+    check_folder(folder, resume)
+    with joined(device) as group, one_line(data.size, settings.batch, settings.compile, lambda: last_state(folder)):
+        return _train(settings, data, folder, resume, report, recipe, device, group, precision)
+
+
+def check_start(settings: TrainingSettings) -> tuple[torch.device, Precision]:
+    """The device and number format to train in; what a run would fail on is found here, before any data are prepared.
+
+    Raises:
+        ReconetBenchError: a setting makes no sense, or is not to be had on this machine.
+    """
     settings.check()
     if settings.tensorboard:
         check_tensorboard()
     device = local_device(environment.pick_device(settings.device))
-    precision = Precision.of(settings.precision, device)
-    with joined(device) as group, one_line(data.size, settings.batch, settings.compile, lambda: last_state(folder)):
-        return _train(settings, data, folder, resume, report, device, group, precision)
+    return device, Precision.of(settings.precision, device)
+
+
+def check_files(settings: TrainingSettings, network: bool = True) -> None:
+    """Raises ModelError, DataError or MetricUnavailable where the painting, or the loss ``network``, cannot be read."""
+    read_style(settings.style)
+    if network:
+        load_loss_network(settings.vgg, settings.scale == "unit")
+
+
+def check_folder(folder: Path, resume: bool) -> None:
+    """Raises TrainingError where a new run would write over another one."""
+    if not resume and (folder / STATE_FILE).exists():
+        raise TrainingError(f"{folder} holds another run: {last_state(folder)}; go on with --resume, or choose another --output")
 
 
 def _train(
-    settings: TrainingSettings, data: Windows, folder: Path, resume: bool, report: Callable[[Progress], None],
+    settings: TrainingSettings, data: Windows, folder: Path, resume: bool, report: Callable[[Progress], None], recipe: str,
     device: torch.device, group: Group, precision: Precision,
 ) -> Path:  # fmt: skip
     weights, options = settings.check()
@@ -86,22 +115,22 @@ def _train(
     network = method.network(options).to(device).to(memory_format=torch.channels_last)
     optimizer = make_optimizer(settings, network)
     folder.mkdir(parents=True, exist_ok=True)
-    if not resume and (folder / STATE_FILE).exists():
-        raise TrainingError(f"{folder} holds another run: {last_state(folder)}; go on with --resume, or choose another --output")
     facts = fingerprint(settings, data, group.world, precision.name)
-    start = load_state(folder, facts, network, optimizer, precision) if resume else 0
+    start, sums = load_state(folder, facts, network, optimizer, precision) if resume else (0, {})
     if not start and settings.branch_from:
         start = branch(settings, facts, network, optimizer)
     group.wait()
     if group.main:
         trim_curves(folder, start)
+        if recipe:
+            write_text(folder / RECIPE_FILE, recipe)
 
     forward = group.wrap(method.training_module(network), device)
     generator = torch.Generator()
     context = LossContext(perceptual, targets, generator, options)
     if settings.compile:
         forward, context = compiled(forward, context)
-    loader, ledger = Loader(settings, data, start, device, group), Ledger(folder, group, device)
+    loader, ledger = Loader(settings, data, start, device, group), Ledger(folder, group, device, sums)
     diary = Diary(folder, start, settings.steps, report, settings.tensorboard) if group.main else None
     # A group stops at one step, so all must agree on it; on GPUs to ask is to wait for them.
     agree_every = AGREE if group.world > 1 and device.type == "cuda" else 1
@@ -115,17 +144,17 @@ def _train(
                 done = step + 1
                 ledger.add(done, train_step(method, forward, optimizer, batch, context, weights, precision))
                 last = done == settings.steps
-                if done % settings.log_every == 0 or last:
+                if settings.row_due(done):
                     means, _ = ledger.take()
                     if diary:
                         diary.row(done, means, loader, settings.learning_rate_at(step))
                 asked = done % agree_every == 0 and group.any(stop.asked, device)
                 if asked or last or done % settings.save_every == 0:
-                    ledger.settle()
+                    sums = ledger.sums()
                     if group.main:
-                        save_state(folder, facts, done, network, optimizer, precision)
+                        save_state(folder, facts, done, network, optimizer, precision, sums)
                 # After the state: a picture that finds no room costs no steps.
-                if diary and settings.sample_every and (done % settings.sample_every == 0 or last):
+                if diary and settings.picture_due(done):
                     diary.picture(done, write_sample(folder, done, network, data, device))
                 if asked:
                     group.wait()

@@ -32,6 +32,8 @@ def load_recipe(preset: str = "default", overrides: Sequence[str] = ()) -> Recip
     """
     default = _read(FOLDER / "default.toml")
     path = Path(preset) if preset.endswith(".toml") else FOLDER / f"{preset}.toml"
+    if preset.endswith(".toml") and not path.is_file():
+        raise TrainingError(f"no such preset file: {path}")
     if not path.is_file():
         raise UnknownName("preset", preset, preset_names())
     recipe = merged(default, _read(path), str(path) if path.parent != FOLDER else f"preset {preset}")

@@ -42,7 +42,9 @@ class TrainingSettings:
         tensorboard: whether to write TensorBoard events too.
         save_every: steps between saved states.
         sample_every: steps between pictures of a scene that is not trained on; 0 makes none.
-        log_every: steps between rows of ``curves.csv``, each the mean since the last.
+        sample_count: pictures evenly spread over the run instead, so many at most.
+        log_every: steps between rows of ``curves.csv``, each the mean since the last; 0: 25, or fewer where the run would have
+            under 20 rows.
     """
 
     method: str
@@ -69,7 +71,8 @@ class TrainingSettings:
     branch_from: Path | None = None
     save_every: int = 200
     sample_every: int = 500
-    log_every: int = 25
+    sample_count: int = 0
+    log_every: int = 0
 
     def check(self) -> tuple[dict[str, float], dict[str, Any]]:
         """The loss weights and the method's switches to train with.
@@ -82,8 +85,8 @@ class TrainingSettings:
         if not method.trainable:
             raise TrainingError(f"method '{self.method}' has nothing to train")
         least = {
-            "steps": 1, "batch": 1, "save_every": 1, "log_every": 1, "style_size": 32, "seed": 0, "workers": 0, "warm_up": 0,
-            "sample_every": 0,
+            "steps": 1, "batch": 1, "save_every": 1, "log_every": 0, "style_size": 32, "seed": 0, "workers": 0, "warm_up": 0,
+            "sample_every": 0, "sample_count": 0,
         }  # fmt: skip
         for name, limit in least.items():
             if (getattr(self, name) or 0) < limit and getattr(self, name) is not None:
@@ -100,10 +103,11 @@ class TrainingSettings:
             raise TrainingError(f"milestones are shares of the run between 0 and 1, got {', '.join(map(repr, self.milestones))}")
         if not 0 < self.decay <= 1:
             raise TrainingError(f"decay must lie between 0 and 1, got {self.decay}")
-        options = self._options()
-        return METHODS[self.method].final_weights(self._weights(), options), options
+        options = self.all_options()
+        return METHODS[self.method].final_weights(self.all_weights(), options), options
 
-    def _weights(self) -> dict[str, float]:
+    def all_weights(self) -> dict[str, float]:
+        """The method's loss weights with the overrides on top."""
         method = METHODS[self.method]
         if unknown := self.weights.keys() - method.weights.keys():
             raise UnknownName(f"loss term of {self.method}", min(unknown), method.weights)
@@ -114,11 +118,21 @@ class TrainingSettings:
             raise TrainingError(f"all weights of {self.method} are zero: there is nothing to optimise")
         return weights
 
-    def _options(self) -> dict[str, Any]:
+    def all_options(self) -> dict[str, Any]:
+        """The method's switches with the overrides on top."""
         method = METHODS[self.method]
         if unknown := self.options.keys() - method.options.keys():
             raise UnknownName(f"option of {self.method}", min(unknown), method.options or ("none",))
         return method.check_options({**method.options, **self.options})
+
+    def row_due(self, done: int) -> bool:
+        """Whether the curves get a row after so many steps; the last step always gives one."""
+        return done % (self.log_every or max(1, min(25, self.steps // 20))) == 0 or done == self.steps
+
+    def picture_due(self, done: int) -> bool:
+        """Whether a sample picture is made after so many steps; the last step gives one, where there are any."""
+        every = -(-self.steps // self.sample_count) if self.sample_count else self.sample_every
+        return bool(every) and (done % every == 0 or done == self.steps)
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -128,6 +142,13 @@ class TrainingSettings:
         if self.schedule == "steps":
             return float(rate * self.decay ** sum(step >= share * self.steps for share in self.milestones))
         return rate
+
+
+def whole_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe with every loss weight and switch of its method written out; raises as :meth:`TrainingSettings.check` does."""
+    settings = from_recipe(recipe, Path())
+    settings.check()
+    return {**recipe, "weights": settings.all_weights(), "options": settings.all_options()}
 
 
 def from_recipe(recipe: Mapping[str, Any], style: Path, **rest: Any) -> TrainingSettings:

@@ -103,6 +103,7 @@ class EstimatedClip(Clip):
         self._cache = cache or cache_folder() / "flow"
         self.name, self.source, self.luminance = f"{clip.name}{MARK}{estimator}", clip.source, clip.luminance
         self.remark = f"estimated flow ({estimator})"
+        self.digest = f"{clip.digest} {self._key}" if clip.digest else ""
         # Where true flow is known the same pairs are taken, so that both can be compared.
         self._starts = frozenset(clip.starts() or clip.adjacent())
         self._step = lru_cache(maxsize=remembered)(self._one_step)
