@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import csv
+import os
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
+import torch
 
 from reconet_bench.data.files import atomic_path, write_image, write_text
+from reconet_bench.environment import usable_cpus
 from reconet_bench.errors import DataError, TrainingError, UnknownName
 from reconet_bench.report.curves import parse_curves
 from reconet_bench.report.losses import plot_losses
 from reconet_bench.training.folder import CURVES_FILE
 from reconet_bench.training.samples import progress_picture
+from reconet_bench.training.stopping import stopping
 
+#: Rows of the picture of what epochs add.
+ROWS = 8
 #: The last share of a run that a table's loss is the mean of.
 TAIL = 0.1
 #: In the run folder of a setting that is done: the arguments it was trained with.
@@ -78,7 +86,7 @@ STUDIES: dict[str, Study] = {
         "Adam against Adamax (Fig. 5.2: Adamax reaches the lower loss)",
         (Setting("adam", ("optimizer=adam",), {}), Setting("adamax", ("optimizer=adamax",), {})),
     ),
-    "epochs": Study("what longer training adds: the same scene at several points of one run (Fig. 5.1)", (Setting("run", (), {}),)),
+    "epochs": Study("what longer training adds: the same scene at several points of one run (Fig. 5.1)", (Setting("run", (f"sample_count={ROWS}", "sample_every=0"), {}),)),
 }
 
 
@@ -113,7 +121,7 @@ def run_study(
 
     Raises:
         UnknownName: no such study. TrainingError: a run failed, and the others' results stay; or a run that is done was
-            given other arguments.
+            given other arguments. KeyboardInterrupt: on Ctrl-C or SIGTERM, after every run at hand has saved its step.
     """
     study = _study(name)
     for done in (folder / setting.label / DONE_FILE for setting in study.settings):
@@ -121,10 +129,19 @@ def run_study(
             was = done.read_text() or "that were not noted"
             raise TrainingError(f"{done.parent} was trained with other options ({was}): choose another --output")
     folder.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
-        outcomes = list(pool.map(lambda setting: _train(setting, arguments, folder, report), study.settings))
-    if failed := [f"{setting.label}: {error}" for setting, error in zip(study.settings, outcomes, strict=True) if error]:
-        raise TrainingError(f"study {name}: {'; '.join(failed)}; run the same command again to go on")
+    jobs = max(1, min(jobs, len(study.settings)))
+    running = _Running(_shares(jobs, arguments))
+    with stopping(running.signal) as stop, ThreadPoolExecutor(jobs) as pool:
+        outcomes = list(pool.map(lambda setting: _train(setting, arguments, folder, running, report), study.settings))
+    if stop.asked:
+        raise KeyboardInterrupt(f"study {name}: stopped, and what was trained is saved in {folder}; run the same command again to go on")
+    errors: dict[str, list[str]] = {}
+    for setting, error in zip(study.settings, outcomes, strict=True):
+        if error:
+            errors.setdefault(error, []).append(setting.label)
+    if errors:
+        failed = "; ".join(f"{', '.join(labels)}: {error}" for error, labels in errors.items())
+        raise TrainingError(f"study {name}: {failed}; run the same command again to go on")
     table = pd.DataFrame([_row(setting, folder / setting.label) for setting in study.settings])
     with atomic_path(folder / "summary.csv") as temporary:
         table.to_csv(temporary, index=False)
@@ -139,13 +156,61 @@ def run_study(
     return table
 
 
+class _Running:
+    """The trainings at hand: each in a place of its own among the machine's threads and GPUs, and all reached by a signal.
+
+    Args:
+        places: environment variables of each place.
+    """
+
+    def __init__(self, places: Sequence[Mapping[str, str]]) -> None:
+        self._places = list(places)
+        self._processes: set[subprocess.Popen[str]] = set()
+        self._lock = threading.RLock()  # a second signal may come while the first is handed on
+        self._asked = False
+
+    def signal(self, number: int) -> None:
+        """Hand a signal on."""
+        with self._lock:
+            self._asked = True
+            for process in self._processes:
+                process.send_signal(number)
+
+    def run(self, command: Sequence[str], log: TextIO) -> int | None:
+        """Run a command to its end; returns its exit code, ``None`` where a signal came before it began."""
+        with self._lock:
+            if self._asked:
+                return None
+            place = self._places.pop()
+            # A session of its own: what a terminal sends to the whole group would come twice, which means at once.
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True, env={**os.environ, **place}, start_new_session=True)
+            self._processes.add(process)
+        code = process.wait()
+        with self._lock:
+            self._processes.remove(process)
+            self._places.append(place)
+        return code
+
+
+def _shares(jobs: int, arguments: Sequence[str]) -> list[dict[str, str]]:
+    """Environment variables that give each of ``jobs`` its share of the CPU's threads, and a GPU of its own as far as there are some."""
+    if jobs == 1:
+        return [{}]
+    threads = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(max(1, usable_cpus() // jobs))}
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    gpus = seen.split(",") if seen else [str(number) for number in range(torch.cuda.device_count())]
+    if len(gpus) < 2 or any("cuda:" in word for word in arguments):
+        return [threads] * jobs
+    return [{**threads, "CUDA_VISIBLE_DEVICES": gpus[job % len(gpus)]} for job in range(jobs)]
+
+
 def _study(name: str) -> Study:
     if name not in STUDIES:
         raise UnknownName("study", name, STUDIES)
     return STUDIES[name]
 
 
-def _train(setting: Setting, arguments: Sequence[str], folder: Path, report: Callable[[str], None]) -> str:
+def _train(setting: Setting, arguments: Sequence[str], folder: Path, running: _Running, report: Callable[[str], None]) -> str:
     """Train one setting; returns the reason of a failure, empty where there is none."""
     run = folder / setting.label
     run.mkdir(exist_ok=True)
@@ -155,8 +220,10 @@ def _train(setting: Setting, arguments: Sequence[str], folder: Path, report: Cal
         return ""
     command = [sys.executable, "-m", "reconet_bench.cli", "train", *arguments, "-o", str(run), "--resume", "--set", *setting.overrides]
     report(f"{setting.label}: training")
-    with (run / "log.txt").open("w") as log:
-        code = subprocess.run(command if setting.overrides else command[:-1], stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+    with (run / "log.txt").open("a") as log:
+        code = running.run(command, log)
+    if code is None:
+        return ""
     if code:
         lines = (run / "log.txt").read_text().strip().splitlines()
         return lines[-1] if lines else f"exit code {code}"

@@ -23,16 +23,21 @@ class StudyCommand(Command):
         parser.usage = "%(prog)s NAME [--jobs N] [--output DIR] -- OPTIONS OF 'reconet-bench train', FOR ALL RUNS"
 
     def run(self, options: Any) -> None:
-        from reconet_bench.commands.train import settings_named
+        from reconet_bench.commands.train import checked, settings_named
         from reconet_bench.errors import TrainingError
-        from reconet_bench.studies import check_shared, run_study
+        from reconet_bench.perceptual import download_weights
+        from reconet_bench.studies import STUDIES, check_shared, run_study
 
         shared = options.handed_on_options
         for name in ("show", "benchmark", "output"):
             if getattr(shared, name):
                 raise TrainingError(f"leave out --{name} after --: a study trains each of its settings, in folders below its own --output")
         check_shared(options.study, settings_named(shared))
+        for setting in STUDIES[options.study].settings:
+            checked(argparse.Namespace(**{**vars(shared), "set": [*shared.set, *setting.overrides]}))
         folder = writable(options.output or Path("runs") / f"study-{options.study}")
+        if shared.download_vgg:
+            download_weights()  # once, and not by each run
         run_study(options.study, options.handed_on, folder, options.jobs, lambda text: err.print(text, markup=False))
         out.print((folder / "summary.md").read_text(), markup=False)
         out.print(f"Written to {folder}: summary.csv, summary.md and a run folder for each setting", markup=False)

@@ -5,6 +5,7 @@ Of rendered scenes it is a scene of its own; of clips it is another crop.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -12,12 +13,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from reconet_bench.data.files import read_image, write_image
+from reconet_bench.data.files import read_image, read_tensors, write_image
 from reconet_bench.data.windows import Windows
 from reconet_bench.errors import TrainingError
 from reconet_bench.ops import to_uint8, warp
+from reconet_bench.training.folder import STATE_FILE
 
 SAMPLES_FOLDER = "samples"
+#: Width of the labels beside the sample pictures of a run, pixels.
+MARGIN = 96
 #: Number of the sample shown: no run has so many steps.
 _INDEX = 1_000_000_000
 #: A difference of this much is drawn in the brightest colour; pixels that cannot be traced are grey.
@@ -53,6 +57,8 @@ def write_sample(folder: Path, step: int, network: nn.Module, data: Windows, dev
 def progress_picture(folder: Path, most: int = 8) -> np.ndarray:
     """The sample pictures of a run folder under one another, earliest first, evenly spread: what training adds (Fig. 5.1).
 
+    Left of each stands its step, and its epoch where the run's state tells how many windows one has.
+
     Raises:
         TrainingError: it has none.
     """
@@ -60,4 +66,22 @@ def progress_picture(folder: Path, most: int = 8) -> np.ndarray:
     if not paths:
         raise TrainingError(f"{folder} has no sample pictures: train with sample_every of 1 or more")
     chosen = sorted({round(index) for index in np.linspace(0, len(paths) - 1, min(most, len(paths)))})
-    return np.vstack([read_image(paths[index]) for index in chosen])
+    epoch = _steps_an_epoch(folder)
+    return np.vstack([_labelled(read_image(paths[index]), int(paths[index].stem.rpartition("_")[2]), epoch) for index in chosen])
+
+
+def _steps_an_epoch(folder: Path) -> float | None:
+    if not (folder / STATE_FILE).is_file():
+        return None
+    facts = json.loads(read_tensors(folder / STATE_FILE)[1]["settings"])
+    windows = facts["data"].get("windows")
+    return windows / (facts["batch"] * facts.get("processes", 1)) if windows else None
+
+
+def _labelled(strip: np.ndarray, step: int, epoch: float | None) -> np.ndarray:
+    """The strip with a margin of :data:`MARGIN` pixels that says where in the run it stands."""
+    margin = np.full((len(strip), MARGIN, 3), 255, np.uint8)
+    lines = [f"step {step}", *([f"epoch {step / epoch:.1f}"] if epoch else [])]
+    for number, line in enumerate(lines, 1):
+        cv2.putText(margin, line, (4, 13 * number), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.hstack([margin, strip])

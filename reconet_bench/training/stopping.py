@@ -23,10 +23,13 @@ class Stop:
 
 
 @contextlib.contextmanager
-def stopping() -> Iterator[Stop]:
+def stopping(heard: Callable[[int], None] = lambda number: None) -> Iterator[Stop]:
     """Let Ctrl-C and SIGTERM finish the step at hand; a second one interrupts at once.
 
     Outside the main thread signals do what they always do.
+
+    Args:
+        heard: told the number of each signal.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -34,9 +37,10 @@ def stopping() -> Iterator[Stop]:
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if stop.asked:
+        again, stop.asked = stop.asked, True
+        heard(number)
+        if again:
             raise KeyboardInterrupt
-        stop.asked = True
 
     before = {number: signal.signal(number, ask) for number in _SIGNALS}
     try:
