@@ -10,7 +10,7 @@ from types import FrameType
 
 import torch
 
-from reconet_bench.errors import TrainingError
+from reconet_bench.errors import TrainingError, out_of_memory
 
 #: Ctrl-C, and what a batch system sends before it kills.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -59,7 +59,7 @@ def one_line(size: object, batch: int, compiled: bool, saved: Callable[[], str])
         where = f" ({error.filename})" if error.filename else ""
         raise TrainingError(f"{error.strerror or error}{where}: {saved()}; go on with --resume once that is mended") from None
     except (RuntimeError, MemoryError) as error:
-        if _out_of_memory(error):
+        if out_of_memory(error):
             raise TrainingError(f"out of memory: lower --size ({size}) or --batch ({batch}); {saved()}") from None
         if compiled and isinstance(error, torch._dynamo.exc.TorchDynamoException):
             reason = str(error).strip().partition("\n")[0]
@@ -67,9 +67,3 @@ def one_line(size: object, batch: int, compiled: bool, saved: Callable[[], str])
         if str(error).startswith("DataLoader worker"):
             raise TrainingError(f"a process that loads data died, for want of memory or shared memory as a rule: give fewer --workers; {saved()}") from None
         raise
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """PyTorch's CPU allocator has no exception of its own."""
-    said = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in said or "not enough memory" in said
