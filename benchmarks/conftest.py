@@ -42,6 +42,17 @@ def _of_speed(facts: dict[str, Any]) -> dict[str, Any]:
     return {**{name: value for name, value in facts.items() if name in lasting}, **facts.get("versions", {})}
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Percentiles and the code that was timed, beside what a benchmark says of itself."""
+    result = yield
+    benchmark: Any = pyfuncitem.funcargs.get("benchmark")
+    if benchmark is not None and benchmark.stats is not None:
+        percentiles = np.percentile(1000 * np.array(benchmark.stats.stats.data), (50, 90, 99)).round(3).tolist()
+        benchmark.extra_info.update(zip(("p50_ms", "p90_ms", "p99_ms"), percentiles, strict=True), **environment.commit())
+    return result
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     timed = getattr(session.config, "_benchmarksession", None)
@@ -50,7 +61,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     write_text(FOLDER / "benchmarks.csv", to_csv(rows, HEADER))
     shown = [[significant(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
-    machine = f"{environment.cpu_name()}, {environment.usable_cpus()} cores; milliseconds of one machine, compare within this table."
+    known = environment.versions()
+    versions = ", ".join(f"{name} {known[name]}" for name in ("torch", "onnxruntime", "onnxruntime-gpu", "openvino") if name in known)
+    machine = f"{environment.cpu_name()}, {environment.usable_cpus()} cores; {versions}; milliseconds of one machine, compare within this table."
     write_text(FOLDER / "benchmarks.md", f"# Benchmarks\n\n{machine}\n\n{markdown(HEADER, shown)}")
     print(f"\nWritten: {FOLDER / 'benchmarks.csv'}, {FOLDER / 'benchmarks.md'}")
 

@@ -35,6 +35,7 @@ def test_a_run_leaves_its_tables_and_can_be_compared_with(tmp_path):
         rows = {row["benchmark"]: row for row in csv.DictReader(file)}
     assert {"test_warp", "test_temporal_error", "test_ssim", "test_render_frame", "test_decode"} <= rows.keys()
     assert all(float(row["median_ms"]) > 0 for row in rows.values())
+    assert all(part in row["details"] for row in rows.values() for part in ("p50_ms", "p90_ms", "p99_ms"))
     assert "| test_warp |" in (tmp_path / "reports" / "benchmarks" / "benchmarks.md").read_text()
     done = suites(tmp_path, *short, "-k", "warp", "--benchmark-compare")
     assert done.returncode == 0, done.stdout
