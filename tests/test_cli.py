@@ -383,7 +383,7 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
         (["compare", "--frames", "1"], "at least two frames are needed, got --frames 1"),
         (["compare", "--frames", "0"], "at least two frames are needed, got --frames 0"),
         ([*QUICK, "--videos", "stroll", *SMALL, "--device", "tpu"], "no device 'tpu' here"),
-        ([*QUICK, "--videos", "stroll", *SMALL, "--threads", "0"], "threads must be 1 or more, got 0"),
+        ([*QUICK, "--videos", "stroll", *SMALL, "--threads", "0"], "argument --threads: '0': give a whole number, at least 1"),
         ([*QUICK, "--videos", "stroll", *SMALL, "--rounds", "-1"], "rounds"),
         ([*QUICK, "--videos", "stroll", *SMALL, "--seed", "-1"], "seed"),
         ([*QUICK, "--videos", "stroll", *SMALL, "--vgg", "none.safetensors"], "no such file: none.safetensors"),
