@@ -930,7 +930,7 @@ class Small(ReCoNet):
 
     def __init__(self) -> None:
         nn.Module.__init__(self)
-        self.plain_tanh = False
+        self.plain_tanh = self.signed = False
         self.encoder = nn.Sequential(ConvBlock(3, 4, 3, stride=4))
         self.residual = nn.Sequential(ResidualBlock(4))
         self.decoder = nn.Sequential(Upsample(), Upsample(), nn.Conv2d(4, 3, 3, padding=1))
