@@ -69,7 +69,7 @@ def speed_rows(
     rows["threads"] = Row(timing.threads, "", "reference")
     if timing.placement:
         rows["compute_nodes"] = Row(sum(timing.placement.values()), "", "reference", f"compute nodes all on {' and '.join(timing.placement)}")
-    same = "the reference" if itself else "identical"
+    same = "reference" if itself else "identical"
     rows["parity_max_abs"] = Row(parity.max_abs, "", "lower", against)
     rows["parity_psnr"] = Row(parity.psnr, "dB", "higher", against) if math.isfinite(parity.psnr) else Row(None, "dB", "higher", same)
     rows["temporal_error_change"] = Row(change, "%", "reference", against if change is not None else unknown)

@@ -211,7 +211,7 @@ def test_no_speed_row_without_its_parity(timed):
         assert {"load_time", "first_frame", "peak_memory", "speed_up"} <= rows.keys()
         assert rows["parity_max_abs"].n == 4
     torch_rows, onnx_rows = (by_metric(result.records, model="reconet-board", runtime=name, video="") for name in plan.runtimes)
-    assert (torch_rows["parity_max_abs"].value, torch_rows["parity_psnr"].value, torch_rows["parity_psnr"].note) == (0, None, "the reference")
+    assert (torch_rows["parity_max_abs"].value, torch_rows["parity_psnr"].value, torch_rows["parity_psnr"].note) == (0, None, "reference")
     assert (torch_rows["temporal_error_change"].value, torch_rows["speed_up"].value) == (0, 1)
     assert 0 < onnx_rows["parity_max_abs"].value < 1e-3
     assert onnx_rows["parity_psnr"].value > 60
@@ -495,7 +495,7 @@ def test_an_onnx_file_of_ones_own_takes_part_and_torch_is_skipped_with_the_reaso
     assert records["ssim_adjacent"].value < 1
     assert "no style is known" in records["style_distance"].note
     rows = by_metric(result.records, video="")
-    assert (rows["parity_max_abs"].value, rows["parity_psnr"].note) == (0, "the reference")
+    assert (rows["parity_max_abs"].value, rows["parity_psnr"].note) == (0, "reference")
     assert "same file in ONNX Runtime on the CPU" in rows["parity_max_abs"].note
     assert rows["temporal_error_change"].value is None or rows["temporal_error_change"].value == 0
     with pytest.raises(ModelError, match="no runtime runs 'mine': mine in torch: "):
