@@ -40,7 +40,7 @@ class Export(Command):
             out.print(
                 f"Written: {form.path} ({form.name}, opset {OPSET}, {taken}; {form.path.stat().st_size / 2**20:.1f} MiB)\n"
                 f"ONNX Runtime (CPU) against PyTorch fp32: max abs {form.parity.max_abs:.2e}, PSNR {form.parity.psnr:.1f} dB"
-                + (f"; *{failed}*" if failed else ""), markup=False
+                + (f"; {failed}" if failed else ""), markup=False
             )
 
         if options.all:
