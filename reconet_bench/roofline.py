@@ -2,25 +2,21 @@
 
 A frame takes at least ``operations / fastest arithmetic`` and at least ``bytes / fastest copy``; the
 larger of the two is the limit, and a runtime's share is that limit over the time it takes. The two
-ceilings are measured here, by PyTorch: a large matrix product or convolution, whichever is faster
-(their libraries differ: on some processors the product reaches half of what a convolution does), and a
-large copy. They are what the machine gave, not what its data sheet says.
+ceilings are measured, see :mod:`reconet_bench.ceilings`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import perf_counter
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reconet_bench.auto import choose_runtime
-from reconet_bench.environment import cpu_threads
+from reconet_bench.ceilings import TYPES, Ceiling, measure_ceiling
 from reconet_bench.errors import DataError, ModelError, ReconetBenchError
 from reconet_bench.fidelity import Expected, Fidelity, Probe, probe_clip
 from reconet_bench.networks import MIN_SIZE, ReflectionPad, Upsample
@@ -29,13 +25,6 @@ from reconet_bench.speed import doubts
 from reconet_bench.subjects import AUTO, REFERENCE_RUNTIME, Subject
 from reconet_bench.timing import Timing, measure
 from reconet_bench.workers import load_apart, open_all
-
-#: Floating-point types whose ceiling is measured, by the name of the precision.
-TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-#: Side of the matrices; images, channels and side of the convolution; bytes of the copy, beyond any cache.
-_SIDE = {"cpu": 2048, "cuda": 8192}
-_CONVOLUTION = {"cpu": (1, 256, 128), "cuda": (16, 512, 128)}
-_COPY_BYTES = {"cpu": 2**28, "cuda": 2**31}
 
 
 @dataclass(frozen=True)
@@ -63,23 +52,6 @@ class Cost:
     def copy_seconds(self, ceiling: Ceiling) -> float:
         """Seconds of memory traffic alone."""
         return self.values * ceiling.value_bytes / ceiling.bandwidth
-
-
-@dataclass(frozen=True)
-class Ceiling:
-    """What the machine gives in one precision.
-
-    Attributes:
-        flops: operations a second.
-        bandwidth: bytes a second of a copy, read and written ones counted.
-        value_bytes: bytes of a number.
-        source: what reached ``flops``.
-    """
-
-    flops: float
-    bandwidth: float
-    value_bytes: int
-    source: str = "matrix product"
 
 
 def network_cost(network: nn.Module, height: int, width: int) -> Cost:
@@ -117,69 +89,6 @@ def network_cost(network: nn.Module, height: int, width: int) -> Cost:
     if not counted["macs"]:
         raise ModelError("the network has no convolutions: its roofline is zero")
     return Cost(**counted)
-
-
-def measure_ceiling(precision: str, device: torch.device, threads: int, seconds: float = 1.0) -> Ceiling:
-    """The best arithmetic and the best copy, each trial within ``seconds``.
-
-    Args:
-        precision: of :data:`TYPES`.
-        threads: CPU threads; PyTorch's own count is put back afterwards.
-    """
-    kind = TYPES[precision]
-    with cpu_threads(threads), torch.inference_mode(), _ieee(device):
-        flops = {"matrix product": _product(kind, device, seconds), "3x3 convolution": _convolution(kind, device, seconds)}
-        source = torch.ones(_COPY_BYTES[device.type] // 4, device=device)
-        target = torch.empty_like(source)
-        copied = _best(lambda: target.copy_(source), device, seconds)
-    fastest = max(flops, key=flops.__getitem__)
-    return Ceiling(flops[fastest], 2 * 4 * source.numel() / copied, kind.itemsize, fastest)
-
-
-def _product(kind: torch.dtype, device: torch.device, seconds: float) -> float:
-    """Operations a second of the best product of square matrices."""
-    side = _SIDE[device.type]
-    # Not ones: a product of equal numbers flips few bits, and a GPU that draws less power runs faster.
-    a, b, product = (torch.randn(side, side, device=device).to(kind) for _ in range(3))
-    return 2 * side**3 / _best(lambda: torch.mm(a, b, out=product), device, seconds)
-
-
-def _convolution(kind: torch.dtype, device: torch.device, seconds: float) -> float:
-    """Operations a second of the best 3x3 convolution, channels last, counted as :func:`network_cost` counts them."""
-    images, channels, side = _CONVOLUTION[device.type]
-    x, weight = (
-        torch.randn(shape, device=device).to(kind, memory_format=torch.channels_last)
-        for shape in ((images, channels, side, side), (channels, channels, 3, 3))
-    )
-    macs = weight.numel() * images * side * side
-    return 2 * macs / _best(lambda: F.conv2d(x, weight, padding=1), device, seconds)
-
-
-@contextlib.contextmanager
-def _ieee(device: torch.device) -> Iterator[None]:
-    """fp32 in fp32: on CUDA products and convolutions may be TF32, which is faster and something else."""
-    if device.type != "cuda":
-        yield
-        return
-    before = torch.backends.cuda.matmul.fp32_precision
-    torch.backends.cuda.matmul.fp32_precision = "ieee"
-    try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False):
-            yield
-    finally:
-        torch.backends.cuda.matmul.fp32_precision = before
-
-
-def _best(work: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """Seconds of the fastest of as many goes as fit, three at least; whatever else runs here only ever adds."""
-    taken: list[float] = []
-    while sum(taken) < seconds or len(taken) < 3:
-        start = perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        taken.append(perf_counter() - start)
-    return min(taken)
 
 
 #: What a ceiling is one of: device, CPU threads and precision.

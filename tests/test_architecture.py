@@ -25,7 +25,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "runtimes",
         "export export_forms foreign graph_clues training",
         "pipeline timing workers subjects studies",
-        "speed fidelity differences plan",
+        "speed fidelity differences plan ceilings",
         "auto",
         "roofline sweep",
         "comparison regression",

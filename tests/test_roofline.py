@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from reconet_bench import cli, roofline
+from reconet_bench import ceilings, cli, roofline
 from reconet_bench.auto import Choice
+from reconet_bench.ceilings import Ceiling, measure_ceiling
 from reconet_bench.environment import computes_bf16
 from reconet_bench.errors import DataError, ModelError
 from reconet_bench.networks import Identity, ReCoNet, ReflectionPad, Upsample
-from reconet_bench.roofline import Ceiling, Cost, measure_ceiling, measure_runtimes, network_cost
+from reconet_bench.roofline import Cost, measure_runtimes, network_cost
 from reconet_bench.runtimes.base import RUNTIMES, Model, Session
 from reconet_bench.runtimes.pytorch import Torch, TorchSession
 from reconet_bench.subjects import Subject
@@ -64,9 +65,9 @@ def test_networks_without_work_and_frames_without_room_are_refused() -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ceilings of a product, a convolution and a copy that take no time."""
-    monkeypatch.setattr(roofline, "_SIDE", {"cpu": 128})
-    monkeypatch.setattr(roofline, "_CONVOLUTION", {"cpu": (1, 16, 16)})
-    monkeypatch.setattr(roofline, "_COPY_BYTES", {"cpu": 2**20})
+    monkeypatch.setattr(ceilings, "_SIDE", {"cpu": 128})
+    monkeypatch.setattr(ceilings, "_CONVOLUTION", {"cpu": (1, 16, 16)})
+    monkeypatch.setattr(ceilings, "_COPY_BYTES", {"cpu": 2**20})
 
 
 @pytest.mark.parametrize(("precision", "size"), [("fp32", 4), ("bf16", 2)])
@@ -85,7 +86,7 @@ def test_the_faster_of_product_and_convolution_is_the_ceiling(
 ) -> None:
     """Libraries differ: a ceiling that another runtime beats by far would be no limit."""
     taken = iter((*seconds, 1.0))
-    monkeypatch.setattr(roofline, "_best", lambda *_: next(taken))
+    monkeypatch.setattr(ceilings, "_best", lambda *_: next(taken))
     assert measure_ceiling("fp32", torch.device("cpu"), 1) == Ceiling(flops, 2 * 2**20, 4, source)
 
 
@@ -95,7 +96,7 @@ def test_on_cuda_fp32_is_not_rounded_to_tf32() -> None:
         return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.allow_tf32
 
     before = switches()
-    with roofline._ieee(torch.device("cuda")):
+    with ceilings._ieee(torch.device("cuda")):
         assert switches() == ("ieee", False)
     assert switches() == before
 
@@ -235,7 +236,7 @@ def test_an_onnx_file_has_no_operations_to_count() -> None:
 def test_the_command_prints_and_writes_the_table(
     small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(roofline, "_SIDE", {"cpu": 64})
+    monkeypatch.setattr(ceilings, "_SIDE", {"cpu": 64})
     words = ["roofline", "--size", "48x32", "--runtimes", "torch", "--device", "cpu", "--threads", "1", "--rounds", "1"]
     cli.main([*words, "-o", str(tmp_path / "roofline.csv")])
     printed = capsys.readouterr().out
