@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from reconet_bench.data.base import Clip
 from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.errors import MetricUnavailable
 from reconet_bench.metrics.base import METRICS, Footage
 from reconet_bench.ops import from_uint8, to_uint8
-from reconet_bench.runtimes.base import Loaded, Parity, frames_parity, reference_frames
+from reconet_bench.runtimes.base import Loaded, Parity, float_frames, parity_of
 from reconet_bench.speed import gate
 
 #: The built-in clip that runtimes are tried and timed on, and how many of its frames.
@@ -94,9 +95,9 @@ class Probe:
         Raises:
             RuntimeUnavailable, ModelError: the reference itself cannot do it, which is no other's fault.
         """
-        frames = reference_frames(reference, self._whole)
+        frames = float_frames(reference, self._whole)
         try:
-            error = self._temporal_error(reference)
+            error = self._temporal_error(frames)
         except MetricUnavailable as reason:
             return Expected(frames, None, str(reason))
         return Expected(frames, error or None, "" if error else "the reference's E(V) is zero")
@@ -107,13 +108,13 @@ class Probe:
         Raises:
             RuntimeUnavailable, ModelError: the session cannot do it.
         """
-        parity = frames_parity(expected.frames, session, self._whole)
-        change = None if expected.error is None else 100 * (self._temporal_error(session) / expected.error - 1)
-        return Fidelity(parity, change, expected.unknown)
+        frames = float_frames(session, self._whole)
+        change = None if expected.error is None else 100 * (self._temporal_error(frames) / expected.error - 1)
+        return Fidelity(parity_of(expected.frames, frames), change, expected.unknown)
 
-    def _temporal_error(self, session: Loaded) -> float:
-        """E(V) of the clip as a viewer would get it from the session, at 8 bits."""
-        stylised = [frame for image in self._whole for frame in session(image).reshape(-1, *image.shape[-3:])]
+    def _temporal_error(self, frames: Sequence[np.ndarray]) -> float:
+        """E(V) of the clip in float frames ``(N, 3, H, W)``, as a viewer would get them: at 8 bits."""
+        stylised = [from_uint8(frame) for batch in frames for frame in to_uint8(torch.from_numpy(batch))]
         metric = METRICS["temporal_error"]
-        samples = metric.samples(Footage(self.clip, [from_uint8(frame) for frame in stylised[: len(self.clip)]]))
+        samples = metric.samples(Footage(self.clip, stylised[: len(self.clip)]))
         return float(metric.reduce(np.array(list(samples.values()))))

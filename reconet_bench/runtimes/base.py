@@ -13,12 +13,19 @@ from reconet_bench.environment import pick_device, usable_cpus
 from reconet_bench.errors import RuntimeUnavailable, UnknownName
 from reconet_bench.memory import memory_in_use
 from reconet_bench.registry import Registry
-from reconet_bench.runtimes.parity import Parity, frames_parity, reference_frames, session_parity
+from reconet_bench.runtimes.parity import (
+    Parity,
+    float_frames,
+    frames_parity,
+    parity_of,
+    reference_frames,
+    session_parity,
+)
 from reconet_bench.runtimes.session import CANNOT_RUN, Loaded, Model, Resident, Session
 
 __all__ = [
     "CANNOT_RUN", "RUNTIMES", "Loaded", "Model", "Parity", "Resident", "Runtime", "Runtimes", "Session",
-    "frames_parity", "reference_frames", "session_parity",
+    "float_frames", "frames_parity", "parity_of", "reference_frames", "session_parity",
 ]  # fmt: skip
 
 #: Devices that a name may hold, as in ``onnxruntime:cuda:fp16``.

@@ -37,17 +37,27 @@ def session_parity(reference: Loaded, session: Loaded, frames: Sequence[np.ndarr
 
 def reference_frames(reference: Loaded, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What others are compared with, on its own: a reference that fails is no fault of theirs."""
-    return [reference.ask(Session.floats, image) for image in frames]
+    return float_frames(reference, frames)
+
+
+def float_frames(session: Loaded, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What a session makes of host frames or batches, before 8 bits: ``(N, 3, H, W)`` float32 in [0, 1] of each."""
+    return [session.ask(Session.floats, image) for image in frames]
 
 
 def frames_parity(expected: Sequence[np.ndarray], session: Loaded, frames: Sequence[np.ndarray]) -> Parity:
     """Compare what a session makes of host frames with :func:`reference_frames` of the same."""
+    return parity_of(expected, float_frames(session, frames))
+
+
+def parity_of(expected: Sequence[np.ndarray], got: Sequence[np.ndarray]) -> Parity:
+    """How far float frames are from others, one by one; raises DataError where there are none."""
     largest, squares, count = 0.0, 0.0, 0
-    for wanted, image in zip(expected, frames, strict=True):
-        difference = session.ask(Session.floats, image).astype(np.float64) - wanted
+    for wanted, frame in zip(expected, got, strict=True):
+        difference = frame.astype(np.float64) - wanted
         largest = max(largest, float(np.abs(difference).max()))
         squares += float(np.square(difference).sum())
         count += difference.size
     if not count:
         raise DataError("parity needs at least one frame")
-    return Parity(largest, float(10 * np.log10(count / squares)) if squares else float("inf"), len(frames))
+    return Parity(largest, float(10 * np.log10(count / squares)) if squares else float("inf"), len(got))
