@@ -47,7 +47,7 @@ class UnknownName(ReconetBenchError):
 
 #: What libraries say when they get no memory; few of them have a type of exception for it.
 _NO_MEMORY = (
-    "out of memory", "not enough memory", "insufficient memory", "bad_alloc", "bad allocation", "failed to allocate",
+    "out of memory", "not enough memory", "bad_alloc", "bad allocation", "failed to allocate",
     "cannot allocate", "can't allocate", "could not allocate",
 )  # fmt: skip
 

@@ -399,7 +399,7 @@ def test_placement_counts_images_and_not_shape_arithmetic() -> None:
     pixels = 64 * 64
     assert compute_nodes(trace, pixels) == {"conv": ("Conv", CUDA_PROVIDER), "half": ("Conv", CUDA_PROVIDER)}
     assert check_placement(compute_nodes(trace, pixels), CUDA_PROVIDER, "m") == {CUDA_PROVIDER: 2}
-    for output in ({"float": [1, 3, 72, 72]}, {"uint8": [1, 64, 64, 3]}, {"int8": [1, 32, 64, 64]}, {"int32": [64 * 64]}, {"float": [64, 32]}):
+    for output in ({"float": [1, 3, 72, 72]}, {"uint8": [1, 64, 64, 3]}, {"uint8": [1, 16, 16, 3]}, {"int8": [1, 32, 64, 64]}, {"int32": [64 * 64]}, {"float": [64, 32]}):
         stray = [*trace, event("pad_kernel_time", "Pad", CPU_PROVIDER, output)]
         with pytest.raises(errors.RuntimeUnavailable, match=r"part of 'm' .*: pad \(Pad\) on CPUExecutionProvider; use"):
             check_placement(compute_nodes(stray, pixels), CUDA_PROVIDER, "m")
