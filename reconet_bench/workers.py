@@ -11,19 +11,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import multiprocessing
+import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 
 from reconet_bench.errors import ReconetBenchError, RuntimeUnavailable, UnknownName
 from reconet_bench.runtimes.base import CANNOT_RUN, RUNTIMES, Loaded, Model, Runtime, Session
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,9 +61,11 @@ class Worker(Loaded):
 
     def _begin(self, name: str) -> None:
         """Start the process, and do not wait for it."""
-        context = multiprocessing.get_context("spawn")
+        context = _context()
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), name=f"reconet-bench {name}", daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(theirs, dict(os.environ)), name=f"reconet-bench {name}", daemon=True
+        )
         # Nothing is said to OpenMP: its threads sleep within milliseconds by themselves, and told to sleep at once
         # (OMP_WAIT_POLICY=PASSIVE) they make PyTorch eager, the reference of every ratio, a third slower.
         with _no_interrupts():
@@ -141,6 +148,15 @@ class Worker(Loaded):
             self._process.join()
 
 
+def _context() -> SpawnContext | ForkServerContext:
+    """How processes start: on Linux as copies of one that has imported everything and done nothing, for PyTorch's import takes seconds."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 @contextlib.contextmanager
 def _no_interrupts() -> Iterator[None]:
     """Processes that start in the meantime never see Ctrl-C: it is the parent's to handle, and it ends its workers."""
@@ -162,9 +178,12 @@ def _portable(model: Model, runtime: Runtime) -> Model:
     return replace(model, network=None, onnx=functools.partial(Path, str(model.onnx())))
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, environ: dict[str, str]) -> None:
     """What runs in the process: load one session, then do what is asked until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # That of the parent now: what the process is a copy of has it as it was before the first worker.
+    os.environ.clear()
+    os.environ.update(environ)
     session: Session | None = None
     with contextlib.suppress(EOFError, OSError):
         pipe.send((None, {}))
