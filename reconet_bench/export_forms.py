@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,10 +12,11 @@ import torch
 
 from reconet_bench.checkpoint import Checkpoint
 from reconet_bench.data.files import atomic_path
+from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.errors import ModelError
 from reconet_bench.export import INPUT, export_onnx, photograph
-from reconet_bench.ops import from_uint8
-from reconet_bench.runtimes.base import Parity
+from reconet_bench.ops import from_uint8, to_uint8
+from reconet_bench.runtimes.base import Parity, parity_of
 from reconet_bench.runtimes.variants import (
     calibration_frames,
     eight_bit_frames,
@@ -34,14 +35,15 @@ def _int8(path: Path, size: tuple[int, int] | None) -> bytes:
 
 #: What is made of the fp32 file, which may have one size alone, by the ending of its name.
 FORMS: dict[str, Callable[[Path, tuple[int, int] | None], bytes]] = {
-    "fp16": lambda path, _: half_precision(path), "int8": _int8, "uint8": lambda path, _: eight_bit_frames(path),
+    "fp16": lambda path, _: half_precision(path), "int8": _int8, "uint8": lambda path, _: eight_bit_frames(path.read_bytes()),
+    "uint8-fp16": lambda path, _: eight_bit_frames(half_precision(path)),
 }  # fmt: skip
 
 
 #: What a form says of its frames, in place of what the fp32 file says.
 _FRAMES = {
     "fp16": "RGB frames in [0, 1], fp16", "int8": "RGB frames in [0, 1], int8 convolutions",
-    "uint8": "RGB frames of 8 bits, 0 to 255, channels last",
+    "uint8": "RGB frames of 8 bits, 0 to 255, channels last", "uint8-fp16": "RGB frames of 8 bits, 0 to 255, channels last, fp16",
 }  # fmt: skip
 
 
@@ -69,13 +71,13 @@ class Form(NamedTuple):
 def export_form(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None = None) -> Form:
     """Write the fp32 file alone; arguments and errors are those of :func:`export_all`."""
     path = export_onnx(checkpoint, path, size)
-    return Form(path, "fp32", file_parity(checkpoint, path, photograph(size)))
+    return Form(path, "fp32", file_parity(checkpoint, path, proof_frames(size)))
 
 
 def export_all(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None = None) -> Iterator[Form]:
-    """Write ``FILE.onnx`` and beside it ``FILE-fp16.onnx``, ``FILE-int8.onnx`` and ``FILE-uint8.onnx``, one after the other.
+    """Write ``FILE.onnx`` and beside it ``FILE-fp16.onnx`` and so on for each of :data:`FORMS`, one after the other.
 
-    ``uint8`` takes and gives ``(N, H, W, 3)`` uint8: the conversion to and from floats runs on the device.
+    ``uint8`` and ``uint8-fp16`` take and give ``(N, H, W, 3)`` uint8: the conversion to and from floats runs on the device.
 
     Args:
         size: the only height and width that they take, in batches of one; any by default.
@@ -87,38 +89,42 @@ def export_all(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None 
     yield export_form(checkpoint, path, size)
     import onnx
 
-    image, plain = photograph(size), onnx.load(path)
+    frames, plain = proof_frames(size), onnx.load(path)
     for name, make in FORMS.items():
         target = path.with_name(f"{path.stem}-{name}{path.suffix}")
         with atomic_path(target) as temporary:
             temporary.write_bytes(_described(make(path, size), name, plain))
-        yield Form(target, name, file_parity(checkpoint, target, image))
+        yield Form(target, name, file_parity(checkpoint, target, frames))
 
 
-def file_parity(checkpoint: Checkpoint, path: Path, image: np.ndarray | None = None) -> Parity:
-    """An export in ONNX Runtime on the CPU against PyTorch fp32 eager.
+def proof_frames(size: tuple[int, int] | None = None) -> list[np.ndarray]:
+    """Frames to compare on: :func:`~reconet_bench.export.photograph`, and three in a row of the built-in clip ``rush``."""
+    clip = synthetic_clip("rush", size or (120, 160), 3)
+    return [photograph(size), *(to_uint8(clip.frame(index))[0] for index in range(len(clip)))]
+
+
+def file_parity(checkpoint: Checkpoint, path: Path, frames: Sequence[np.ndarray] = ()) -> Parity:
+    """An export in ONNX Runtime on the CPU against PyTorch fp32 eager, frame by frame.
 
     Args:
         path: an export in any form.
-        image: ``(H, W, 3)`` uint8; by default :func:`~reconet_bench.export.photograph`.
+        frames: ``(H, W, 3)`` uint8; by default :func:`proof_frames`.
 
     Raises:
         ModelError: it does not run.
     """
-    if image is None:
-        image = photograph()
+    frames = frames or proof_frames()
+    network = checkpoint.network.float().eval()
     with torch.inference_mode():
-        expected = checkpoint.network.float().eval()(from_uint8(image)).clamp(0, 1).numpy()
-    got = _run(path, image)
-    if not np.isfinite(got).all():
+        expected = [network(from_uint8(frame)).clamp(0, 1).numpy() for frame in frames]
+    got = list(_run(path, frames))
+    if not all(np.isfinite(frame).all() for frame in got):
         raise ModelError(f"{path}: its output is not finite")
-    difference = np.abs(got.astype(np.float64) - expected)
-    error = float(np.square(difference).mean())
-    return Parity(float(difference.max()), 10 * float(np.log10(1 / error)) if error else float("inf"), 1)
+    return parity_of(expected, got)
 
 
-def _run(path: Path, image: np.ndarray) -> np.ndarray:
-    """What an export makes of a frame, as ``(1, 3, H, W)`` float in [0, 1]."""
+def _run(path: Path, frames: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """What an export makes of each frame, as ``(1, 3, H, W)`` float in [0, 1]."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -131,8 +137,8 @@ def _run(path: Path, image: np.ndarray) -> np.ndarray:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         (source,) = session.get_inputs()
-        (y,) = session.run(None, {source.name: ways[source.type](image)})
+        outputs = [session.run(None, {source.name: ways[source.type](frame)})[0] for frame in frames]
     except Exception as error:  # its exceptions have no common base but Exception
         raise ModelError(f"{path}: onnxruntime cannot run it: {first_line(error)}") from None
-    frames: np.ndarray = from_uint8(y).numpy() if y.dtype == np.uint8 else np.clip(y.astype(np.float32), 0, 1)
-    return frames
+    for y in outputs:
+        yield from_uint8(y).numpy() if y.dtype == np.uint8 else np.clip(y.astype(np.float32), 0, 1)

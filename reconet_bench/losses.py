@@ -82,8 +82,8 @@ def pixel_noise(x: Tensor, count: int, amplitude: int, generator: torch.Generato
     one of its shifts is kept.
     """
     n, c, height, width = x.shape
-    place = torch.randint(height * width, (n, 1, count), generator=generator).to(x.device)
-    shift = torch.randint(-amplitude, amplitude + 1, (n, c, count), generator=generator).to(x.device)
-    noise = torch.zeros_like(x).reshape(n, c, -1)
-    noise.scatter_(2, place.expand(n, c, count), shift.to(x.dtype) / 255)
-    return (x + noise.reshape(x.shape)).clamp(0, 1)
+    place = torch.randint(height * width, (n, 1, count), generator=generator)
+    shift = torch.randint(-amplitude, amplitude + 1, (n, c, count), generator=generator)
+    # On the CPU: on a GPU, which of two shifts of a pixel is kept would differ from run to run.
+    noise = torch.zeros(n, c, height * width, dtype=x.dtype).scatter_(2, place.expand(n, c, count), shift.to(x.dtype) / 255)
+    return (x + noise.reshape(x.shape).to(x.device)).clamp(0, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -224,6 +225,9 @@ def _train(setting: Setting, arguments: Sequence[str], folder: Path, running: _R
         code = running.run(command, log)
     if code is None:
         return ""
+    if code < 0:
+        # Its log ends in a line of progress, which is no reason.
+        return f"killed by {signal.Signals(-code).name}" + (", as the system does when memory runs out" if code == -signal.SIGKILL else "")
     if code:
         lines = (run / "log.txt").read_text().strip().splitlines()
         return lines[-1] if lines else f"exit code {code}"

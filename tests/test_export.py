@@ -101,7 +101,7 @@ def test_parity_with_pytorch(exported: Path, checkpoint: Checkpoint) -> None:
     other = Checkpoint(copy.deepcopy(checkpoint.network), "reconet", "other")
     with torch.no_grad():
         list(other.network.parameters())[-1][0] += 0.1
-    far = file_parity(other, exported, np.random.default_rng(0).integers(0, 256, (17, 21, 3), dtype=np.uint8))
+    far = file_parity(other, exported, [np.random.default_rng(0).integers(0, 256, (17, 21, 3), dtype=np.uint8)])
     assert far.max_abs > 0.01
     assert far.psnr < 40
 
@@ -245,13 +245,37 @@ def forms(checkpoint: Checkpoint, exported: Path, tmp_path_factory: pytest.TempP
 
 
 def test_every_form_is_a_file_with_its_parity(forms: dict[str, Form]) -> None:
-    assert [form.path.name for form in forms.values()] == ["net.onnx", "net-fp16.onnx", "net-int8.onnx", "net-uint8.onnx"]
+    assert [form.path.name for form in forms.values()] == ["net.onnx", "net-fp16.onnx", "net-int8.onnx", "net-uint8.onnx", "net-uint8-fp16.onnx"]
     assert {path.name for path in forms["fp32"].path.parent.iterdir()} == {form.path.name for form in forms.values()}
     assert forms["fp32"].parity.max_abs < 1e-4
     assert 1e-5 < forms["fp16"].parity.max_abs < 0.05
     assert 20 < forms["int8"].parity.psnr < 60
     # All that differs is the rounding to 8 bits.
     assert 0.9 * 0.5 / 255 < forms["uint8"].parity.max_abs < 0.5 / 255 + 1e-4
+    assert forms["fp16"].parity.max_abs < forms["uint8-fp16"].parity.max_abs + 1e-4 < forms["fp16"].parity.max_abs + 1 / 255
+    assert {form.parity.frames for form in forms.values()} == {4}
+
+
+#: Operators that ONNX Runtime computes on CUDA at opset 18: its docs/OperatorKernels.md.
+ON_CUDA = {
+    "Add", "Cast", "Clip", "Concat", "Conv", "Div", "InstanceNormalization", "Mod", "Mul", "Pad", "Relu", "Reshape", "Resize", "Round",
+    "Shape", "Slice", "Squeeze", "Tanh", "Transpose",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["fp32", "fp16", "uint8", "uint8-fp16"])
+def test_nothing_in_it_is_for_the_cpu_alone(forms: dict[str, Form], name: str) -> None:
+    assert {node.op_type for node in onnx.load(forms[name].path).graph.node} <= ON_CUDA
+
+
+@pytest.mark.parametrize("name", ["uint8", "uint8-fp16"])
+def test_8_bits_are_at_the_ends_alone(forms: dict[str, Form], name: str) -> None:
+    """TensorRT takes and gives them, and computes nothing in them."""
+    graph = onnx.load(forms[name].path).graph
+    kinds = {entry.name: entry.type.tensor_type.elem_type for entry in onnx.shape_inference.infer_shapes(onnx.load(forms[name].path)).graph.value_info}
+    assert onnx.TensorProto.UINT8 not in kinds.values()
+    ends = [node.op_type for node in graph.node if {graph.input[0].name, graph.output[0].name} & {*node.input, *node.output}]
+    assert ends == ["Cast", "Cast"]
 
 
 def test_8_bit_frames_go_in_and_out_at_any_size_and_batch(forms: dict[str, Form], checkpoint: Checkpoint) -> None:
@@ -278,14 +302,16 @@ def test_int8_has_int8_weights_and_both_ends_as_they_were(forms: dict[str, Form]
 
 def test_every_form_says_what_it_is_and_where_it_comes_from(forms: dict[str, Form], checkpoint: Checkpoint) -> None:
     frames = {
-        "fp32": "in [0, 1]", "fp16": "in [0, 1], fp16", "int8": "in [0, 1], int8 convolutions", "uint8": "of 8 bits, 0 to 255, channels last"
+        "fp32": "in [0, 1]", "fp16": "in [0, 1], fp16", "int8": "in [0, 1], int8 convolutions", "uint8": "of 8 bits, 0 to 255, channels last",
+        "uint8-fp16": "of 8 bits, 0 to 255, channels last, fp16",
     }  # fmt: skip
     for name, form in forms.items():
         model = onnx.load(form.path)
+        onnx.checker.check_model(model, full_check=True)
         facts = {entry.key: entry.value for entry in model.metadata_props}
         assert (facts["form"], facts["weights"], model.producer_name) == (name, weights_checksum(checkpoint.network), "reconet-bench")
         assert f"RGB frames {frames[name]}, any size" in model.doc_string
-        assert inspect_onnx(form.path).precision == ("fp32" if name == "uint8" else name)
+        assert inspect_onnx(form.path).precision == {"uint8": "fp32", "uint8-fp16": "fp16"}.get(name, name)
 
 
 @pytest.mark.parametrize(("name", "says"), [("", "is a folder: name the file, such as "), ("a.pt", "an export is an ONNX file, .* name it .*a.onnx$")])
@@ -321,7 +347,7 @@ def fixed(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> d
 def test_every_form_can_be_of_one_size(fixed: dict[str, Form]) -> None:
     for name, form in fixed.items():
         graph = onnx.load(form.path).graph
-        expected = [1, 33, 50, 3] if name == "uint8" else [1, 3, 33, 50]
+        expected = [1, 33, 50, 3] if name.startswith("uint8") else [1, 3, 33, 50]
         for value in (*graph.input, *graph.output):
             assert [dim.dim_value for dim in value.type.tensor_type.shape.dim] == expected, name
         model = inspect_onnx(form.path)

@@ -727,7 +727,7 @@ def test_other_weights_are_not_quantised_from_memory(tmp_path: Path, monkeypatch
 def test_a_file_that_converts_by_itself_gets_bytes_and_gives_them(name: str, model: Model, tmp_path: Path) -> None:
     """Our own 8-bit form: the conversion is in the graph, so it is timed with what runs on the device."""
     path = tmp_path / "net-uint8.onnx"
-    path.write_bytes(variants.eight_bit_frames(model.onnx()))
+    path.write_bytes(variants.eight_bit_frames(model.onnx().read_bytes()))
     eight = inspect_onnx(path)
     assert (eight.layout, eight.input_range, eight.output_range, eight.multiple) == ("NHWC", BYTE, BYTE, 1)
     with load(name, model) as reference, load(name, eight) as session:

@@ -84,7 +84,7 @@ class Compare(Command):
                 try:
                     with enough_memory("for this comparison: give a smaller --size or fewer --frames"):
                         comparison.compare(plan, lambda text: progress.update(task, description=text, advance=1), result)
-                except (KeyboardInterrupt, ReconetBenchError) as stop:
+                except BaseException as stop:  # whatever it was that stopped it, what was measured is kept
                     if not result.records:
                         raise
                     failure = stop
@@ -104,4 +104,6 @@ class Compare(Command):
         out.print(f"Written to {target}: {', '.join(FILES)}", markup=False)
         if failure is not None:
             message = f"{str(failure) or 'stopped'}: {target} holds what was measured until then"
-            raise KeyboardInterrupt(message) if isinstance(failure, KeyboardInterrupt) else ReconetBenchError(message)
+            if isinstance(failure, KeyboardInterrupt):
+                raise KeyboardInterrupt(message)
+            raise ReconetBenchError(message) if isinstance(failure, ReconetBenchError) else failure

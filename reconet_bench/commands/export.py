@@ -19,7 +19,7 @@ class Export(Command):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("model", metavar="MODEL", help="a shipped model by name, or a checkpoint")
         parser.add_argument("--output", "-o", type=Path, required=True, metavar="FILE.onnx", help="where to write it")
-        parser.add_argument("--all", action="store_true", help="also FILE-fp16.onnx, FILE-int8.onnx (calibrated on the built-in clips) and FILE-uint8.onnx (8-bit frames, N H W 3, in and out)")
+        parser.add_argument("--all", action="store_true", help="also FILE-fp16.onnx, FILE-int8.onnx (calibrated on the built-in clips), FILE-uint8.onnx (8-bit frames, N H W 3, in and out) and FILE-uint8-fp16.onnx")
         parser.add_argument("--size", type=size, metavar="WxH", help="fix batch, height and width, as some devices want it: one frame of this size (default: any)")
 
     def run(self, options: Any) -> None:

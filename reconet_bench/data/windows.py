@@ -94,7 +94,9 @@ class ClipWindows(Dataset[Window]):
         if not self.places:
             names = ", ".join(f"{clip.name.partition(MARK)[0]}: {len(clip)} frames" for clip in clips) or "no clips"
             raise DataError(f"no clip is long enough to train on: {LONG_TERM_STEP + 1} consecutive frames with flow are needed ({names})")
-        self.clips = sorted({clip.name: clip for clip, _ in self.places}.items())
+        # Two folders may each hold a clip of one name.
+        clips_used = {id(clip): clip for clip, _ in self.places}.values()
+        self.clips = sorted(((clip.name, clip) for clip in clips_used), key=lambda one: (one[0], one[1].digest))
 
     def describe(self) -> dict[str, object]:
         """What a model card says of the data; a sequence from another source than most says so: ``family:name``."""

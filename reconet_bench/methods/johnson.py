@@ -29,8 +29,9 @@ class Johnson(Method):
 
     def check_options(self, options: dict[str, Any]) -> dict[str, Any]:
         """``options`` as they are; raises UnknownName or TrainingError."""
+        options = super().check_options(options)
         check_content_tap(options)
-        return super().check_options(options)
+        return options
 
     def objective(self, network: nn.Module, batch: Batch, context: LossContext) -> dict[str, Tensor]:
         x = torch.cat((batch.frames[:, 0], batch.frames[:, 1]))

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 import torch
 
 from reconet_bench.environment import pick_device, usable_cpus
-from reconet_bench.errors import RuntimeUnavailable, UnknownName
+from reconet_bench.errors import ReconetBenchError, RuntimeUnavailable, UnknownName, out_of_memory
 from reconet_bench.memory import memory_in_use
 from reconet_bench.registry import Registry
 from reconet_bench.runtimes.parity import (
@@ -166,7 +166,14 @@ class Runtime(ABC):
         """
         place = self.check(device, threads)
         before = memory_in_use(str(place))
-        session = self.open(model, place, threads or usable_cpus())
+        try:
+            session = self.open(model, place, threads or usable_cpus())
+        except ImportError as error:  # of another version of CUDA, say
+            raise RuntimeUnavailable(f"it is installed, and its library does not load: {str(error).partition(chr(10))[0]}") from None
+        except Exception as error:
+            if isinstance(error, ReconetBenchError) or not out_of_memory(error):
+                raise
+            raise RuntimeUnavailable(f"not enough memory on {place} to load '{model.name}'") from None
         after = memory_in_use(str(place))
         session.load_memory = None if before is None or after is None or session.made_form else max(after - before, 0)
         session.runtime = ":".join([session.runtime, *self.options])

@@ -114,7 +114,8 @@ class OnnxSession(Session):
         import onnxruntime
 
         try:
-            session = onnxruntime.InferenceSession(self._source, options, providers=self._providers(graphed, shape))
+            # Its own way back to another provider prints, and hides the reason.
+            session = onnxruntime.InferenceSession(self._source, options, providers=self._providers(graphed, shape), enable_fallback=0)
         except Exception as error:  # its exceptions have no common base but Exception
             raise ModelError(f"{self.model.called}: onnxruntime cannot load it: {first_line(error)}") from None
         if session.get_providers()[0] != self.provider:

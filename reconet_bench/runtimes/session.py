@@ -273,9 +273,9 @@ class Session(Loaded):
         Raises:
             ModelError: the output is not finite.
         """
-        return self.download(self._finite(image))
+        return self.download(self._finite(image)).reshape(image.shape)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         y = self.run(self.upload(image))
         self.synchronize()
-        return self.download(y)
+        return self.download(y).reshape(image.shape)

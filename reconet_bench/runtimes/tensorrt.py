@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from reconet_bench.data.files import atomic_path
-from reconet_bench.errors import ModelError
+from reconet_bench.errors import ModelError, RuntimeUnavailable
 from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
 from reconet_bench.runtimes.kept import kept
 from reconet_bench.runtimes.variants import half_precision
@@ -39,7 +39,10 @@ class TensorRtSession(Session):
         self.precision = "fp16" if half else model.precision
         start = time.perf_counter()
         self._logger = tensorrt.Logger(tensorrt.Logger.ERROR)
-        self._runtime: Any = tensorrt.Runtime(self._logger)
+        try:
+            self._runtime: Any = tensorrt.Runtime(self._logger)
+        except TypeError:  # a null pointer from its factory
+            raise RuntimeUnavailable(f"tensorrt {tensorrt.__version__} cannot use {device}: is the driver new enough?") from None
         self._source = half_precision(path, model.called) if half else path.read_bytes()
         _, network, _ = self._parse()
         kind = next(t.dtype.name for t in map(network.get_input, range(network.num_inputs)) if t.name == model.input_name)

@@ -43,12 +43,15 @@ def half_precision(path: Path, called: str = "") -> bytes:
     """
     import onnx
     from onnxruntime.transformers import float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
     blocked = [*float16.DEFAULT_OP_BLOCK_LIST, *_FULL_PRECISION]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # one for each weight that fp16 rounds to its smallest number
             converted = float16.convert_float_to_float16(onnx.load(str(path)), op_block_list=blocked)
+        # It puts its casts at the end, where no checker and not every runtime takes them.
+        OnnxModel.graph_topological_sort(converted.graph)
     except Exception as error:  # a converter's errors have no common base
         raise ModelError(f"{called or path}: cannot be converted to fp16: {first_line(error)}") from None
     data: bytes = converted.SerializeToString()
@@ -161,30 +164,34 @@ def nncf_quantized(graph: Any, inputs: Iterable[np.ndarray], called: str) -> Any
             raise ModelError(f"{called}: cannot be quantised to int8: {first_line(error)}") from None
 
 
-def eight_bit_frames(path: Path) -> bytes:
+def eight_bit_frames(content: bytes) -> bytes:
     """An export with frames as players have them: ``(N, H, W, 3)`` uint8 in and out, converted inside the graph.
 
     Args:
-        path: of our own export in fp32: NCHW in [0, 1].
+        content: of our own export in fp32, or in fp16: NCHW in [0, 1]. Levels of 8 bits are computed in fp32 either way.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    model = onnx.load(str(path))
+    model = onnx.load_from_string(content)
     graph = model.graph
     (frame,), (stylised,) = graph.input, graph.output
+    half = frame.type.tensor_type.elem_type == TensorProto.FLOAT16
     _rename(graph, {frame.name: f"{frame.name}_float", stylised.name: f"{stylised.name}_float"})
     before = [
         helper.make_node("Cast", [frame.name], ["frame_levels"], to=TensorProto.FLOAT),
         helper.make_node("Div", ["frame_levels", "white"], ["frame_unit"]),
-        helper.make_node("Transpose", ["frame_unit"], [f"{frame.name}_float"], perm=[0, 3, 1, 2]),
+        *([helper.make_node("Cast", ["frame_unit"], ["frame_half"], to=TensorProto.FLOAT16)] if half else []),
+        helper.make_node("Transpose", ["frame_half" if half else "frame_unit"], [f"{frame.name}_float"], perm=[0, 3, 1, 2]),
     ]
     after = [
-        helper.make_node("Clip", [f"{stylised.name}_float", "zero", "one"], ["stylised_unit"]),
+        *([helper.make_node("Cast", [f"{stylised.name}_float"], ["stylised_full"], to=TensorProto.FLOAT)] if half else []),
+        helper.make_node("Clip", ["stylised_full" if half else f"{stylised.name}_float", "zero", "one"], ["stylised_unit"]),
         helper.make_node("Mul", ["stylised_unit", "white"], ["stylised_levels"]),
         helper.make_node("Round", ["stylised_levels"], ["stylised_rounded"]),  # half to even, as ops.to_uint8
-        helper.make_node("Cast", ["stylised_rounded"], ["stylised_bytes"], to=TensorProto.UINT8),
-        helper.make_node("Transpose", ["stylised_bytes"], [stylised.name], perm=[0, 2, 3, 1]),
+        # The cast last: TensorRT has 8 bits at a network's ends alone.
+        helper.make_node("Transpose", ["stylised_rounded"], ["stylised_last"], perm=[0, 2, 3, 1]),
+        helper.make_node("Cast", ["stylised_last"], [stylised.name], to=TensorProto.UINT8),
     ]
     for name, value in {"white": 255.0, "zero": 0.0, "one": 1.0}.items():
         graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))

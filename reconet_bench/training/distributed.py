@@ -74,7 +74,12 @@ def joined(device: torch.device) -> Iterator[Group]:
         yield Group()
         return
     try:
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        if device.type == "cuda":
+            # Else NCCL guesses the device by the rank, which on a second machine is another than this process's.
+            torch.cuda.set_device(device)
+            torch.distributed.init_process_group("nccl", device_id=device)
+        else:
+            torch.distributed.init_process_group("gloo")
     except (RuntimeError, ValueError) as error:
         raise TrainingError(f"cannot join {world} processes: {str(error).splitlines()[0]}; start them by torchrun") from None
     try:
@@ -94,7 +99,16 @@ def is_main() -> bool:
 
 
 def local_device(device: torch.device) -> torch.device:
-    """This process's own GPU, where there are several processes on a machine with GPUs."""
-    if str(device) == "cuda" and "LOCAL_RANK" in os.environ:
-        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    return device
+    """This process's own GPU, where there are several processes on a machine with GPUs.
+
+    Raises:
+        TrainingError: one GPU is named for all of them, or there are more processes than GPUs.
+    """
+    if device.type != "cuda" or "LOCAL_RANK" not in os.environ:
+        return device
+    if device.index is not None and processes() > 1:
+        raise TrainingError(f"each process takes a GPU of its own, and all are told {device}: give --device cuda")
+    rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if rank >= gpus:
+        raise TrainingError(f"process {rank + 1} of this machine has no GPU of its own, there are {gpus}: lower --nproc-per-node")
+    return torch.device("cuda", rank) if device.index is None else device

@@ -63,7 +63,7 @@ def _trunk(path: Path, metadata: Mapping[str, str]) -> dict[str, object]:
     """What a branch must tell of the training before it."""
     before = json.loads(metadata.get("info") or metadata["settings"])
     names = ("method", "weights", "learning_rate", "seed", "data", "trunk")
-    step = int(metadata["step"]) if "step" in metadata else before["steps"]
+    step = int(metadata["step"]) if "step" in metadata else before.get("steps")
     return {"step": step, "state": environment.checksum(path), **{n: before[n] for n in names if n in before}}
 
 
@@ -99,7 +99,7 @@ def load_state(
     path = folder / STATE_FILE
     if not path.is_file():
         return 0, {}
-    tensors, metadata = read_tensors(path)
+    tensors, metadata = read_state(path)
     saved, wanted = json.loads(metadata["settings"]), json.loads(json.dumps(facts))
     # A switch that an older version did not have stood as it stands by default.
     saved["options"] = {**METHODS[wanted["method"]].options, **saved.get("options", {})}
@@ -172,9 +172,17 @@ def _restore(tensors: dict[str, Tensor], network: nn.Module, optimizer: torch.op
 
 
 def last_state(folder: Path) -> str:
-    """What is saved, in words for a message."""
+    """What is saved, in words for a message; raises TrainingError where it is no state of a training."""
     path = folder / STATE_FILE
-    return f"step {read_tensors(path)[1]['step']} is saved in {path}" if path.is_file() else "nothing was saved yet"
+    return f"step {read_state(path)[1]['step']} is saved in {path}" if path.is_file() else "nothing was saved yet"
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a state; raises TrainingError where the file is another's, DataError where it is broken."""
+    tensors, metadata = read_tensors(path)
+    if not metadata.keys() >= {"step", "settings"}:
+        raise TrainingError(f"{path} is no state of a training: choose another --output")
+    return tensors, metadata
 
 
 def append_curves(folder: Path, step: int, terms: dict[str, float], total: float, steps_per_second: float, waiting: float) -> None:

@@ -62,7 +62,8 @@ def train(
     """Train one network; returns the path of its checkpoint in ``folder``.
 
     The same settings, data and seed give the same weights on one machine, whether or not the run
-    was broken and resumed, and however many processes load the data.
+    was broken and resumed, and however many processes load the data; on CUDA up to the rounding of
+    sums, whose order the GPU chooses (backwards through resizing and warping).
 
     Args:
         recipe: of the run as a preset file, kept in its folder.
@@ -99,9 +100,12 @@ def check_files(settings: TrainingSettings, network: bool = True) -> None:
 
 
 def check_folder(folder: Path, resume: bool) -> None:
-    """Raises TrainingError where a new run would write over another one."""
-    if not resume and (folder / STATE_FILE).exists():
-        raise TrainingError(f"{folder} holds another run: {last_state(folder)}; go on with --resume, or choose another --output")
+    """Raises TrainingError where a new run would write over another one, or over a checkpoint."""
+    if (folder / STATE_FILE).exists():
+        if not resume:
+            raise TrainingError(f"{folder} holds another run: {last_state(folder)}; go on with --resume, or choose another --output")
+    elif models := sorted(folder.glob(f"*{SUFFIX}")):
+        raise TrainingError(f"{models[0]} would be written over, for there is no {STATE_FILE} beside it to go on from: choose another --output")
 
 
 def _train(
@@ -117,6 +121,8 @@ def _train(
     folder.mkdir(parents=True, exist_ok=True)
     facts = fingerprint(settings, data, group.world, precision.name)
     start, sums = load_state(folder, facts, network, optimizer, precision) if resume else (0, {})
+    if group.any(start > 0, device) and not start:
+        raise TrainingError(f"{folder} holds no state on this machine, and it does on another: --output must be on a disk that all machines share")
     if not start and settings.branch_from:
         start = branch(settings, facts, network, optimizer)
     group.wait()
