@@ -8,17 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import picture
+from test_training import windows
 
 from reconet_bench.checkpoint import load_checkpoint
 from reconet_bench.data.files import read_tensors, write_image
+from reconet_bench.errors import TrainingError
 from reconet_bench.report.curves import PACE
 from reconet_bench.training.distributed import Group, joined, local_device
 from reconet_bench.training.folder import CURVES_FILE
+from reconet_bench.training.loop import train
 
 
 def rows(folder: Path) -> list[dict[str, float]]:
@@ -85,7 +89,36 @@ def test_one_process_alone_is_a_group_of_one(monkeypatch):
 
 
 def test_each_process_of_a_machine_has_its_own_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "1")
     assert local_device(torch.device("cuda")) == torch.device("cuda", 3)
     assert local_device(torch.device("cuda", 1)) == torch.device("cuda", 1)
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert local_device(torch.device("cuda")) == torch.device("cuda", 3)
     assert local_device(torch.device("cpu")) == torch.device("cpu")
+    with pytest.raises(TrainingError, match="all are told cuda:1: give --device cuda"):
+        local_device(torch.device("cuda", 1))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(TrainingError, match="process 4 of this machine has no GPU of its own, there are 2: lower --nproc-per-node"):
+        local_device(torch.device("cuda"))
+
+
+def test_a_process_is_on_its_gpu_before_it_joins(monkeypatch):
+    """NCCL would guess the device by the rank among all machines."""
+    done = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: done.append(device))
+    for name in ("init_process_group", "destroy_process_group", "get_rank"):
+        monkeypatch.setattr(torch.distributed, name, lambda *words, name=name, **named: done.append((name, *words, *named.items())) or 1)
+    with joined(torch.device("cuda", 1)) as group:
+        assert group == Group(1, 2)
+    assert done[:2] == [torch.device("cuda", 1), ("init_process_group", "nccl", ("device_id", torch.device("cuda", 1)))]
+
+
+def test_a_state_that_only_another_machine_has_is_said(settings, tmp_path, monkeypatch):
+    """Else one machine would go on from its step, the other from none."""
+    quick = replace(settings, steps=3, save_every=1, sample_every=0)
+    monkeypatch.setattr(Group, "any", lambda group, flag, device: True)
+    with pytest.raises(TrainingError, match="holds no state on this machine, and it does on another: --output must be on a disk that all machines share"):
+        train(quick, windows(), tmp_path / "run", resume=True)

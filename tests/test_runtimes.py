@@ -170,6 +170,7 @@ def test_a_batch_is_its_frames(session: Session) -> None:
     batch = np.stack([noise(33, 47, seed) for seed in (1, 2, 3)])
     got = session(batch)
     assert got.shape == batch.shape
+    assert np.array_equal(session(batch[:1]), got[:1]), "a batch of one is a batch"
     for one, frame in zip(got, batch, strict=True):
         assert np.abs(one.astype(int) - session(frame)).max() <= max(1, 255 * TOLERANCE[session.precision])
 
@@ -434,6 +435,26 @@ def test_a_silent_fall_back_from_cuda_is_an_error(model: Model, monkeypatch: pyt
         RUNTIMES["onnxruntime"].load(model, "cuda")
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ImportError("libnvinfer.so.10: cannot open shared object file\nmore"), "it is installed, and its library does not load: libnvinfer.so.10: cannot open shared object file"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "not enough memory on cpu to load 'reconet-seeded'"),
+    ],
+)
+def test_what_libraries_say_while_they_load_is_one_line(model: Model, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str) -> None:
+    """Such a runtime costs its own rows: a traceback would end the comparison."""
+
+    def fails(*_: object) -> Session:
+        raise error
+
+    runtime = RUNTIMES["torch"]
+    monkeypatch.setattr(type(runtime), "open", fails)
+    with pytest.raises(errors.RuntimeUnavailable) as caught:
+        runtime.load(model, "cpu", 1)
+    assert str(caught.value) == says
+
+
 def test_a_broken_file_is_a_model_error_without_chatter(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
@@ -447,7 +468,7 @@ def test_a_broken_file_is_a_model_error_without_chatter(tmp_path: Path, capfd: p
     with pytest.raises(errors.ModelError, match=r"stuck\.onnx: onnxruntime cannot run it on \(1, 3, 64, 64\): ") as caught:
         RUNTIMES["onnxruntime"].load(Model("stuck", None, lambda: stuck, input_name="x", output_name="y"), "cpu")
     assert "\n" not in str(caught.value)
-    assert capfd.readouterr().err == ""
+    assert tuple(capfd.readouterr()) == ("", "")
 
 
 @pytest.mark.parametrize("size", [(32, 48), (33, 47)])
@@ -738,6 +759,7 @@ def test_a_file_that_converts_by_itself_gets_bytes_and_gives_them(name: str, mod
         assert np.abs(session(noise(33, 47)).astype(int) - reference(noise(33, 47))).max() <= 1
         batch = np.stack([noise(33, 47, seed) for seed in (1, 2)])
         assert session(batch).shape == batch.shape
+        assert session(batch[:1]).shape == batch[:1].shape, "a batch of one is a batch"
         assert np.array_equal(session.ask(Session.proved, batch[0]), session(batch[0]))
         assert session_parity(reference, session, [noise(33, 47)]).max_abs < 0.5 / 255 + 1e-3
 

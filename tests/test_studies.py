@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from reconet_bench.data.windows import ClipWindows
 from reconet_bench.environment import usable_cpus
 from reconet_bench.errors import TrainingError, UnknownName
 from reconet_bench.networks import Identity
-from reconet_bench.studies import STUDIES, _shares, run_study
+from reconet_bench.studies import STUDIES, _Running, _shares, _train, run_study
 from reconet_bench.training.presets import load_recipe
 from reconet_bench.training.samples import MARGIN, sample_strip
 
@@ -81,6 +82,14 @@ def test_a_failed_setting_is_named_and_the_others_stay(arguments, tmp_path):
         run_study("optimizers", [*arguments, "--style", str(tmp_path / "none.png")], tmp_path / "study")
     with pytest.raises(UnknownName, match="did you mean 'weights'"):
         run_study("weight", arguments, tmp_path / "study")
+
+
+def test_one_that_the_system_killed_is_called_so(tmp_path):
+    """The last line of its log is one of progress."""
+    running = _Running([{}])
+    running.run = lambda command, log: log.write("125/500  content 1.2\n") and -signal.SIGKILL
+    reason = _train(STUDIES["optimizers"].settings[0], [], tmp_path, running, lambda text: None)
+    assert reason == "killed by SIGKILL, as the system does when memory runs out"
 
 
 def test_jobs_share_threads_and_gpus(monkeypatch):

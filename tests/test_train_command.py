@@ -50,8 +50,17 @@ def test_cheap_mistakes_come_before_footage_and_downloads(fails, style, tmp_path
     assert "no such file: none.safetensors" in fails(*words, "--vgg", "none.safetensors")
     assert "is no folder that can be written to" in fails(*words, "-o", style / "run")
     (tmp_path / "run").mkdir()
-    save_file({}, tmp_path / "run" / "state.safetensors", {"step": "3"})
+    save_file({}, tmp_path / "run" / "state.safetensors", {"step": "3", "settings": "{}"})
     assert "holds another run: step 3 is saved" in fails(*words, "-o", "run")
+    (tmp_path / "other").mkdir()
+    save_file({}, tmp_path / "other" / "state.safetensors", {"format": "pt"})
+    for resume in ((), ("--resume",)):
+        assert "is no state of a training: choose another --output" in fails(*words, "-o", "other", *resume)
+    (tmp_path / "models").mkdir()
+    save_file({}, tmp_path / "models" / "reconet-dots.safetensors")
+    for resume in ((), ("--resume",)):
+        assert "reconet-dots.safetensors would be written over, for there is no state.safetensors beside it" in fails(*words, "-o", "models", *resume)
+    assert "option 'content_tap' takes str, got [1]" in fails(*words, "--method", "johnson", "--set", "options.content_tap=[1]")
     assert "no such footage: nowhere" in fails(*words, "-o", "new")
     save_file({key: value * 0 for key, value in load_file(stand_in_weights).items()}, tmp_path / "zero.safetensors")
     assert "zero.safetensors: the loss network gives no usable activations" in fails(*words, "--vgg", "zero.safetensors")

@@ -168,6 +168,17 @@ def test_other_files_of_the_same_names_are_another_run(settings, tmp_path):
     train(quick, data("two"), tmp_path / "run", resume=True)
 
 
+def test_two_clips_of_one_name_are_both_among_the_data():
+    def data(digest: str) -> ClipWindows:
+        clips = [TranslationClip((2.0, 1.0)), TranslationClip((1.0, 2.0))]
+        for clip, word in zip(clips, (digest, "last"), strict=True):
+            clip.digest = word
+        return ClipWindows(32, 0, clips)
+
+    assert data("one").digest() != data("two").digest()
+    assert data("one").describe()["sequences"] == ["moving"]
+
+
 def test_noise_of_the_pop_loss_is_the_same_after_a_resume(settings, tmp_path):
     noisy = replace(settings, method="dougherty", steps=4)
     train(noisy, windows(), tmp_path / "whole")

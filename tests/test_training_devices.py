@@ -110,6 +110,19 @@ def test_what_cannot_be_compiled_is_one_line(settings, tmp_path, monkeypatch):
         train(replace(settings, compile=True, sample_every=0), windows(), tmp_path / "run")
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # PyTorch's compiler looks at it, and hides this otherwise
+def test_a_compiled_step_has_the_losses_of_an_eager_one(settings, tmp_path, monkeypatch):
+    """The graphs that would be compiled, forwards and backwards, computed by PyTorch's own operators."""
+    compile_graph = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda module, **options: compile_graph(module, backend="aot_eager", **options))
+    for name, on in (("eager", False), ("compiled", True)):
+        train(replace(settings, steps=2, compile=on, precision="fp32", sample_every=0), windows(), tmp_path / name)
+    eager, compiled = (parse_curves((tmp_path / name / "curves.csv").read_text()) for name in ("eager", "compiled"))
+    assert compiled.terms.keys() == eager.terms.keys()
+    for name, values in {**eager.terms, "total": eager.total}.items():
+        assert {**compiled.terms, "total": compiled.total}[name] == pytest.approx(values, rel=1e-3), name
+
+
 def test_both_networks_are_compiled_when_asked(settings, tmp_path, monkeypatch):
     seen: list[str] = []
     monkeypatch.setattr(torch, "compile", lambda module, **options: seen.append(type(module).__name__) or module)

@@ -107,7 +107,7 @@ class ClipWindows(Dataset[Window]):
         return {
             "name": sources[0] if len(sources) == 1 else " and ".join(sources),
             "windows": len(self.places),
-            "sequences": [name if len(sources) == 1 else f"{family}:{name}" for family, name in names],
+            "sequences": list(dict.fromkeys(name if len(sources) == 1 else f"{family}:{name}" for family, name in names)),
             **({"motion": ", ".join(motion)} if motion else {}),
             **({"luminance": "animation"} if drawn else {}),
             **({"fit": self.fit} if self.fit != "crop" else {}),

@@ -102,8 +102,9 @@ def check_files(settings: TrainingSettings, network: bool = True) -> None:
 def check_folder(folder: Path, resume: bool) -> None:
     """Raises TrainingError where a new run would write over another one, or over a checkpoint."""
     if (folder / STATE_FILE).exists():
+        saved = last_state(folder)
         if not resume:
-            raise TrainingError(f"{folder} holds another run: {last_state(folder)}; go on with --resume, or choose another --output")
+            raise TrainingError(f"{folder} holds another run: {saved}; go on with --resume, or choose another --output")
     elif models := sorted(folder.glob(f"*{SUFFIX}")):
         raise TrainingError(f"{models[0]} would be written over, for there is no {STATE_FILE} beside it to go on from: choose another --output")
 
