@@ -175,7 +175,8 @@ def _quality(
 ) -> None:  # fmt: skip
     """Stylise one clip in every runtime; record metrics and what each runtime changes."""
     family = clip.source.split("-")[0]
-    leak = "trained on this sequence: not a fair test" if f"{family}:{clip.name.partition(MARK)[0]}" in subject.trained_on else ""
+    what = "the photographs in this clip" if family == "synthetic" else "this sequence"
+    leak = f"trained on {what}: not a fair test" if f"{family}:{clip.name.partition(MARK)[0]}" in subject.trained_on else ""
     content = _content(clip)
     done: list[tuple[list[np.ndarray], dict[str, dict[int, float] | str]]] = []
     drop = _dropper(subject, sessions, result)
@@ -243,27 +244,19 @@ def _speed(
                 drop(name, error)
     timings = {name: timing for name, timing in timings.items() if name in sessions}
     origin = subject.origin.name if subject.origin else subject.model.name
-    against = _against(subject)
     videos = [clip.name for clip in plan.clips if clip.size == (height, width)]
     known = any(key[0] == origin and key[2] == reference.runtime for key in result.samples)
     unknown = "no true flow at this size" if known else f"{origin} in {reference.runtime} is not in this run"
     for name, timing in timings.items():
         change = _error_change((origin, reference.runtime), (subject.model.name, name), videos, result)
         record = result.recorder(subject, sessions[name], (height, width))
-        for metric, row in speed_rows(timing, timings.get(REFERENCE_RUNTIME), parities[name], change, unknown, against, sessions[name] is reference).items():
+        for metric, row in speed_rows(timing, timings.get(REFERENCE_RUNTIME), parities[name], change, unknown, subject.against, sessions[name] is reference).items():
             count = parities[name].frames if metric in PARITY else len(timing.samples["device"].seconds)
             record(metric, row.unit, row.better, row.value, n=count, note=row.note)
         for boundary, samples in timing.samples.items():
             place = (subject.model.name, name, f"{width}x{height}", boundary)
             taken = [(seconds, turn) for turn, one in enumerate(samples.rounds) for seconds in one]
             result.timings += [(*place, number, seconds, turn) for number, (seconds, turn) in enumerate(taken)]
-
-
-def _against(subject: Subject) -> str:
-    """What the frames of a model are compared with, where that is not its own network in PyTorch fp32."""
-    if subject.origin is not None:
-        return f"fidelity is that to {subject.origin.name} in PyTorch fp32"
-    return "" if subject.model.network is not None else "fidelity is that to the same file in ONNX Runtime on the CPU"
 
 
 def _error_change(reference: tuple[str, str], place: tuple[str, str], videos: Sequence[str], result: Result) -> float | None:

@@ -15,6 +15,8 @@ from reconet_bench.metrics.base import METRICS, RESAMPLES, SEED, Footage, Metric
 from reconet_bench.records import Record
 from reconet_bench.report.run import Run
 
+#: The numbers of speed that are paired; all others are of their tails and circumstances.
+_SPEED = re.compile(r"(fps|latency)_(device|end_to_end)")
 #: What fails a comparison of two runs unless said otherwise.
 DEFAULT_GATE = "temporal_error>+2%,temporal_error_long>+2%,style_distance>+5%,fps<-10%"
 #: Short names that a gate may use.
@@ -193,7 +195,7 @@ def _quality(before: Run, after: Run, pairs: dict[str, str], videos: Sequence[st
 def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
     """Frames a second and latency at each boundary; intervals from the rounds, which have no partners."""
     for record in before.records:
-        found = re.fullmatch(r"(fps|latency)_(device|end_to_end)", record.metric)
+        found = _SPEED.fullmatch(record.metric)
         if not found or record.video or record.value is None or (record.model or record.method) not in pairs:
             continue
         model = record.model or record.method
@@ -239,8 +241,9 @@ def _median_interval(rounds: Sequence[Sequence[Sequence[float]]], rate: bool) ->
 
 
 def gated_metrics(run: Run) -> list[str]:
-    """Metrics that a run has numbers of, in the order of its records: what a gate may be set on."""
-    return list(dict.fromkeys([*(r.metric for r in run.records if r.value is not None), *(key[3] for key in run.samples)]))
+    """Metrics that a run has numbers of and :func:`changes` pairs, in the order of its records: what a gate may be set on."""
+    recorded = (r.metric for r in run.records if r.value is not None and (r.video or _SPEED.fullmatch(r.metric)))
+    return list(dict.fromkeys([*recorded, *(key[3] for key in run.samples)]))
 
 
 def missing(before: Run, after: Run, found: Sequence[Change], limits: Sequence[Limit]) -> list[str]:

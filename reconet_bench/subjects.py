@@ -51,6 +51,13 @@ class Subject:
     curves: str = ""
     origin: Model | None = None
 
+    @property
+    def against(self) -> str:
+        """What its frames are compared with, where that is not its own network in PyTorch fp32."""
+        if self.origin is not None:
+            return f"fidelity is that to {self.origin.name} in PyTorch fp32"
+        return "" if self.model.network is not None else "fidelity is that to the same file in ONNX Runtime on the CPU"
+
 
 def workspace() -> tempfile.TemporaryDirectory[str]:
     """A temporary folder for exports."""

@@ -27,6 +27,7 @@ from reconet_bench.data.files import read_flo, write_flo, write_image
 from reconet_bench.metrics.base import METRICS
 from reconet_bench.networks import ReCoNet
 from reconet_bench.records import read_records
+from reconet_bench.regression import parse_limits
 from reconet_bench.report.folder import FILES
 from reconet_bench.runtimes.base import RUNTIMES
 
@@ -136,6 +137,14 @@ def test_help_names_every_option_and_gives_an_example(command, capsys):
     for option in OPTIONS[command].split():
         assert f"{option} " in printed or f"{option},\n" in printed or f"{option}\n" in printed, option
     assert f"reconet-bench {command}" in printed[printed.index("Example:") :]
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_the_example_of_a_command_can_be_typed(command):
+    _, *words = shlex.split(base.COMMANDS[command].example)
+    asked = cli.parse(words)
+    if command == "diff":
+        assert [limit.text for limit in parse_limits(asked.fail_on, ["temporal_error", "fps_device"])] == ["temporal_error>+2%", "fps<-5%"]
 
 
 def readme_commands() -> list[str]:
@@ -300,6 +309,18 @@ def test_compare_touches_no_folder_that_is_not_its_own(fails, tmp_path, more):
     assert f"{theirs} holds files and no run" in said
     assert "choose another --output" in said
     assert (theirs / "report.html").read_text() == "mine"
+
+
+@pytest.mark.parametrize("words", [["sweep", "--sizes", "32"], ["study", "epochs", "--", "--style", "STYLE", "--vgg", "VGG"]])
+def test_other_commands_touch_no_folder_that_is_not_theirs_either(fails, tmp_path, words, stand_in_weights):
+    write_image(tmp_path / "style.png", picture(0, (1, 0), (64, 64)))
+    theirs = tmp_path / "run"
+    theirs.mkdir()
+    (theirs / "provenance.json").write_text("{}")
+    words = [{"STYLE": tmp_path / "style.png", "VGG": stand_in_weights}.get(word, word) for word in words]
+    said = fails(words[0], "-o", theirs, *words[1:])
+    assert f"{theirs} holds files and no {words[0]}" in said
+    assert [path.name for path in theirs.iterdir()] == ["provenance.json"]
 
 
 def test_compare_makes_a_run_of_its_own_again(run, tmp_path):

@@ -24,6 +24,7 @@ from reconet_bench.comparison import Plan, Result, compare, measure_footage, pro
 from reconet_bench.data.base import Clip
 from reconet_bench.data.catalog import Selection
 from reconet_bench.data.footage import read_frames
+from reconet_bench.data.windows import RandomScenes
 from reconet_bench.environment import usable_cpus
 from reconet_bench.errors import DataError, ModelError, RuntimeUnavailable, UnknownName
 from reconet_bench.methods.base import METHODS
@@ -35,7 +36,7 @@ from reconet_bench.perceptual import gram
 from reconet_bench.records import Record, to_jsonl
 from reconet_bench.report import tables
 from reconet_bench.runtimes.base import RUNTIMES, Model, Parity
-from reconet_bench.subjects import Subject, load_subject, load_subjects, model_style, usable_runtimes
+from reconet_bench.subjects import Subject, load_subject, load_subjects, model_style, trained_on, usable_runtimes
 from reconet_bench.timing import BOUNDARIES, Samples, Timing, measure
 
 QUALITY = {name for name, _ in METRICS.items()}
@@ -457,6 +458,13 @@ def test_a_model_trained_on_the_video_is_marked(tiny_sintel, models):
         ("reconet-board", "bandage_1"): leak, ("reconet-board", "cave_2"): "",
         ("johnson-board", "bandage_1"): "", ("johnson-board", "cave_2"): "",
     }  # fmt: skip
+
+
+def test_a_model_trained_on_the_photographs_of_a_built_in_clip_is_marked(models):
+    model = dataclasses.replace(models[0], trained_on=trained_on({"data": RandomScenes(48, 0).describe()}))
+    result = compare(Plan([model], Selection(size=SIZE, frames=2).clips(["stroll"]), ["torch"], "cpu", 1, 0))
+    assert {record.note for record in result.records if record.metric == "temporal_error"} == {"trained on the photographs in this clip: not a fair test"}
+    assert trained_on({"data": RandomScenes(48, 0, Path(comparison.__file__).parents[1] / "docs").describe()}) == frozenset(), "photographs of one's own"
 
 
 def test_a_rendered_clip_of_the_same_name_is_no_leak(models):

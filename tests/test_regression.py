@@ -210,6 +210,15 @@ def test_a_slow_round_is_no_slower_network(tmp_path):
     assert change.low < 0 < change.high
 
 
+def test_no_limit_is_taken_that_nothing_could_be_held_to(tmp_path, capsys):
+    """Peaks, tails and counts are of one run and have no pairs: a gate on them would fail a run against itself."""
+    run = make_run(tmp_path / "a")
+    write_run(run, [*load_run(run).records, speed("peak_memory", 512.0, model="reconet-wave")], load_run(run).samples, [], [], PROVENANCE)
+    code, _, err = diff(capsys, run, run, "--fail-on", "peak_memory>+5%")
+    assert code == 2
+    assert "unknown metric of the run to compare with 'peak_memory'" in err
+
+
 def test_limits_are_in_percent_or_in_units():
     one = regression.Change("temporal_error", "lower", "m", "torch", 0.10, 0.11, 0.005, 0.015, 9)
     for text, broken in (("temporal_error>+5%", True), ("temporal_error>15%", False), ("temporal_error>0.005", True), ("temporal_error>0.05", False), ("temporal_error<0%", False)):

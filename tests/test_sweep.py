@@ -248,6 +248,9 @@ def test_the_command_leaves_tables_and_provenance(words: list[str], tmp_path: Pa
     assert "24x16" in printed
     assert "time grows as pixels^" in printed
     assert "identical" in printed
+    same = "fidelity is that to the same file in ONNX Runtime on the CPU"
+    assert same in printed
+    assert f"- {same}\n" in (tmp_path / "out" / "sweep.md").read_text()
     with (tmp_path / "out" / "sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
     found = [(one["model"], one["runtime"], one["width"], one["height"], one["batch"]) for one in rows]

@@ -46,6 +46,7 @@ def test_cheap_mistakes_come_before_footage_and_downloads(fails, style, tmp_path
     words = ("train", *footage, "--vgg", stand_in_weights, "--style", style)
     assert "cannot read image none.png" in fails(*words, "--style", "none.png", "--download-vgg")
     assert "no device 'tpu' here" in fails(*words, "--device", "tpu", "--download-vgg")
+    assert "--vgg and --download-vgg both say which loss network" in fails(*words, "--download-vgg")
     assert "precision fp16 needs a CUDA GPU" in fails(*words, "--device", "cpu", "--precision", "fp16")
     assert "no such file: none.safetensors" in fails(*words, "--vgg", "none.safetensors")
     assert "is no folder that can be written to" in fails(*words, "-o", style / "run")

@@ -54,7 +54,7 @@ def test_random_scenes_move_as_their_flow_says():
         assert flows.abs().max() < 48
     assert true < 0.6 * still
     assert data[0][3].tolist() == pytest.approx(LUMINANCE_CAMERA)
-    assert data.describe() == {"name": "synthetic", "textures": "8 photographs of scikit-image", "sequences": []}
+    assert data.describe() == {"name": "synthetic", "textures": "8 photographs of scikit-image", "sequences": ["stroll", "carousel", "lantern", "rush"]}
 
 
 @pytest.mark.parametrize("size", [24, 40])

@@ -73,10 +73,15 @@ def writable(folder: Path) -> Path:
     return folder
 
 
-def run_folder(folder: Path) -> Path:
-    """``folder``, checked as :func:`writable` does: a new or empty one, or a run that is made again; what is another's stays."""
-    if writable(folder).is_dir() and any(folder.iterdir()) and not (folder / "records.jsonl").is_file():
-        raise DataError(f"{folder} holds files and no run: nothing there is overwritten; choose another --output")
+def own_folder(folder: Path, what: str, *marks: str) -> Path:
+    """``folder``, checked as :func:`writable` does: a new or empty one, or one that is made again; what is another's stays.
+
+    Args:
+        what: is written there, for the message.
+        marks: names of files or folders of which such a folder has one at least.
+    """
+    if writable(folder).is_dir() and any(folder.iterdir()) and not any((folder / mark).exists() for mark in marks):
+        raise DataError(f"{folder} holds files and no {what}: nothing there is overwritten; choose another --output")
     return folder
 
 
@@ -93,14 +98,14 @@ def size(text: str) -> tuple[int, int]:
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("videos")
-    group.add_argument("--data", default="", metavar="synthetic|sintel|davis|DIR", help="where names are looked up, DIR being a copy of MPI-Sintel or DAVIS; without --videos all of it (default: built-in clips, DAVIS in $RECONET_BENCH_DAVIS or ./data/DAVIS*, MPI-Sintel)")
+    group.add_argument("--data", default="", metavar="synthetic|sintel|davis|DIR", help="where names are looked up, DIR being a copy of MPI-Sintel or DAVIS; without --videos all of sintel, davis or DIR is taken (default: built-in clips, then DAVIS in $RECONET_BENCH_DAVIS or ./data/DAVIS*, then MPI-Sintel)")
     group.add_argument("--sintel", type=Path, metavar="DIR", help="folder that holds Sintel's 'training' (else $RECONET_BENCH_SINTEL, else ./data/MPI-Sintel*)")
     group.add_argument("--pass", dest="render_pass", default="clean", metavar="clean|final|albedo", help="Sintel's rendering pass (default: clean)")
     group.add_argument("--size", type=size, metavar="WxH", help="resize frames and flow, e.g. 512x256")
     group.add_argument("--frames", type=int, metavar="N", help="at most N frames of each video")
-    group.add_argument("--flow", default="", metavar="dis|raft|none", help="estimate motion by this, also beside true flow (default: true flow, dis where there is none)")
+    group.add_argument("--flow", default="", metavar="dis|raft|none", help="estimate motion by this, in compare beside true flow; none estimates nothing (default: true flow, dis where there is none)")
     group.add_argument("--raft", type=Path, metavar="FILE", help="weights for --flow raft, safetensors (else $RECONET_BENCH_RAFT, else torchvision's where cached)")
-    group.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of the built-in clips' noise (default: 0)")
+    group.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of the built-in clips' noise and of what flies in rush (default: 0)")
 
 
 def selection(options: Any) -> Selection:

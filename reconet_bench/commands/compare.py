@@ -19,7 +19,7 @@ from reconet_bench.commands.base import (
     err,
     onnx_hints,
     out,
-    run_folder,
+    own_folder,
     selection,
     warn,
 )
@@ -33,11 +33,11 @@ class Compare(Command):
     example = "reconet-bench compare --videos alley_2 market_6 --sintel data/MPI-Sintel"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--videos", nargs="+", default=[], metavar="NAME", help="built-in clips, sequences of Sintel or DAVIS, videos, folders of frames, or a folder of all DAVIS (default: the built-in clips)")
+        parser.add_argument("--videos", nargs="+", default=[], metavar="NAME", help="built-in clips, sequences of Sintel or DAVIS, videos, folders of frames, or a folder of all DAVIS (default: stroll carousel lantern rush)")
         parser.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="shipped models of these methods (default: all, and identity)")
         parser.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="shipped models by name, checkpoints, or ONNX files of your own")
-        parser.add_argument("--runtimes", nargs="+", default=[], metavar="NAME", help="runtimes and variants such as openvino:bf16, see 'reconet-bench list runtimes'; auto = the fastest whose frames are PyTorch's, all = every one (default: the usual ones that are installed)")
-        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto is CUDA where there is one (default: auto)")
+        parser.add_argument("--runtimes", nargs="+", default=[], metavar="NAME", help="runtimes and variants such as openvino:bf16, see 'reconet-bench list runtimes'; auto = the fastest whose frames are the reference's, at the size of the first video, all = every one (default: the usual ones that are installed)")
+        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="auto is CUDA where there is one (default: auto)")
         parser.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads of each runtime (default: all)")
         parser.add_argument("--rounds", type=at_least(0), default=5, metavar="N", help="rounds of the speed measurement; 0 leaves it out (default: 5)")
         parser.add_argument("--save-frames", action="store_true", help="keep the stylised frames in the run folder")
@@ -64,7 +64,7 @@ class Compare(Command):
         from reconet_bench.report import terminal
         from reconet_bench.report.folder import FILES, write_run
 
-        target = run_folder(options.output or Path("reports") / time.strftime("%Y%m%d-%H%M%S"))
+        target = own_folder(options.output or Path("reports") / time.strftime("%Y%m%d-%H%M%S"), "run", "records.jsonl")
         hints = onnx_hints(options)
         clips = selection(options).clips(options.videos)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -13,7 +13,7 @@ from reconet_bench.commands.base import COMMANDS, Command, err, out
 class Data(Command):
     """``reconet-bench data``."""
 
-    summary = "List, describe, fetch or verify standard data; only what is asked for crosses the network."
+    summary = "List, describe, fetch or verify standard data; of archives only what is asked for, where the server serves ranges."
     example = "reconet-bench data fetch sintel --videos alley_2 market_6"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ class Diff(Command):
     """``reconet-bench diff``."""
 
     summary = "Compare two runs frame by frame; exit code 1 where the second is worse than the limits allow."
-    example = 'reconet-bench diff reports/before reports/after --fail-on "temporal_error>+2%%,fps<-5%%"'
+    example = 'reconet-bench diff reports/before reports/after --fail-on "temporal_error>+2%,fps<-5%"'
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("before", type=Path, metavar="RUN_A", help="run folder to compare with")

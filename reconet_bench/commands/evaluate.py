@@ -34,7 +34,7 @@ class Evaluate(Command):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--stylized", type=Path, required=True, metavar="DIR", help="folder of stylised frames or a video, one for each content frame, in order of their names")
-        parser.add_argument("--video", required=True, metavar="NAME|PATH", help="the content: built-in clip, Sintel sequence, video or folder of frames")
+        parser.add_argument("--video", required=True, metavar="NAME|PATH", help="the content: built-in clip, sequence of Sintel or DAVIS, video or folder of frames")
         add_style_options(parser, "the frames")
         parser.add_argument("--json", action="store_true", help="print one object {metric: value} and nothing else")
         add_vgg_option(parser)

@@ -13,7 +13,7 @@ from reconet_bench.commands.base import COMMANDS, Command, err, out, writable
 class Report(Command):
     """``reconet-bench report``."""
 
-    summary = "Make the page and tables of past runs again, from their records alone."
+    summary = "Make the page and tables of past runs again, from their folders alone."
     example = "reconet-bench report reports/sample"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

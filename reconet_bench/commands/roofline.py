@@ -31,7 +31,7 @@ class Roofline(Command):
         parser.add_argument("model", nargs="?", default="reconet-starry_night", metavar="MODEL", help="a shipped model by name, or a checkpoint (default: reconet-starry_night)")
         parser.add_argument("--size", type=size, default=(256, 256), metavar="WxH", help="of the frames (default: 256)")
         parser.add_argument("--runtimes", nargs="+", default=[], metavar="NAME", help="as of compare (default: the usual ones that are installed)")
-        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto is CUDA where there is one (default: auto)")
+        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="auto is CUDA where there is one (default: auto)")
         parser.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads (default: all)")
         parser.add_argument("--rounds", type=at_least(1), default=5, metavar="N", help="rounds of the measurement (default: 5)")
         parser.add_argument("--output", "-o", type=Path, metavar="FILE.csv", help="write the table as CSV too, and FILE.provenance.json beside it")

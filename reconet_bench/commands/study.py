@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from reconet_bench.commands.base import COMMANDS, Command, at_least, err, out, writable
+from reconet_bench.commands.base import COMMANDS, Command, at_least, err, out, own_folder
 
 
 @COMMANDS.register("study")
@@ -19,7 +19,7 @@ class StudyCommand(Command):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("study", metavar="NAME", help="weights (Table 5.1), optimizers (Fig. 5.2) or epochs (Fig. 5.1)")
         parser.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="runs at the same time (default: 1)")
-        parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="folder for the runs and the table (default: runs/study-NAME)")
+        parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="folder for the runs, the table and the plots (default: runs/study-NAME)")
         parser.usage = "%(prog)s NAME [--jobs N] [--output DIR] -- OPTIONS OF 'reconet-bench train', FOR ALL RUNS"
 
     def run(self, options: Any) -> None:
@@ -35,7 +35,8 @@ class StudyCommand(Command):
         check_shared(options.study, settings_named(shared))
         for setting in STUDIES[options.study].settings:
             checked(argparse.Namespace(**{**vars(shared), "set": [*shared.set, *setting.overrides]}))
-        folder = writable(options.output or Path("runs") / f"study-{options.study}")
+        labels = [setting.label for setting in STUDIES[options.study].settings]
+        folder = own_folder(options.output or Path("runs") / f"study-{options.study}", "study of this kind", *labels)
         if shared.download_vgg:
             download_weights()  # once, and not by each run
         run_study(options.study, options.handed_on, folder, options.jobs, lambda text: err.print(text, markup=False))

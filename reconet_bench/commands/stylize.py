@@ -44,10 +44,10 @@ class Stylize(Command):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("input", nargs="?", metavar="INPUT", help="video, folder of frames, pattern such as 'in/*.png', or image")
-        parser.add_argument("--output", "-o", type=Path, required=True, metavar="OUT", help=".mp4 .mov .mkv (H.264), .webm (VP9), .gif, an image, frame_%%04d.png, or a folder for PNG frames")
+        parser.add_argument("--output", "-o", type=Path, required=True, metavar="OUT", help=".mp4 .m4v .mov .mkv (H.264), .webm (VP9), .gif, an image, frame_%%04d.png, or a folder for PNG frames")
         parser.add_argument("--model", default="reconet-starry_night", metavar="MODEL", help="a shipped model by name, a checkpoint, or an ONNX file (default: reconet-starry_night)")
-        parser.add_argument("--runtime", default="onnxruntime", metavar="NAME", help="see: reconet-bench list runtimes; auto = the fastest whose frames are PyTorch's, found once and remembered (default: onnxruntime)")
-        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto is CUDA where there is one (default: auto)")
+        parser.add_argument("--runtime", default="onnxruntime", metavar="NAME", help="see: reconet-bench list runtimes; auto = the fastest whose frames are the reference's, found once and remembered (default: onnxruntime)")
+        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="auto is CUDA where there is one (default: auto)")
         parser.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads of the network (default: all)")
         parser.add_argument("--camera", type=at_least(0), metavar="N", help="live from camera N instead of INPUT, until Ctrl-C")
         parser.add_argument("--codec", default="", metavar="h264|hevc|vp9|gif", help="another codec than the suffix means")

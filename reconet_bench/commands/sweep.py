@@ -16,9 +16,9 @@ from reconet_bench.commands.base import (
     err,
     onnx_hints,
     out,
+    own_folder,
     size,
     warn,
-    writable,
 )
 from reconet_bench.errors import DataError, ReconetBenchError
 
@@ -40,7 +40,7 @@ class Sweep(Command):
         parser.add_argument("--runtimes", nargs="+", default=[], metavar="NAME", help="as of compare (default: the usual ones that are installed)")
         parser.add_argument("--threads", nargs="+", type=at_least(1), default=[], metavar="N", help="CPU threads, several to compare them (default: all)")
         parser.add_argument("--batch", nargs="+", type=at_least(1), default=[1], metavar="N", help="frames at once, several to compare them; times are those of one frame; auto is chosen by single frames for all of them (default: 1)")
-        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto is CUDA where there is one (default: auto)")
+        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="auto is CUDA where there is one (default: auto)")
         parser.add_argument("--rounds", type=at_least(1), default=5, metavar="N", help="rounds of the measurement (default: 5)")
         parser.add_argument("--output", "-o", type=Path, default=Path("reports/sweep"), metavar="DIR", help="folder for sweep.csv, sweep.md, sweep.svg and provenance.json; what was measured until Ctrl-C is kept too (default: reports/sweep)")
         add_onnx_options(parser)
@@ -49,7 +49,7 @@ class Sweep(Command):
         from reconet_bench import subjects
         from reconet_bench.sweep import SIZES, Result, sweep
 
-        target = writable(options.output)
+        target = own_folder(options.output, "sweep", "sweep.csv")
 
         def say(line: str) -> None:
             err.print(line, style="yellow" if line.startswith("skipped") else "", markup=False)
@@ -98,7 +98,7 @@ def _write(target: Path, subject: Subject, result: Result, rounds: int, interrup
     of_growth = ("runtime", "threads", "batch", "time grows as pixels^", "ms a megapixel", "note")
     grown = [[g.runtime, str(g.threads), str(g.batch), f"{g.exponent:.2f}", significant(g.ms_per_megapixel), g.note] for g in growth(rows)]
     title = f"{subject.model.name}, {cpu_name() if rows[0].device == 'cpu' else rows[0].device}"
-    remarks = [*(["interrupted: this is what was measured until then"] if interrupted else []),
+    remarks = [*([subject.against] if subject.against else []), *(["interrupted: this is what was measured until then"] if interrupted else []),
                *(f"auto: {line}" for line in result.chosen), *(f"skipped {line}" for line in result.skipped)]  # fmt: skip
     tables = [markdown(header, shown), *([markdown(of_growth, grown)] if grown else [])]
     facts = {
@@ -109,6 +109,8 @@ def _write(target: Path, subject: Subject, result: Result, rounds: int, interrup
     write_text(target / "sweep.md", "\n".join([f"# Sweep\n\n{title}\n", *tables, *(f"- {as_text(remark)}" for remark in remarks), ""]))
     write_text(target / "provenance.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
     out.print(plain_table(header, shown, left=(0, 2, 10)))
+    if subject.against:
+        out.print(f"PSNR and ΔE(V): {subject.against}", markup=False)
     if grown:
         out.print(plain_table(of_growth, grown, left=(0, 5)))
     lines: dict[str, list[tuple[int, float]]] = {}

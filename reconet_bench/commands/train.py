@@ -55,13 +55,13 @@ class Train(Command):
 
         default = load_recipe()
         parser.add_argument("--style", type=Path, metavar="FILE", help="the painting")
-        parser.add_argument("--textures", type=Path, metavar="DIR", help="photographs to render scenes from (default: those in scikit-image)")
-        parser.add_argument("--sintel", type=Path, metavar="DIR", help="folder that holds Sintel's 'training'")
+        parser.add_argument("--textures", type=Path, metavar="DIR", help="photographs to render scenes from (default: those in scikit-image, of which the built-in clips are made too: compare marks them)")
+        parser.add_argument("--sintel", type=Path, metavar="DIR", help="folder that holds Sintel's 'training' (else $RECONET_BENCH_SINTEL, else ./data/MPI-Sintel*)")
         parser.add_argument("--footage", type=Path, nargs="+", default=[], metavar="DIR|FILE", help="videos, folders of frames, or folders that hold any number of either")
         parser.add_argument("--raft", type=Path, metavar="FILE", help="weights for --flow raft, safetensors (else $RECONET_BENCH_RAFT, else torchvision's where cached)")
-        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto is CUDA where there is one (default: auto)")
+        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="auto is CUDA where there is one (default: auto)")
         parser.add_argument("--compile", action="store_true", help="torch.compile the networks; the first step takes a minute or more")
-        parser.add_argument("--workers", type=at_least(0), metavar="N", help="processes that load data (default: none on a CPU, enough to keep a GPU busy)")
+        parser.add_argument("--workers", type=at_least(0), metavar="N", help="processes that load data, on Linux (default: none on a CPU, enough to keep a GPU busy)")
         parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard events into the run folder too")
         parser.add_argument("--benchmark", action="store_true", help="time this recipe's step against a plain fp32 loop, and train nothing")
         parser.add_argument("--branch-from", type=Path, metavar="RUN|FILE", help="start from another run's last saved state, or from a checkpoint's weights, then go on with this method")
@@ -157,6 +157,8 @@ def checked(options: Any) -> tuple[Recipe, DataOptions, TrainingSettings]:
                            tensorboard=options.tensorboard, branch_from=options.branch_from)  # fmt: skip
     check_start(settings)
     check_files(settings, network=not options.download_vgg)
+    if options.vgg and options.download_vgg:
+        raise TrainingError("--vgg and --download-vgg both say which loss network: give one of them")
     return recipe, where, settings
 
 
