@@ -11,12 +11,38 @@ import numpy as np
 import pytest
 
 from reconet_bench import environment
+from reconet_bench.commands.base import size
 from reconet_bench.data.files import write_text
+from reconet_bench.errors import UnknownName
 from reconet_bench.records import to_csv
 from reconet_bench.report.tables import markdown, significant
+from reconet_bench.runtimes.base import RUNTIMES
 
 FOLDER = Path(__file__).resolve().parents[1] / "reports" / "benchmarks"
 HEADER = ("benchmark", "median_ms", "p90_ms", "iqr_ms", "fps", "rounds", "details")
+
+
+#: Height and width of the frames unless asked otherwise.
+SIZES = ((256, 256), (256, 448))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("reconet-bench")
+    group.addoption("--runtimes", nargs="+", default=[], metavar="NAME", help="runtimes of the suites, or all (default: the usual ones)")
+    group.addoption("--sizes", nargs="+", type=size, default=SIZES, metavar="WxH", help="of frames, such as 512 1024x436 (default: 256 448x256)")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A suite that has a ``runtime`` or a ``size`` runs for each of those asked for."""
+    if "runtime" in metafunc.fixturenames:
+        asked = metafunc.config.getoption("runtimes")
+        known = RUNTIMES.names()
+        if unknown := [name for name in asked if name not in (*known, "all")]:
+            raise pytest.UsageError(str(UnknownName("runtime", unknown[0], (*known, "all"))))
+        names = known if "all" in asked else asked or RUNTIMES.names(default=True)
+        metafunc.parametrize("runtime", list(dict.fromkeys(names)), scope="module")
+    if "size" in metafunc.fixturenames:
+        metafunc.parametrize("size", metafunc.config.getoption("sizes"), ids=lambda size: f"{size[1]}x{size[0]}")
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from reconet_bench.comparison import measure_footage
 from reconet_bench.data.base import Pair
 from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.errors import MetricUnavailable
+from reconet_bench.metrics.base import Footage, Style
 from reconet_bench.metrics.similarity import ssim
 from reconet_bench.metrics.temporal_error import masked_squared_error
 from reconet_bench.ops import to_uint8, warp
@@ -38,6 +40,18 @@ def test_warp(benchmark: Any, pair: Pair) -> None:
 def test_temporal_error(benchmark: Any, pair: Pair) -> None:
     value = benchmark(masked_squared_error, pair.first, pair.second, pair.motion.flow, pair.motion.mask)
     assert 0 < float(value) < 0.02**2
+
+
+def test_metrics(benchmark: Any, size: tuple[int, int]) -> None:
+    """All metrics that need no loss network, on a clip of seven frames: what they cost a frame stands beside what a runtime takes."""
+    clip = synthetic_clip("carousel", size, 7)
+    footage = Footage(clip, [clip.frame(index) for index in range(len(clip))], Style({}, None, "not asked for"))
+    measure_footage(footage)  # a clip keeps what it has rendered, and rendering is no metric
+    found = benchmark(measure_footage, footage)
+    assert isinstance(found["style_distance"], str)
+    assert all(len(samples) >= 2 for name, samples in found.items() if name != "style_distance")
+    assert max(found["temporal_error"].values()) < 0.02
+    benchmark.extra_info.update(ms_a_frame=round(1000 * benchmark.stats.stats.median / len(clip), 1))
 
 
 def test_ssim(benchmark: Any, pair: Pair) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from reconet_bench.runtimes.base import RUNTIMES, Session
 from reconet_bench.subjects import REFERENCE_RUNTIME, Subject, load_subject
 
 MODEL = "reconet-starry_night"
-SIZES = {"256x256": (256, 256), "448x256": (256, 448)}
 #: Frames that are timed: enough for a 90th percentile; before them the frames that compile, tune and fill caches.
 ROUNDS, WARM_UP = 30, 5
 
@@ -25,23 +23,21 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     return load_subject(MODEL, tmp_path_factory.mktemp("exports"))
 
 
-@pytest.fixture(scope="module", params=RUNTIMES.names(default=True))
-def session(request: pytest.FixtureRequest, subject: Subject) -> Iterator[Session]:
-    runtime = RUNTIMES[request.param]
-    if reason := runtime.missing():
+@pytest.fixture(scope="module")
+def session(runtime: str, subject: Subject) -> Iterator[Session]:
+    if reason := RUNTIMES[runtime].missing():
         pytest.skip(reason)
     try:
-        loaded = runtime.load(subject.model)
+        loaded = RUNTIMES[runtime].load(subject.model)
     except RuntimeUnavailable as reason:
         pytest.skip(str(reason))
     with loaded:
         yield loaded
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_stylise(benchmark: Any, session: Session, subject: Subject, size: str, tmp_path: Path) -> None:
+def test_stylise(benchmark: Any, session: Session, subject: Subject, size: tuple[int, int]) -> None:
     """End to end: an 8-bit frame in host memory in, one out; a fresh frame each time."""
-    probe = Probe(probe_clip(SIZES[size]))
+    probe = Probe(probe_clip(size))
     frames = probe.images
     numbers = iter(range(10**9))
 
