@@ -221,7 +221,7 @@ def test_a_file_of_one_frame_at_once_takes_no_batch(tmp_path: Path) -> None:
     with RUNTIMES["onnxruntime"].load(model, "cpu", 1) as session:
         with pytest.raises(errors.ModelError, match="takes 1 frame at once, got 2: export it with a dynamic batch"):
             session(np.zeros((2, 16, 16, 3), np.uint8))
-        assert session(np.zeros((1, 16, 16, 3), np.uint8)).shape == (16, 16, 3)
+        assert session(np.zeros((1, 16, 16, 3), np.uint8)).shape == (1, 16, 16, 3)
 
 
 # --- value ranges and layouts ---------------------------------------------------------------------------
