@@ -20,8 +20,6 @@ from reconet_bench.runtimes.base import RUNTIMES
 
 FOLDER = Path(__file__).resolve().parents[1] / "reports" / "benchmarks"
 HEADER = ("benchmark", "median_ms", "p90_ms", "iqr_ms", "fps", "rounds", "details")
-
-
 #: Height and width of the frames unless asked otherwise.
 SIZES = ((256, 256), (256, 448))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import signal
 from collections.abc import Iterable, Iterator
 
 
@@ -55,6 +56,14 @@ _NO_MEMORY = (
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error of whatever library means that there was not enough memory."""
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY)
+
+
+def ended_by(code: int | None, advice: str) -> str:
+    """How a process ended, by its exit code; ``advice`` is for one that the system killed, as it does for want of memory."""
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    killed = f"killed by {signal.Signals(-code).name}"
+    return killed + (f", as the system does when memory runs out: {advice}" if -code == getattr(signal, "SIGKILL", 0) else "")
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import threading
@@ -21,7 +20,7 @@ import torch
 
 from reconet_bench.data.files import atomic_path, write_image, write_text
 from reconet_bench.environment import usable_cpus
-from reconet_bench.errors import DataError, TrainingError, UnknownName
+from reconet_bench.errors import DataError, TrainingError, UnknownName, ended_by
 from reconet_bench.report.curves import parse_curves
 from reconet_bench.report.losses import plot_losses
 from reconet_bench.training.folder import CURVES_FILE
@@ -227,7 +226,7 @@ def _train(setting: Setting, arguments: Sequence[str], folder: Path, running: _R
         return ""
     if code < 0:
         # Its log ends in a line of progress, which is no reason.
-        return f"killed by {signal.Signals(-code).name}" + (", as the system does when memory runs out" if code == -signal.SIGKILL else "")
+        return ended_by(code, "lower --size, --batch or --jobs")
     if code:
         lines = (run / "log.txt").read_text().strip().splitlines()
         return lines[-1] if lines else f"exit code {code}"

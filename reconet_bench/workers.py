@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 import torch
 
-from reconet_bench.errors import ReconetBenchError, RuntimeUnavailable, UnknownName
+from reconet_bench.errors import ReconetBenchError, RuntimeUnavailable, UnknownName, ended_by
 from reconet_bench.runtimes.base import CANNOT_RUN, RUNTIMES, Loaded, Model, Runtime, Session
 
 if TYPE_CHECKING:
@@ -132,12 +132,7 @@ class Worker(Loaded):
     def _died(self) -> RuntimeUnavailable:
         """The error of a worker that is gone, with what is known of the cause."""
         self._process.join(_PATIENCE)
-        code = self._process.exitcode
-        cause = f"exit code {code}"
-        if code is not None and code < 0:
-            cause = f"killed by {signal.Signals(-code).name}"
-            if -code == getattr(signal, "SIGKILL", 0):
-                cause += ", as the system does when memory runs out: use a smaller size, or fewer runtimes at once"
+        cause = ended_by(self._process.exitcode, "use a smaller size, or fewer runtimes at once")
         return RuntimeUnavailable(f"its process ended in the midst of the work ({cause})")
 
     def close(self) -> None:

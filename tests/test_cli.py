@@ -764,15 +764,31 @@ def test_a_size_that_no_memory_holds_is_one_line(fails, tmp_path, words, says):
     assert not list(tmp_path.glob("*.onnx"))
 
 
-def test_what_was_measured_before_memory_ran_out_is_kept(capsys, tmp_path, monkeypatch):
+def test_an_error_of_ours_loses_nothing_that_was_measured(tmp_path, breaks_on_rush):
+    breaks_on_rush(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.main([*QUICK, "--videos", "stroll", "rush", *SMALL, "-o", str(tmp_path / "run")])
+    assert {record.video for record in read_records(tmp_path / "run" / "records.jsonl")} == {"stroll"}
+
+
+@pytest.fixture
+def breaks_on_rush(monkeypatch):
+    """Makes ``compare`` do something else where it comes to the clip ``rush``."""
     whole = comparison._quality
 
-    def second_breaks(plan, subject, clip, *rest):
-        if clip.name == "rush":
-            np.empty((10**7, 10**7))  # what a library does that wants more than there is
-        whole(plan, subject, clip, *rest)
+    def set_up(breaks: Callable[[], object]) -> None:
+        def quality(plan, subject, clip, *rest):
+            if clip.name == "rush":
+                breaks()
+            whole(plan, subject, clip, *rest)
 
-    monkeypatch.setattr(comparison, "_quality", second_breaks)
+        monkeypatch.setattr(comparison, "_quality", quality)
+
+    return set_up
+
+
+def test_what_was_measured_before_memory_ran_out_is_kept(capsys, tmp_path, breaks_on_rush):
+    breaks_on_rush(lambda: np.empty((10**7, 10**7)))  # what a library does that wants more than there is
     with pytest.raises(SystemExit, match="2"):
         cli.main([*QUICK, "--videos", "stroll", "rush", *SMALL, "-o", str(tmp_path / "run")])
     line = capsys.readouterr().err

@@ -99,8 +99,8 @@ def test_each_process_of_a_machine_has_its_own_gpu(monkeypatch):
     assert local_device(torch.device("cpu")) == torch.device("cpu")
     with pytest.raises(TrainingError, match="all are told cuda:1: give --device cuda"):
         local_device(torch.device("cuda", 1))
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(TrainingError, match="process 4 of this machine has no GPU of its own, there are 2: lower --nproc-per-node"):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    with pytest.raises(TrainingError, match="process 4 of this machine has no GPU of its own, there are 3: lower --nproc-per-node"):
         local_device(torch.device("cuda"))
 
 

@@ -89,7 +89,7 @@ def test_one_that_the_system_killed_is_called_so(tmp_path):
     running = _Running([{}])
     running.run = lambda command, log: log.write("125/500  content 1.2\n") and -signal.SIGKILL
     reason = _train(STUDIES["optimizers"].settings[0], [], tmp_path, running, lambda text: None)
-    assert reason == "killed by SIGKILL, as the system does when memory runs out"
+    assert reason == "killed by SIGKILL, as the system does when memory runs out: lower --size, --batch or --jobs"
 
 
 def test_jobs_share_threads_and_gpus(monkeypatch):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import Console
 
-from reconet_bench.errors import DataError
+from reconet_bench.errors import DataError, ReconetBenchError
 from reconet_bench.registry import Registry
 
 if TYPE_CHECKING:
@@ -85,6 +85,14 @@ def own_folder(folder: Path, what: str, *marks: str) -> Path:
     return folder
 
 
+def stopped(failure: BaseException, target: Path) -> BaseException:
+    """What to raise for a measurement that ``failure`` stopped, once its numbers lie in ``target``; an unforeseen one stays as it is."""
+    if not isinstance(failure, (KeyboardInterrupt, ReconetBenchError)):
+        return failure
+    kind = KeyboardInterrupt if isinstance(failure, KeyboardInterrupt) else ReconetBenchError
+    return kind(f"{str(failure) or 'stopped'}: {target} holds what was measured until then")
+
+
 def size(text: str) -> tuple[int, int]:
     """``1024x436`` (width x height) or ``256`` (square) as (height, width)."""
     try:
@@ -111,7 +119,6 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 def selection(options: Any) -> Selection:
     """The clips that the options of :func:`add_data_options` name; raises DataError where one would be passed over."""
     from reconet_bench.data.catalog import Selection
-    from reconet_bench.errors import DataError
 
     if options.raft and options.flow != "raft":
         raise DataError("--raft names weights for --flow raft: give both")

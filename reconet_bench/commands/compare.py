@@ -21,6 +21,7 @@ from reconet_bench.commands.base import (
     out,
     own_folder,
     selection,
+    stopped,
     warn,
 )
 
@@ -60,7 +61,7 @@ class Compare(Command):
 
         from reconet_bench import comparison, subjects
         from reconet_bench.differences import differences
-        from reconet_bench.errors import ReconetBenchError, enough_memory
+        from reconet_bench.errors import enough_memory
         from reconet_bench.report import terminal
         from reconet_bench.report.folder import FILES, write_run
 
@@ -103,7 +104,4 @@ class Compare(Command):
             err.print(f"skipped {line}", style="yellow", markup=False)
         out.print(f"Written to {target}: {', '.join(FILES)}", markup=False)
         if failure is not None:
-            message = f"{str(failure) or 'stopped'}: {target} holds what was measured until then"
-            if isinstance(failure, KeyboardInterrupt):
-                raise KeyboardInterrupt(message)
-            raise ReconetBenchError(message) if isinstance(failure, ReconetBenchError) else failure
+            raise stopped(failure, target)

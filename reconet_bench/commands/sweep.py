@@ -18,9 +18,10 @@ from reconet_bench.commands.base import (
     out,
     own_folder,
     size,
+    stopped,
     warn,
 )
-from reconet_bench.errors import DataError, ReconetBenchError
+from reconet_bench.errors import DataError
 
 if TYPE_CHECKING:
     from reconet_bench.subjects import Subject
@@ -70,10 +71,7 @@ class Sweep(Command):
         _write(target, subject, result, options.rounds, failure is not None)
         if failure is None:
             return
-        message = f"{str(failure) or 'stopped'}: {target} holds what was measured until then"
-        if isinstance(failure, KeyboardInterrupt):
-            raise KeyboardInterrupt(message)
-        raise ReconetBenchError(message) if isinstance(failure, ReconetBenchError) else failure
+        raise stopped(failure, target)
 
 
 def _write(target: Path, subject: Subject, result: Result, rounds: int, interrupted: bool) -> None:

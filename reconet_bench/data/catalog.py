@@ -16,7 +16,7 @@ from reconet_bench.data.sintel import PASSES, SintelClip, find_sintel, sequences
 from reconet_bench.errors import DataError, UnknownName
 
 #: What ``compare`` measures when nothing is asked for: the rendered clips.
-DEFAULT_VIDEOS = ("stroll", "carousel", "lantern", "rush")
+DEFAULT_VIDEOS = synthetic.RENDERED
 SOURCES = ("synthetic", "sintel", "davis")
 #: Estimator of footage without true flow, and the word for leaving it without.
 DEFAULT_FLOW, NO_FLOW = "dis", "none"

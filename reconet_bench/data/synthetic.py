@@ -90,6 +90,8 @@ def _rush(h: int, seed: int) -> Scene:
 _SCENES: dict[str, Callable[[int, int], Scene]] = {
     "stroll": _stroll, "carousel": _carousel, "lantern": _lantern, "rush": _rush,
 }  # fmt: skip
+#: Names of the built-in clips that are rendered, from :data:`BUILT_IN_TEXTURES`.
+RENDERED = tuple(_SCENES)
 #: Names of the built-in clips with what each tests.
 CLIPS = {name: (make.__doc__ or "") for name, make in _SCENES.items()} | {
     "motorcycle": "Real camera: the Middlebury stereo pair, two frames with measured disparity as true flow."

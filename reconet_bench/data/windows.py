@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from reconet_bench.data.base import LONG_TERM_STEP, Clip, Motion
 from reconet_bench.data.files import files_digest
 from reconet_bench.data.scene import SceneClip
-from reconet_bench.data.synthetic import CLIPS, Textures, random_scene
+from reconet_bench.data.synthetic import RENDERED, Textures, random_scene
 from reconet_bench.errors import DataError
 from reconet_bench.ops import LUMINANCE_ANIMATION, LUMINANCE_CAMERA, resize_flow, resize_frame, resize_mask, warp
 from reconet_bench.records import MARK
@@ -61,7 +61,7 @@ class RandomScenes(Dataset[Window]):
         folder = self.textures.folder
         photos = f"{len(self.textures.names)} photographs " + (f"in {folder.name}" if folder else "of scikit-image")
         # The built-in clips show those of scikit-image too.
-        return {"name": "synthetic", "textures": photos, "sequences": [] if folder else [name for name in CLIPS if name != "motorcycle"]}
+        return {"name": "synthetic", "textures": photos, "sequences": [] if folder else list(RENDERED)}
 
     def digest(self) -> str:
         """Of the photographs in a folder."""

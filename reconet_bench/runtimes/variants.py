@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reconet_bench.data.synthetic import CLIPS, synthetic_clip
+from reconet_bench.data.synthetic import RENDERED, synthetic_clip
 from reconet_bench.errors import ModelError, RuntimeUnavailable
 from reconet_bench.ops import to_uint8
 
@@ -65,10 +65,9 @@ def calibration_frames(height: int | None = None, width: int | None = None) -> I
         height, width: where the model takes no other size.
     """
     size = (height or _SIDE, width or _SIDE)
-    for name in CLIPS:
-        if name != "motorcycle":  # a stereo pair, not rendered
-            clip = synthetic_clip(name, size, _LENGTH)
-            yield from (to_uint8(clip.frame(index))[0] for index in range(0, _LENGTH, _LENGTH // _PER_CLIP))
+    for name in RENDERED:
+        clip = synthetic_clip(name, size, _LENGTH)
+        yield from (to_uint8(clip.frame(index))[0] for index in range(0, _LENGTH, _LENGTH // _PER_CLIP))
 
 
 def calibration(model: Model) -> str:
@@ -176,17 +175,17 @@ def eight_bit_frames(content: bytes) -> bytes:
     model = onnx.load_from_string(content)
     graph = model.graph
     (frame,), (stylised,) = graph.input, graph.output
-    half = frame.type.tensor_type.elem_type == TensorProto.FLOAT16
     _rename(graph, {frame.name: f"{frame.name}_float", stylised.name: f"{stylised.name}_float"})
     before = [
         helper.make_node("Cast", [frame.name], ["frame_levels"], to=TensorProto.FLOAT),
         helper.make_node("Div", ["frame_levels", "white"], ["frame_unit"]),
-        *([helper.make_node("Cast", ["frame_unit"], ["frame_half"], to=TensorProto.FLOAT16)] if half else []),
-        helper.make_node("Transpose", ["frame_half" if half else "frame_unit"], [f"{frame.name}_float"], perm=[0, 3, 1, 2]),
+        # To and from the graph's own floats; where these are fp32, runtimes drop it.
+        helper.make_node("Cast", ["frame_unit"], ["frame_last"], to=frame.type.tensor_type.elem_type),
+        helper.make_node("Transpose", ["frame_last"], [f"{frame.name}_float"], perm=[0, 3, 1, 2]),
     ]
     after = [
-        *([helper.make_node("Cast", [f"{stylised.name}_float"], ["stylised_full"], to=TensorProto.FLOAT)] if half else []),
-        helper.make_node("Clip", ["stylised_full" if half else f"{stylised.name}_float", "zero", "one"], ["stylised_unit"]),
+        helper.make_node("Cast", [f"{stylised.name}_float"], ["stylised_full"], to=TensorProto.FLOAT),
+        helper.make_node("Clip", ["stylised_full", "zero", "one"], ["stylised_unit"]),
         helper.make_node("Mul", ["stylised_unit", "white"], ["stylised_levels"]),
         helper.make_node("Round", ["stylised_levels"], ["stylised_rounded"]),  # half to even, as ops.to_uint8
         # The cast last: TensorRT has 8 bits at a network's ends alone.
