@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reconet_bench import environment
 from reconet_bench.commands.base import size
-from reconet_bench.data.files import write_text
-from reconet_bench.errors import UnknownName
-from reconet_bench.records import to_csv
+from reconet_bench.core import machine, provenance
+from reconet_bench.core.errors import UnknownName
+from reconet_bench.core.files import write_text
+from reconet_bench.core.record import to_csv
 from reconet_bench.report.tables import markdown, significant
 from reconet_bench.runtimes.base import RUNTIMES
 
@@ -45,7 +45,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
     """Provenance beside each stored run, for ``--benchmark-compare``."""
-    machine_info["reconet_bench"] = environment.describe()
+    machine_info["reconet_bench"] = provenance.describe()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -73,7 +73,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     benchmark: Any = pyfuncitem.funcargs.get("benchmark")
     if benchmark is not None and benchmark.stats is not None:
         percentiles = np.percentile(1000 * np.array(benchmark.stats.stats.data), (50, 90, 99)).round(3).tolist()
-        benchmark.extra_info.update(zip(("p50_ms", "p90_ms", "p99_ms"), percentiles, strict=True), **environment.commit())
+        benchmark.extra_info.update(zip(("p50_ms", "p90_ms", "p99_ms"), percentiles, strict=True), **provenance.commit())
     return result
 
 
@@ -85,10 +85,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     write_text(FOLDER / "benchmarks.csv", to_csv(rows, HEADER))
     shown = [[significant(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
-    known = environment.versions()
+    known = provenance.versions()
     versions = ", ".join(f"{name} {known[name]}" for name in ("torch", "onnxruntime", "onnxruntime-gpu", "openvino") if name in known)
-    machine = f"{environment.cpu_name()}, {environment.usable_cpus()} cores; {versions}; milliseconds of one machine, compare within this table."
-    write_text(FOLDER / "benchmarks.md", f"# Benchmarks\n\n{machine}\n\n{markdown(HEADER, shown)}")
+    measured_on = f"{machine.cpu_name()}, {machine.usable_cpus()} cores; {versions}; milliseconds of one machine, compare within this table."
+    write_text(FOLDER / "benchmarks.md", f"# Benchmarks\n\n{measured_on}\n\n{markdown(HEADER, shown)}")
     print(f"\nWritten: {FOLDER / 'benchmarks.csv'}, {FOLDER / 'benchmarks.md'}")
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reconet_bench.errors import RuntimeUnavailable
-from reconet_bench.memory import device_bytes, host_bytes
+from reconet_bench.core.errors import RuntimeUnavailable
+from reconet_bench.core.memory import device_bytes, host_bytes
+from reconet_bench.models.loading import Model, load_subject
 from reconet_bench.runtimes.base import RUNTIMES, Session
-from reconet_bench.subjects import Subject, load_subject
-from reconet_bench.workers import Worker
+from reconet_bench.runtimes.worker import Worker
 
 #: What takes part: the usual ones, and those that are asked for by name and run on any machine.
 NAMES = list(dict.fromkeys([*RUNTIMES.names(default=True), "torch-compile", "torch:bf16", "ncnn", "onnxruntime:int8", "openvino:int8"]))
@@ -22,7 +22,7 @@ SIDE = 64
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return load_subject("reconet-starry_night", tmp_path_factory.mktemp("exports"))
 
 
@@ -39,7 +39,7 @@ def resident(session: Session, count: int) -> int:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_memory_is_flat(benchmark: Any, subject: Subject, name: str) -> None:
+def test_memory_is_flat(benchmark: Any, subject: Model, name: str) -> None:
     """Growth between frame 200, when pools and caches are filled, and frame 2,000: under 1 %."""
     if reason := RUNTIMES[name].missing():
         pytest.skip(reason)

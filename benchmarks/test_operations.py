@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from reconet_bench.comparison import measure_footage
-from reconet_bench.data.base import Pair
+from reconet_bench.core.errors import MetricUnavailable
+from reconet_bench.core.ops import to_uint8, warp
+from reconet_bench.data.clip import Pair
 from reconet_bench.data.synthetic import synthetic_clip
-from reconet_bench.errors import MetricUnavailable
 from reconet_bench.metrics.base import Footage, Style
+from reconet_bench.metrics.measure import measure_footage
 from reconet_bench.metrics.similarity import ssim
 from reconet_bench.metrics.temporal_error import masked_squared_error
-from reconet_bench.ops import to_uint8, warp
-from reconet_bench.perceptual import STYLE_TAPS, load_loss_network
+from reconet_bench.networks.vgg import STYLE_TAPS, load_loss_network
 from reconet_bench.video.frames import Frame, Timing
 from reconet_bench.video.reader import VideoReader
 from reconet_bench.video.writer import VideoWriter

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reconet_bench.errors import RuntimeUnavailable
-from reconet_bench.fidelity import Probe, probe_clip
+from reconet_bench.benchmark.reference_check import Probe, probe_clip
+from reconet_bench.core.errors import RuntimeUnavailable
+from reconet_bench.models.loading import Model, load_subject
 from reconet_bench.runtimes.base import RUNTIMES, Session
-from reconet_bench.subjects import REFERENCE_RUNTIME, Subject, load_subject
+from reconet_bench.runtimes.selection import REFERENCE_RUNTIME
 
 MODEL = "reconet-starry_night"
 #: Frames that are timed: enough for a 90th percentile; before them the frames that compile, tune and fill caches.
@@ -19,12 +20,12 @@ ROUNDS, WARM_UP = 30, 5
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return load_subject(MODEL, tmp_path_factory.mktemp("exports"))
 
 
 @pytest.fixture(scope="module")
-def session(runtime: str, subject: Subject) -> Iterator[Session]:
+def session(runtime: str, subject: Model) -> Iterator[Session]:
     if reason := RUNTIMES[runtime].missing():
         pytest.skip(reason)
     try:
@@ -35,7 +36,7 @@ def session(runtime: str, subject: Subject) -> Iterator[Session]:
         yield loaded
 
 
-def test_stylise(benchmark: Any, session: Session, subject: Subject, size: tuple[int, int]) -> None:
+def test_stylise(benchmark: Any, session: Session, subject: Model, size: tuple[int, int]) -> None:
     """End to end: an 8-bit frame in host memory in, one out; a fresh frame each time."""
     probe = Probe(probe_clip(size))
     frames = probe.images

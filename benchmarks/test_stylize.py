@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from reconet_bench.data.files import write_image
+from reconet_bench.core.files import write_image
+from reconet_bench.core.ops import to_uint8
 from reconet_bench.data.synthetic import synthetic_clip
-from reconet_bench.ops import to_uint8
-from reconet_bench.pipeline import stylize_file
+from reconet_bench.models.loading import load_subject
 from reconet_bench.runtimes.base import RUNTIMES
-from reconet_bench.subjects import load_subject
+from reconet_bench.video.stylize import stylize_file
 
 MODEL, RUNTIME, SIZE, FRAMES, TURNS = "reconet-starry_night", "onnxruntime", (144, 320), 96, 5
 #: Frames a second from file to file, over those of the network alone.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from reconet_bench.checkpoint import SUFFIX, load_checkpoint
-from reconet_bench.data.files import write_text
+from reconet_bench.core.files import write_text
 from reconet_bench.methods.base import METHODS
-from reconet_bench.report.card import measured_section, model_card
+from reconet_bench.models.checkpoint import SUFFIX, load_checkpoint
+from reconet_bench.report.model_card import measured_section, model_card
 from reconet_bench.report.run import Run, load_run
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reconet_bench.checkpoint import load_checkpoint, shipped_models
-from reconet_bench.data.files import write_image
+from reconet_bench.core.files import write_image
+from reconet_bench.core.ops import to_uint8, warp
 from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.metrics.temporal_error import masked_squared_error
-from reconet_bench.ops import to_uint8, warp
+from reconet_bench.models.checkpoint import load_checkpoint, shipped_models
 
 CLIP, FRAME, STYLE = "carousel", 2, "starry_night"
 #: An error of this much is drawn in the brightest colour.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from reconet_bench.data.files import write_text
-from reconet_bench.report.overall import first_runtime, overall
+from reconet_bench.core.files import write_text
+from reconet_bench.report.ranking import first_runtime, overall
 from reconet_bench.report.run import Run, load_run
 from reconet_bench.report.tables import markdown, significant
 

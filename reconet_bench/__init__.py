@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reconet_bench.api import StyleModel, load_model, measure, stylize
-    from reconet_bench.errors import ReconetBenchError
+    from reconet_bench.core.errors import ReconetBenchError
 
 __all__ = ["ReconetBenchError", "StyleModel", "load_model", "measure", "stylize"]
 

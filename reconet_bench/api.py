@@ -14,16 +14,18 @@ from typing import Self
 
 import numpy as np
 
-from reconet_bench.comparison import measure_footage
-from reconet_bench.data.catalog import Selection
+from reconet_bench.core.errors import DataError
+from reconet_bench.core.ops import from_uint8
 from reconet_bench.data.footage import read_stylized
-from reconet_bench.errors import DataError
-from reconet_bench.foreign import Hints
-from reconet_bench.metrics.base import METRICS, Footage, estimate
-from reconet_bench.ops import from_uint8
-from reconet_bench.pipeline import Done, Look, stylize_file
+from reconet_bench.data.selection import Selection
+from reconet_bench.metrics.base import METRICS, Footage
+from reconet_bench.metrics.measure import measure_footage
+from reconet_bench.metrics.statistics import estimate
+from reconet_bench.metrics.style import painting_style
+from reconet_bench.models.loading import load_subject, workspace
+from reconet_bench.models.onnx_inspection import OnnxFormat
 from reconet_bench.runtimes.base import RUNTIMES, Session
-from reconet_bench.subjects import load_subject, painting_style, workspace
+from reconet_bench.video.stylize import Done, Look, stylize_file
 
 
 @dataclass
@@ -70,7 +72,7 @@ def load_model(
     """
     folder = workspace()
     try:
-        subject = load_subject(str(name), Path(folder.name), Hints(input_range, output_range, layout), warnings.warn)
+        subject = load_subject(str(name), Path(folder.name), OnnxFormat(input_range, output_range, layout), warnings.warn)
         return StyleModel(subject.model.name, RUNTIMES[runtime].load(subject.model, device, threads), folder)
     except BaseException:
         folder.cleanup()

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from rich_argparse import RawDescriptionRichHelpFormatter
 
 from reconet_bench.commands.base import COMMANDS, err
-from reconet_bench.errors import ReconetBenchError, enough_memory
+from reconet_bench.core.errors import ReconetBenchError, enough_memory
 
 #: Exit code for anything that a user can mend.
 USER_ERROR = 2
@@ -71,7 +71,7 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line; each command's function is its ``run``."""
-    from reconet_bench.environment import versions
+    from reconet_bench.core.provenance import versions
 
     parser = _Parser(
         prog="reconet-bench", formatter_class=RawDescriptionRichHelpFormatter,

@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reconet_bench.data.base import Clip, Motion
-from reconet_bench.data.files import write_flo, write_image
-from reconet_bench.ops import LUMINANCE_ANIMATION, from_uint8
-from reconet_bench.perceptual import LossNetwork, load_loss_network
+from reconet_bench.core.files import write_flo, write_image
+from reconet_bench.core.ops import LUMINANCE_ANIMATION, from_uint8
+from reconet_bench.data.clip import Clip, Motion
+from reconet_bench.networks.vgg import LossNetwork, load_loss_network
 from reconet_bench.training.settings import TrainingSettings
 
 # A pool of compilers, each of which imports PyTorch, would take longer than the few kernels that tests compile.

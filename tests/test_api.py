@@ -8,8 +8,8 @@ from clips import make_clip, scene, times
 from conftest import SIZE
 
 import reconet_bench
-from reconet_bench.checkpoint import Checkpoint, save_checkpoint
-from reconet_bench.networks import Identity
+from reconet_bench.models.checkpoint import Checkpoint, save_checkpoint
+from reconet_bench.networks.reconet import Identity
 
 
 @pytest.fixture

@@ -20,15 +20,16 @@ from conftest import picture
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
-from reconet_bench import cli, comparison, subjects
-from reconet_bench.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from reconet_bench import cli
+from reconet_bench.benchmark import compare as compare_module
+from reconet_bench.benchmark.diff import parse_limits
 from reconet_bench.commands import base
-from reconet_bench.data.files import read_flo, write_flo, write_image
+from reconet_bench.core.files import read_flo, write_flo, write_image
+from reconet_bench.core.record import read_records
 from reconet_bench.metrics.base import METRICS
-from reconet_bench.networks import ReCoNet
-from reconet_bench.records import read_records
-from reconet_bench.regression import parse_limits
-from reconet_bench.report.folder import FILES
+from reconet_bench.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from reconet_bench.networks.reconet import ReCoNet
+from reconet_bench.report.run_folder import FILES
 from reconet_bench.runtimes.base import RUNTIMES
 
 SMALL = ["--size", "56x40", "--frames", "3"]
@@ -701,7 +702,7 @@ def test_output_that_cannot_be_written_is_one_line(fails, tmp_path, words, place
 
 def test_output_is_refused_before_the_work_is_done_and_not_after(fails, tmp_path, monkeypatch):
     (tmp_path / "taken").write_text("a file")
-    monkeypatch.setattr(comparison, "compare", lambda *_: pytest.fail("hours of work would be lost"))
+    monkeypatch.setattr(compare_module, "compare", lambda *_: pytest.fail("hours of work would be lost"))
     assert "taken" in fails(*QUICK, "--videos", "stroll", *SMALL, "-o", tmp_path / "taken")
 
 
@@ -710,8 +711,8 @@ def test_an_interrupted_command_says_so_in_one_line(fails, monkeypatch, said, li
     def stop(*_: object) -> None:
         raise KeyboardInterrupt(said) if said else KeyboardInterrupt
 
-    monkeypatch.setattr(comparison, "_quality", stop)
-    monkeypatch.setattr(subjects, "inventory", stop)
+    monkeypatch.setattr(compare_module, "_quality", stop)
+    monkeypatch.setattr(list, "inventory", stop)
     assert fails("list") == f"reconet-bench: {line}"
     assert fails(*QUICK, "--videos", "stroll", *SMALL) == f"reconet-bench: {line}"
 
@@ -720,7 +721,7 @@ def test_a_bug_is_not_dressed_up_as_a_users_mistake(monkeypatch):
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(subjects, "inventory", broken)
+    monkeypatch.setattr(list, "inventory", broken)
     with pytest.raises(ZeroDivisionError):
         cli.main(["list"])
 
@@ -774,7 +775,7 @@ def test_an_error_of_ours_loses_nothing_that_was_measured(tmp_path, breaks_on_ru
 @pytest.fixture
 def breaks_on_rush(monkeypatch):
     """Makes ``compare`` do something else where it comes to the clip ``rush``."""
-    whole = comparison._quality
+    whole = compare_module._quality
 
     def set_up(breaks: Callable[[], object]) -> None:
         def quality(plan, subject, clip, *rest):
@@ -782,7 +783,7 @@ def breaks_on_rush(monkeypatch):
                 breaks()
             whole(plan, subject, clip, *rest)
 
-        monkeypatch.setattr(comparison, "_quality", quality)
+        monkeypatch.setattr(compare_module, "_quality", quality)
 
     return set_up
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import Console
 
-from reconet_bench.errors import DataError, ReconetBenchError
-from reconet_bench.registry import Registry
+from reconet_bench.core.errors import DataError, ReconetBenchError
+from reconet_bench.core.registry import Registry
 
 if TYPE_CHECKING:
-    from reconet_bench.data.catalog import Selection
-    from reconet_bench.foreign import Hints
-    from reconet_bench.training.diary import Progress
+    from reconet_bench.data.selection import Selection
+    from reconet_bench.models.onnx_inspection import OnnxFormat
+    from reconet_bench.training.progress import Progress
 
 out = Console(highlight=False)
 if not out.is_terminal:
@@ -118,7 +118,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 
 def selection(options: Any) -> Selection:
     """The clips that the options of :func:`add_data_options` name; raises DataError where one would be passed over."""
-    from reconet_bench.data.catalog import Selection
+    from reconet_bench.data.selection import Selection
 
     if options.raft and options.flow != "raft":
         raise DataError("--raft names weights for --flow raft: give both")
@@ -133,11 +133,11 @@ def add_onnx_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--layout", default="", metavar="NCHW|NHWC", help="order of their axes (default: read from the file)")
 
 
-def onnx_hints(options: Any) -> Hints:
+def onnx_hints(options: Any) -> OnnxFormat:
     """What the options of :func:`add_onnx_options` say."""
-    from reconet_bench.foreign import Hints
+    from reconet_bench.models.onnx_inspection import OnnxFormat
 
-    return Hints(options.input_range, options.output_range, options.layout.upper())
+    return OnnxFormat(options.input_range, options.output_range, options.layout.upper())
 
 
 def warn(line: str) -> None:

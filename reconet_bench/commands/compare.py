@@ -59,44 +59,48 @@ class Compare(Command):
             TimeRemainingColumn,
         )
 
-        from reconet_bench import comparison, subjects
-        from reconet_bench.differences import differences
-        from reconet_bench.errors import enough_memory
+        from reconet_bench.benchmark.compare import compare
+        from reconet_bench.benchmark.paired_differences import differences
+        from reconet_bench.benchmark.plan import Plan, new_result
+        from reconet_bench.benchmark.provenance import provenance
+        from reconet_bench.core.errors import enough_memory
+        from reconet_bench.models.loading import give_style, load_subjects, workspace
         from reconet_bench.report import terminal
-        from reconet_bench.report.folder import FILES, write_run
+        from reconet_bench.report.run_folder import FILES, write_run
+        from reconet_bench.runtimes.selection import usable_runtimes
 
         target = own_folder(options.output or Path("reports") / time.strftime("%Y%m%d-%H%M%S"), "run", "records.jsonl")
         hints = onnx_hints(options)
         clips = selection(options).clips(options.videos)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        runtimes = subjects.usable_runtimes(options.runtimes, warn)
-        with subjects.workspace() as folder:
-            models = subjects.load_subjects(options.models, options.methods, Path(folder), hints, warn)
+        runtimes = usable_runtimes(options.runtimes, warn)
+        with workspace() as folder:
+            models = load_subjects(options.models, options.methods, Path(folder), hints, warn)
             if options.style:
-                subjects.give_style(models, options.style, options.style_size, options.vgg)
+                give_style(models, options.style, options.style_size, options.vgg)
             pictures = Path(folder) / "pictures"
-            plan = comparison.Plan(
+            plan = Plan(
                 models, clips, runtimes, options.device, options.threads, options.rounds, options.vgg,
                 target / "frames" if options.save_frames else None, None if options.no_pictures else pictures,
             )  # fmt: skip
             with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
                 task = progress.add_task("loading", total=plan.steps)
-                result, failure = comparison.new_result(), None
+                result, failure = new_result(), None
                 try:
                     with enough_memory("for this comparison: give a smaller --size or fewer --frames"):
-                        comparison.compare(plan, lambda text: progress.update(task, description=text, advance=1), result)
+                        compare(plan, lambda text: progress.update(task, description=text, advance=1), result)
                 except BaseException as stop:  # whatever it was that stopped it, what was measured is kept
                     if not result.records:
                         raise
                     failure = stop
                     result.differences = differences(models, [clip.name for clip in clips], result.samples)
-            provenance = {**comparison.provenance(plan, options.seed), "skipped": result.skipped, "interrupted": failure is not None}
+            facts = {**provenance(plan, options.seed), "skipped": result.skipped, "interrupted": failure is not None}
             curves = {subject.model.name: subject.curves for subject in models if subject.curves}
             # The pictures come last: a comparison that fails before its first number leaves nothing behind.
             shutil.rmtree(target / "pictures", ignore_errors=True)
             if pictures.is_dir():
                 shutil.move(pictures, target / "pictures")
-            write_run(target, result.records, result.samples, result.timings, result.differences, provenance, curves)
+            write_run(target, result.records, result.samples, result.timings, result.differences, facts, curves)
         out.print(terminal.comparison(result.records, result.differences))
         for line in result.chosen:
             err.print(f"auto: {line}", markup=False)

@@ -21,7 +21,7 @@ class CurvesCommand(Command):
         parser.add_argument("--output", "-o", type=Path, metavar="FILE", help=".png, .svg or .pdf (default: curves.png, of one run in its own folder)")
 
     def run(self, options: Any) -> None:
-        from reconet_bench.report.losses import plot_losses
+        from reconet_bench.report.loss_plot import plot_losses
 
         runs = read_runs(options.runs)
         (first, *others) = options.runs
@@ -32,8 +32,8 @@ class CurvesCommand(Command):
 
 def read_runs(places: list[Path]) -> dict[str, Any]:
     """Curves by label: the names of the places, with their parents' where two are called alike."""
-    from reconet_bench.errors import DataError
-    from reconet_bench.report.curves import parse_curves
+    from reconet_bench.core.errors import DataError
+    from reconet_bench.report.loss_curves import parse_curves
 
     found: dict[str, Any] = {}
     for place in places:

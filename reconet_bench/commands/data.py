@@ -25,8 +25,8 @@ class Data(Command):
         parser.add_argument("--url", default="", metavar="URL", help="a mirror of the archive (of styles: a folder of NAME.jpg)")
 
     def run(self, options: Any) -> None:
-        from reconet_bench.data.fetch import DATASETS, dataset
-        from reconet_bench.errors import DataError
+        from reconet_bench.core.errors import DataError
+        from reconet_bench.data.download import DATASETS, dataset
         from reconet_bench.report.terminal import listing
 
         if options.action == "list":
@@ -46,8 +46,8 @@ class Data(Command):
             self._fetch(options, folder)
 
     def _verify(self, folder: Path) -> None:
-        from reconet_bench.data.fetch import verify
-        from reconet_bench.errors import DataError
+        from reconet_bench.core.errors import DataError
+        from reconet_bench.data.download import verify
 
         found = verify(folder)
         for line in found.wrong[1:]:
@@ -60,7 +60,7 @@ class Data(Command):
     def _fetch(self, options: Any, folder: Path) -> None:
         from rich.progress import Progress, SpinnerColumn, TextColumn
 
-        from reconet_bench.data.fetch import fetch
+        from reconet_bench.data.download import fetch
 
         received = 0
         with Progress(SpinnerColumn(), TextColumn("{task.description}", markup=False), console=err, transient=True, disable=not err.is_terminal) as progress:

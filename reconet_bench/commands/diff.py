@@ -30,20 +30,20 @@ class Diff(Command):
         )  # fmt: skip
 
     def run(self, options: Any) -> None:
-        from reconet_bench import regression
+        from reconet_bench.benchmark import diff
         from reconet_bench.report import terminal
         from reconet_bench.report.run import load_run
 
         before, after = load_run(options.before), load_run(options.after)
-        found, notes = regression.changes(before, after)
-        known = regression.gated_metrics(before)
-        limits = regression.default_limits(known) if options.fail_on is None else regression.parse_limits(options.fail_on, known)
-        limits, skipped = regression.same_machine(before, after, limits)
+        found, notes = diff.changes(before, after)
+        known = diff.gated_metrics(before)
+        limits = diff.default_limits(known) if options.fail_on is None else diff.parse_limits(options.fail_on, known)
+        limits, skipped = diff.same_machine(before, after, limits)
         rows = [(c.metric, c.better, c.model, c.where, c.before, c.after, c.relative, c.low, c.high, c.n, c.verdict) for c in found]
-        out.print(terminal.changes(rows, regression.setup_changes(before, after)))
-        for line in [*(f"{run.folder}: {problem}" for run in (before, after) for problem in run.problems), *notes, *skipped, *regression.unjudged(found, limits)]:
+        out.print(terminal.changes(rows, diff.setup_changes(before, after)))
+        for line in [*(f"{run.folder}: {problem}" for run in (before, after) for problem in run.problems), *notes, *skipped, *diff.unjudged(found, limits)]:
             err.print(line, style="yellow", markup=False)
-        failed = [*regression.missing(before, after, found, limits), *regression.failures(found, limits)]
+        failed = [*diff.missing(before, after, found, limits), *diff.failures(found, limits)]
         for line in failed:
             err.print(f"regression: {line}", style="bold red", markup=False)
         if failed:

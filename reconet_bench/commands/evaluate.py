@@ -22,7 +22,7 @@ from reconet_bench.commands.base import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from reconet_bench.data.base import Clip
+    from reconet_bench.data.clip import Clip
 
 
 @COMMANDS.register("evaluate")
@@ -43,12 +43,13 @@ class Evaluate(Command):
     def run(self, options: Any) -> None:
         import json
 
-        from reconet_bench.comparison import measure_footage
         from reconet_bench.data.footage import read_stylized
-        from reconet_bench.metrics.base import METRICS, Footage, estimate
+        from reconet_bench.metrics.base import METRICS, Footage
+        from reconet_bench.metrics.measure import measure_footage
+        from reconet_bench.metrics.statistics import estimate
+        from reconet_bench.metrics.style import painting_style
         from reconet_bench.report import terminal
         from reconet_bench.report.tables import with_interval
-        from reconet_bench.subjects import painting_style
 
         stylized = read_stylized(options.stylized, options.frames)
         clip = _content_clip(options, stylized)
@@ -76,7 +77,7 @@ class Evaluate(Command):
 
 def _content_clip(options: Any, stylized: Sequence[Tensor]) -> Clip:
     """The content of stylised frames; a rendered clip, which has any size and length, takes theirs."""
-    from reconet_bench.data.catalog import DEFAULT_VIDEOS
+    from reconet_bench.data.selection import DEFAULT_VIDEOS
 
     wanted = selection(options)
     if options.video in DEFAULT_VIDEOS:

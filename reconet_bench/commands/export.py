@@ -23,11 +23,11 @@ class Export(Command):
         parser.add_argument("--size", type=size, metavar="WxH", help="fix batch, height and width, as some devices want it: one frame of this size (default: any)")
 
     def run(self, options: Any) -> None:
-        from reconet_bench.checkpoint import find_checkpoint, load_checkpoint
-        from reconet_bench.errors import ModelError
-        from reconet_bench.export import OPSET
-        from reconet_bench.export_forms import Form, export_all, export_form
-        from reconet_bench.speed import gate
+        from reconet_bench.benchmark.speed_records import gate
+        from reconet_bench.core.errors import ModelError
+        from reconet_bench.models.checkpoint import find_checkpoint, load_checkpoint
+        from reconet_bench.models.export import OPSET
+        from reconet_bench.models.export_formats import Form, export_all, export_form
 
         if options.model.lower().endswith(".onnx"):
             raise ModelError(f"{options.model}: is ONNX already; export takes a checkpoint (.safetensors) or a shipped model by name")

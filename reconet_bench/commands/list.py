@@ -21,12 +21,47 @@ class List(Command):
         parser.add_argument("--sintel", type=Path, metavar="DIR", help="folder that holds Sintel's 'training'")
 
     def run(self, options: Any) -> None:
-        from reconet_bench.errors import UnknownName
+        from reconet_bench.core.errors import UnknownName
         from reconet_bench.report.terminal import listing
-        from reconet_bench.subjects import inventory
 
         known = inventory(options.sintel)
         for name in options.what or known:
             if name not in known:
                 raise UnknownName("kind", name, known)
             out.print(listing(name, known[name]))
+
+
+def inventory(sintel: Path | None = None) -> dict[str, list[tuple[str, str]]]:
+    """Everything there is, by kind, as (name, what it is or why it is missing)."""
+    from reconet_bench.core.errors import DataError
+    from reconet_bench.data import davis, synthetic
+    from reconet_bench.data.sintel import PASSES, find_sintel, sequences
+    from reconet_bench.methods.base import METHODS
+    from reconet_bench.metrics.base import METRICS
+    from reconet_bench.models.checkpoint import shipped_models
+    from reconet_bench.runtimes.base import RUNTIMES
+
+    try:
+        root = find_sintel(sintel)
+        found = [(f"sintel {p}", ", ".join(names)) for p in PASSES if (names := sequences(root, p))]
+    except DataError as error:
+        found = [("sintel", f"missing: {error}")]
+    try:
+        found.append(("davis", ", ".join(davis.sequences(davis.find_davis()))))
+    except DataError as error:
+        found.append(("davis", f"missing: {error}"))
+    return {
+        "methods": [(name, method.summary) for name, method in METHODS.items()],
+        "models": [(name, _model_line(path)) for name, path in shipped_models().items()],
+        "runtimes": [(name, RUNTIMES[name].status) for name in RUNTIMES.names()],
+        "metrics": [(name, metric.summary) for name, metric in METRICS.items()],
+        "data": [*synthetic.CLIPS.items(), *found],
+    }
+
+
+def _model_line(path: Path) -> str:
+    from reconet_bench.models.checkpoint import load_checkpoint
+
+    info = load_checkpoint(path).info
+    data = info.get("data") or {}
+    return f"{info.get('steps')} steps at {info.get('size')}x{info.get('size')} on {data.get('name')} ({data.get('textures', data.get('windows', ''))})"

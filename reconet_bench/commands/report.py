@@ -22,9 +22,9 @@ class Report(Command):
         parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="where to write, with several runs into a folder each (default: the run folder)")
 
     def run(self, options: Any) -> None:
-        from reconet_bench.errors import DataError
-        from reconet_bench.report.folder import write_reports
+        from reconet_bench.core.errors import DataError
         from reconet_bench.report.run import load_run
+        from reconet_bench.report.run_folder import write_reports
 
         runs = [load_run(folder) for folder in options.runs]
         several = len(runs) > 1

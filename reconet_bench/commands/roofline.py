@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from reconet_bench.commands.base import COMMANDS, Command, at_least, err, out, size, writable
 
 if TYPE_CHECKING:
-    from reconet_bench.roofline import Found
-    from reconet_bench.subjects import Subject
+    from reconet_bench.benchmark.roofline import Found
+    from reconet_bench.models.loading import Model
 
 #: Columns of the CSV: a row of them says by itself what was measured, on what, and beside which ceilings.
 COLUMNS = (
@@ -37,10 +37,11 @@ class Roofline(Command):
         parser.add_argument("--output", "-o", type=Path, metavar="FILE.csv", help="write the table as CSV too, and FILE.provenance.json beside it")
 
     def run(self, options: Any) -> None:
-        from reconet_bench import subjects
-        from reconet_bench.report import parity
+        from reconet_bench.benchmark.roofline import measure_runtimes
+        from reconet_bench.models import loading
+        from reconet_bench.report import tables
         from reconet_bench.report.terminal import plain_table
-        from reconet_bench.roofline import measure_runtimes
+        from reconet_bench.runtimes import selection
 
         if options.output:
             writable(options.output.parent)
@@ -48,9 +49,9 @@ class Roofline(Command):
         def say(line: str) -> None:
             err.print(line, style="yellow" if line.startswith("skipped") else "", markup=False)
 
-        names = subjects.usable_runtimes(options.runtimes, say)
-        with subjects.workspace() as folder:
-            subject = subjects.load_subject(options.model, Path(folder))
+        names = selection.usable_runtimes(options.runtimes, say)
+        with loading.workspace() as folder:
+            subject = loading.load_subject(options.model, Path(folder))
             found = measure_runtimes(subject, options.size, names, options.device, options.threads, options.rounds, say)
         cost, (height, width) = found.cost, options.size
         out.print(f"{subject.model.name} at {width}x{height}: {cost.macs / 1e9:.1f} GMAC, {cost.values / 1e6:.1f} million numbers moved a frame", markup=False)
@@ -60,12 +61,12 @@ class Roofline(Command):
                 f"measured ceilings, {precision} on {where}: {ceiling.flops / 1e12:.2f} TFLOP/s ({ceiling.source}), {ceiling.bandwidth / 1e9:.1f} GB/s (copy)",
                 markup=False, highlight=False,
             )  # fmt: skip
-        header = ("runtime", "precision", "ms a frame", "TFLOP/s", "limit ms", "bound by", "share of the limit", *parity.HEADER, "note")
+        header = ("runtime", "precision", "ms a frame", "TFLOP/s", "limit ms", "bound by", "share of the limit", *tables.PARITY_HEADER, "note")
         shown = [
             (row.runtime, row.precision, f"{1000 * row.seconds:.2f}", f"{row.flops / 1e12:.3f}",
              "–" if row.limit is None else f"{1000 * row.limit:.2f}", row.bound or "–",
              "–" if row.share is None else f"{100 * row.share:.1f} %",
-             *parity.cells(row.fidelity.parity.psnr, row.fidelity.change), row.note)
+             *tables.parity_cells(row.fidelity.parity.psnr, row.fidelity.change), row.note)
             for row in found.rows
         ]  # fmt: skip
         out.print(plain_table(header, shown, left=(0, 1, 5, 9)))
@@ -73,12 +74,12 @@ class Roofline(Command):
             _write(options.output, subject, options.size, found, options.rounds)
 
 
-def _write(path: Path, subject: Subject, size: tuple[int, int], found: Found, rounds: int) -> None:
+def _write(path: Path, subject: Model, size: tuple[int, int], found: Found, rounds: int) -> None:
     """The rows as CSV, and beside it where they are from; a ``provenance.json`` there is that of a run, and stays."""
-    from reconet_bench.data.files import write_text
-    from reconet_bench.environment import describe
-    from reconet_bench.records import to_csv
-    from reconet_bench.report import parity
+    from reconet_bench.core.files import write_text
+    from reconet_bench.core.provenance import describe
+    from reconet_bench.core.record import to_csv
+    from reconet_bench.report import tables
 
     height, width = size
     rows = []
@@ -89,7 +90,7 @@ def _write(path: Path, subject: Subject, size: tuple[int, int], found: Found, ro
         rows.append((
             subject.model.name, row.runtime, row.precision, row.device, row.threads, width, height, 1000 * row.seconds, row.flops / 1e12,
             None if row.limit is None else 1000 * row.limit, row.bound, row.share, found.cost.macs / 1e9, found.cost.values / 1e6,
-            *limits, agreed.max_abs, parity.exact(agreed.psnr), row.fidelity.change, row.note,
+            *limits, agreed.max_abs, tables.exact(agreed.psnr), row.fidelity.change, row.note,
         ))  # fmt: skip
     facts = {
         **describe(), "threads": sorted({row.threads for row in found.rows}), "models": {subject.model.name: subject.checksum},

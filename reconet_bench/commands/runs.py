@@ -20,7 +20,7 @@ class Runs(Command):
         parser.add_argument("folder", nargs="?", type=Path, default=Path("reports"), metavar="DIR", help="where to look (default: reports)")
 
     def run(self, options: Any) -> None:
-        from reconet_bench.errors import DataError
+        from reconet_bench.core.errors import DataError
         from reconet_bench.report.run import find_runs, load_run
         from reconet_bench.report.terminal import history
 

@@ -24,9 +24,9 @@ class StudyCommand(Command):
 
     def run(self, options: Any) -> None:
         from reconet_bench.commands.train import checked, settings_named
-        from reconet_bench.errors import TrainingError
-        from reconet_bench.perceptual import download_weights
-        from reconet_bench.studies import STUDIES, check_shared, run_study
+        from reconet_bench.core.errors import TrainingError
+        from reconet_bench.networks.vgg import download_weights
+        from reconet_bench.training.studies import STUDIES, check_shared, run_study
 
         shared = options.handed_on_options
         for name in ("show", "benchmark", "output"):

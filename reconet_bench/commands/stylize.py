@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from reconet_bench.commands.base import COMMANDS, Command, add_onnx_options, at_least, err, onnx_hints, out, warn
 
 if TYPE_CHECKING:
-    from reconet_bench.subjects import Subject
+    from reconet_bench.models.loading import Model
 
 
 def seconds(text: str) -> float:
@@ -65,18 +65,19 @@ class Stylize(Command):
 
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        from reconet_bench import subjects
-        from reconet_bench.errors import DataError
-        from reconet_bench.pipeline import Look, stylize_file
+        from reconet_bench.core.errors import DataError
+        from reconet_bench.models import loading
+        from reconet_bench.runtimes import selection
         from reconet_bench.runtimes.base import RUNTIMES
+        from reconet_bench.video.stylize import Look, stylize_file
 
         if (not options.input) == (options.camera is None):
             raise DataError("give either an INPUT or --camera N")
         look = Look(options.strength, options.keep_colors, options.side_by_side)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[fps]:.1f} frames/s"), TimeRemainingColumn())
-        with subjects.workspace() as folder:
-            subject = subjects.load_subject(options.model, Path(folder), onnx_hints(options), warn)
-            runtime = _fastest(options, subject) if options.runtime == subjects.AUTO else options.runtime
+        with loading.workspace() as folder:
+            subject = loading.load_subject(options.model, Path(folder), onnx_hints(options), warn)
+            runtime = _fastest(options, subject) if options.runtime == selection.AUTO else options.runtime
             with (
                 RUNTIMES[runtime].load(subject.model, options.device, options.threads) as session,
                 Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress,
@@ -98,11 +99,11 @@ class Stylize(Command):
         out.print(f"Written: {options.output} ({done.frames} frames, {done.frames / took:.1f} frames/s, {session.runtime} on {session.device})", markup=False)
 
 
-def _fastest(options: Any, subject: Subject) -> str:
+def _fastest(options: Any, subject: Model) -> str:
     """What ``auto`` stands for at the size of this footage; says what was chosen and why."""
-    from reconet_bench.auto import choose_runtime
-    from reconet_bench.data.media import Camera, open_source
-    from reconet_bench.pipeline import fitted
+    from reconet_bench.benchmark.fastest_runtime import choose_runtime
+    from reconet_bench.video.media import Camera, open_source
+    from reconet_bench.video.stylize import fitted
 
     source = Camera(options.camera) if options.input is None else open_source(options.input, options.fps, options.start, options.end)
     size = fitted(source.size, options.max_size)

@@ -21,11 +21,11 @@ from reconet_bench.commands.base import (
     stopped,
     warn,
 )
-from reconet_bench.errors import DataError
+from reconet_bench.core.errors import DataError
 
 if TYPE_CHECKING:
-    from reconet_bench.subjects import Subject
-    from reconet_bench.sweep import Result
+    from reconet_bench.benchmark.sweep import Result
+    from reconet_bench.models.loading import Model
 
 
 @COMMANDS.register("sweep")
@@ -47,17 +47,18 @@ class Sweep(Command):
         add_onnx_options(parser)
 
     def run(self, options: Any) -> None:
-        from reconet_bench import subjects
-        from reconet_bench.sweep import SIZES, Result, sweep
+        from reconet_bench.benchmark.sweep import SIZES, Result, sweep
+        from reconet_bench.models import loading
+        from reconet_bench.runtimes import selection
 
         target = own_folder(options.output, "sweep", "sweep.csv")
 
         def say(line: str) -> None:
             err.print(line, style="yellow" if line.startswith("skipped") else "", markup=False)
 
-        names = subjects.usable_runtimes(options.runtimes, say)
-        with subjects.workspace() as folder:
-            subject = subjects.load_subject(options.model, Path(folder), onnx_hints(options), warn)
+        names = selection.usable_runtimes(options.runtimes, say)
+        with loading.workspace() as folder:
+            subject = loading.load_subject(options.model, Path(folder), onnx_hints(options), warn)
             result, failure = Result(), None
             try:
                 sweep(
@@ -74,23 +75,23 @@ class Sweep(Command):
         raise stopped(failure, target)
 
 
-def _write(target: Path, subject: Subject, result: Result, rounds: int, interrupted: bool) -> None:
+def _write(target: Path, subject: Model, result: Result, rounds: int, interrupted: bool) -> None:
     """Print the tables, and leave the files."""
-    from reconet_bench.data.files import write_text
-    from reconet_bench.environment import cpu_name, describe
-    from reconet_bench.records import to_csv
-    from reconet_bench.report import parity
-    from reconet_bench.report.growth import plot
-    from reconet_bench.report.tables import as_text, markdown, significant
+    from reconet_bench.benchmark.sweep import Row, growth
+    from reconet_bench.core.files import write_text
+    from reconet_bench.core.machine import cpu_name
+    from reconet_bench.core.provenance import describe
+    from reconet_bench.core.record import to_csv
+    from reconet_bench.report.sweep_plot import plot
+    from reconet_bench.report.tables import PARITY_HEADER, as_text, exact, markdown, parity_cells, significant
     from reconet_bench.report.terminal import plain_table
-    from reconet_bench.sweep import Row, growth
 
     rows = result.rows
-    header = ("runtime", "threads", "size", "batch", "ms a frame", "p90 ms", "end to end ms", "fps", *parity.HEADER, "note")
+    header = ("runtime", "threads", "size", "batch", "ms a frame", "p90 ms", "end to end ms", "fps", *PARITY_HEADER, "note")
     shown = [
         [row.runtime, str(row.threads), f"{row.width}x{row.height}", str(row.batch),
          *map(significant, (row.device_ms, row.p90_ms, row.end_to_end_ms, row.fps)),
-         *parity.cells(row.psnr, row.temporal_error_change), row.note]
+         *parity_cells(row.psnr, row.temporal_error_change), row.note]
         for row in rows
     ]  # fmt: skip
     of_growth = ("runtime", "threads", "batch", "time grows as pixels^", "ms a megapixel", "note")
@@ -98,13 +99,13 @@ def _write(target: Path, subject: Subject, result: Result, rounds: int, interrup
     title = f"{subject.model.name}, {cpu_name() if rows[0].device == 'cpu' else rows[0].device}"
     remarks = [*([subject.against] if subject.against else []), *(["interrupted: this is what was measured until then"] if interrupted else []),
                *(f"auto: {line}" for line in result.chosen), *(f"skipped {line}" for line in result.skipped)]  # fmt: skip
-    tables = [markdown(header, shown), *([markdown(of_growth, grown)] if grown else [])]
+    texts = [markdown(header, shown), *([markdown(of_growth, grown)] if grown else [])]
     facts = {
         **describe(), "threads": sorted({row.threads for row in rows}), "models": {subject.model.name: subject.checksum}, "rounds": rounds,
         "chosen": result.chosen, "skipped": result.skipped, "interrupted": interrupted,
     }  # fmt: skip
-    write_text(target / "sweep.csv", to_csv([[parity.exact(value) for value in astuple(row)] for row in rows], [field.name for field in fields(Row)]))
-    write_text(target / "sweep.md", "\n".join([f"# Sweep\n\n{title}\n", *tables, *(f"- {as_text(remark)}" for remark in remarks), ""]))
+    write_text(target / "sweep.csv", to_csv([[exact(value) for value in astuple(row)] for row in rows], [field.name for field in fields(Row)]))
+    write_text(target / "sweep.md", "\n".join([f"# Sweep\n\n{title}\n", *texts, *(f"- {as_text(remark)}" for remark in remarks), ""]))
     write_text(target / "provenance.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
     out.print(plain_table(header, shown, left=(0, 2, 10)))
     if subject.against:

@@ -20,7 +20,7 @@ from reconet_bench.commands.base import (
 )
 
 if TYPE_CHECKING:
-    from reconet_bench.data.windows import Windows
+    from reconet_bench.training.crops import TrainingCrops
     from reconet_bench.training.data import DataOptions
     from reconet_bench.training.presets import Recipe
     from reconet_bench.training.settings import TrainingSettings
@@ -82,16 +82,16 @@ class Train(Command):
         recipe.add_argument("--pass", dest="render_pass", default=argparse.SUPPRESS, metavar="clean|final|albedo", help="Sintel's rendering pass (default: clean)")
 
     def run(self, options: Any) -> None:
-        from reconet_bench.checkpoint import load_checkpoint
-        from reconet_bench.data.files import transparency, write_text
+        from reconet_bench.core.files import transparency, write_text
         from reconet_bench.methods.base import METHODS
-        from reconet_bench.perceptual import download_weights
-        from reconet_bench.report.card import model_card
+        from reconet_bench.models.checkpoint import load_checkpoint
+        from reconet_bench.networks.vgg import download_weights
+        from reconet_bench.report.model_card import model_card
         from reconet_bench.training.data import steps_of, training_data
         from reconet_bench.training.distributed import is_main, processes
-        from reconet_bench.training.folder import CURVES_FILE
         from reconet_bench.training.loop import check_folder, train
         from reconet_bench.training.presets import as_toml
+        from reconet_bench.training.run_folder import CURVES_FILE
 
         if options.show:
             out.print(as_toml(checked_recipe(options)[0]), markup=False, end="")
@@ -127,7 +127,7 @@ def checked_recipe(options: Any) -> tuple[Recipe, DataOptions]:
     Raises:
         ReconetBenchError: a value makes no sense, or an option would have no effect.
     """
-    from reconet_bench.errors import TrainingError
+    from reconet_bench.core.errors import TrainingError
     from reconet_bench.training.data import DataOptions, check_used
     from reconet_bench.training.settings import whole_recipe
 
@@ -146,7 +146,7 @@ def checked_recipe(options: Any) -> tuple[Recipe, DataOptions]:
 
 def checked(options: Any) -> tuple[Recipe, DataOptions, TrainingSettings]:
     """:func:`checked_recipe` and the settings to train with; painting, loss network, device and precision are to be had."""
-    from reconet_bench.errors import TrainingError
+    from reconet_bench.core.errors import TrainingError
     from reconet_bench.training.loop import check_files, check_start
     from reconet_bench.training.settings import from_recipe
 
@@ -164,7 +164,7 @@ def checked(options: Any) -> tuple[Recipe, DataOptions, TrainingSettings]:
 
 def _warn_of_emulation(settings: TrainingSettings) -> None:
     """Say what bf16 costs that the processor does not have."""
-    from reconet_bench.environment import computes_bf16, pick_device
+    from reconet_bench.core.machine import computes_bf16, pick_device
 
     if settings.precision == "bf16" and pick_device(settings.device).type == "cpu" and not computes_bf16():
         warn("precision bf16: this processor emulates it, several times slower than fp32; --precision auto or fp32 is faster")
@@ -172,11 +172,11 @@ def _warn_of_emulation(settings: TrainingSettings) -> None:
 
 def _pictures(folder: Path, curves: str) -> list[str]:
     """Plot the run's curves and line up its samples; names of what could be drawn, a note of what could not."""
-    from reconet_bench.data.files import write_image
-    from reconet_bench.errors import DataError
-    from reconet_bench.report.curves import parse_curves
-    from reconet_bench.report.losses import plot_losses
-    from reconet_bench.training.samples import SAMPLES_FOLDER, progress_picture
+    from reconet_bench.core.errors import DataError
+    from reconet_bench.core.files import write_image
+    from reconet_bench.report.loss_curves import parse_curves
+    from reconet_bench.report.loss_plot import plot_losses
+    from reconet_bench.training.progress_pictures import SAMPLES_FOLDER, progress_picture
 
     written = []
     try:
@@ -189,11 +189,11 @@ def _pictures(folder: Path, curves: str) -> list[str]:
     return written
 
 
-def _benchmark(settings: TrainingSettings, data: Windows) -> None:
+def _benchmark(settings: TrainingSettings, data: TrainingCrops) -> None:
     from statistics import median
 
     from reconet_bench.report.terminal import plain_table
-    from reconet_bench.training.benchmark import compare_steps
+    from reconet_bench.training.step_benchmark import compare_steps
 
     found = compare_steps(settings, data, report=lambda text: err.print(text, markup=False))
     rows = [[pace.name, f"{1000 * pace.median:.0f}", f"{1000 * min(pace.turns):.0f}", f"{1000 * max(pace.turns):.0f}"] for pace in (found.plain, found.ours)]
@@ -219,7 +219,7 @@ def _named(options: Any) -> list[str]:
 
 def _recipe(options: Any) -> Recipe:
     """Preset, then ``--set``, then the options given by name."""
-    from reconet_bench.errors import TrainingError
+    from reconet_bench.core.errors import TrainingError
     from reconet_bench.training.presets import load_recipe, merged
 
     recipe = load_recipe(options.preset, options.set)

@@ -11,8 +11,8 @@ import os
 import re
 from pathlib import Path
 
+from reconet_bench.core.errors import DataError, UnknownName
 from reconet_bench.data.footage import FrameFolder
-from reconet_bench.errors import DataError, UnknownName
 
 ENVIRONMENT_VARIABLE = "RECONET_BENCH_DAVIS"
 #: Folders of frames by resolution, the first that is there is read.

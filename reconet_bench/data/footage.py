@@ -7,24 +7,16 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from reconet_bench.data.base import FramesOnly
-from reconet_bench.data.files import IMAGE_SUFFIXES, natural_key, read_image
-from reconet_bench.errors import DataError
-from reconet_bench.ops import from_uint8
+from reconet_bench.core.errors import DataError
+from reconet_bench.core.files import IMAGE_SUFFIXES, image_files, read_image
+from reconet_bench.core.ops import from_uint8
+from reconet_bench.data.clip import FramesOnly
 from reconet_bench.video.reader import VideoReader
 
 #: Measuring goes over the frames many times, so they stay in memory: at most so many bytes at 8 bits.
 MEMORY = 2**30
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Image files of a folder by name, numbers by value; raises DataError where there are none."""
-    if not Path(folder).is_dir():
-        raise DataError(f"no such folder of frames: {folder}")
-    files = sorted((path for path in Path(folder).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
-    if not files:
-        raise DataError(f"no frames in {folder}: {', '.join(IMAGE_SUFFIXES)} files are read")
-    return files
 
 
 def read_frames(folder: Path, frames: int | None = None) -> list[Tensor]:

@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reconet_bench.data.base import Clip, Motion
-from reconet_bench.errors import enough_memory
-from reconet_bench.ops import LUMINANCE_CAMERA, pixel_grid
+from reconet_bench.core.errors import enough_memory
+from reconet_bench.core.ops import LUMINANCE_CAMERA, pixel_grid
+from reconet_bench.data.clip import Clip, Motion
 
 #: Label of a pixel that shows more than one layer: no single flow is right there.
 MIXED = -1

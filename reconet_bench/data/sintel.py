@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reconet_bench.data.base import Clip, Motion, composed_motion
-from reconet_bench.data.files import UNKNOWN_FLOW, read_flo, read_image, read_mask, write_flo, write_image
-from reconet_bench.errors import DataError, UnknownName
-from reconet_bench.ops import LUMINANCE_ANIMATION, from_uint8, pixel_grid, to_uint8, warp
+from reconet_bench.core.errors import DataError, UnknownName
+from reconet_bench.core.files import UNKNOWN_FLOW, read_flo, read_image, read_mask, write_flo, write_image
+from reconet_bench.core.ops import LUMINANCE_ANIMATION, from_uint8, pixel_grid, to_uint8, warp
+from reconet_bench.data.clip import Clip, Motion, composed_motion
 
 PASSES = ("clean", "final", "albedo")
 ENVIRONMENT_VARIABLE = "RECONET_BENCH_SINTEL"

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from reconet_bench.errors import TrainingError, UnknownName
-from reconet_bench.networks import ReCoNet
-from reconet_bench.perceptual import CONTENT_TAP, TAPS, LossNetwork, content_distance, gram, gram_distance
-from reconet_bench.registry import Registry
+from reconet_bench.core.errors import TrainingError, UnknownName
+from reconet_bench.core.registry import Registry
+from reconet_bench.networks.reconet import ReCoNet
+from reconet_bench.networks.vgg import CONTENT_TAP, TAPS, LossNetwork, content_distance, gram, gram_distance
 
 METHODS: Registry[Method] = Registry("method", "reconet_bench.methods")
 

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from reconet_bench import losses
-from reconet_bench.errors import TrainingError
+from reconet_bench.core.errors import TrainingError
+from reconet_bench.core.ops import luminance, pixel_grid, warp
+from reconet_bench.methods import loss_terms
 from reconet_bench.methods.base import METHODS, Batch, LossContext, perceptual_terms
 from reconet_bench.methods.reconet import ReCoNetMethod
-from reconet_bench.networks import ReCoNet
-from reconet_bench.ops import luminance, pixel_grid, warp
-from reconet_bench.perceptual import IMAGENET_STD
+from reconet_bench.networks.reconet import ReCoNet
+from reconet_bench.networks.vgg import IMAGENET_STD
 
 #: Largest change of luminance that the code's mask lets pass.
 LUMINANCE_LIMIT = 0.05
@@ -83,14 +83,14 @@ class DissertationCode(ReCoNetMethod):
             mask = mask * _steady(x, x_next, flow, coefficients)
             if not on["long_mask_mixed"]:
                 mask_far = mask_far * _steady(x, x_far, flow_far, coefficients)
-            short, long = losses.temporal(y, y_next, flow, mask), losses.temporal(y, y_far, flow_far, mask_far)
+            short, long = loss_terms.temporal(y, y_next, flow, mask), loss_terms.temporal(y, y_far, flow_far, mask_far)
         else:
-            short = losses.temporal(y, y_next, flow, mask, x, x_next, coefficients)
-            long = losses.temporal(y, y_far, flow_far, mask_far, x, x_far, coefficients)
+            short = loss_terms.temporal(y, y_next, flow, mask, x, x_next, coefficients)
+            long = loss_terms.temporal(y, y_far, flow_far, mask_far, x, x_far, coefficients)
         near = torch.cat((y, y_next))
         return {
             **perceptual_terms(torch.cat((x, x_next)), near, context),
-            "tv": losses.total_variation(near / near.new_tensor(IMAGENET_STD).view(1, 3, 1, 1) if on["tv_of_normalised"] else near),
+            "tv": loss_terms.total_variation(near / near.new_tensor(IMAGENET_STD).view(1, 3, 1, 1) if on["tv_of_normalised"] else near),
             "temporal_short": short,
             "temporal_long": long.detach() if on["long_without_gradient"] else long,
         }

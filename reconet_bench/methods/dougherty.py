@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from reconet_bench import losses
+from reconet_bench.methods import loss_terms
 from reconet_bench.methods.base import METHODS, Batch, LossContext, perceptual_terms
 from reconet_bench.methods.johnson import Johnson
-from reconet_bench.perceptual import IMAGENET_STD
+from reconet_bench.networks.vgg import IMAGENET_STD
 
 #: Pixels that the noise touches, and its largest shift on the 0-255 scale.
 NOISE_COUNT, NOISE_AMPLITUDE = 250, 30
@@ -32,14 +32,14 @@ class Dougherty(Johnson):
 
     def objective(self, network: nn.Module, batch: Batch, context: LossContext) -> dict[str, Tensor]:
         x = torch.cat((batch.frames[:, 0], batch.frames[:, 1]))
-        noisy = losses.pixel_noise(x, NOISE_COUNT, NOISE_AMPLITUDE, context.generator)
+        noisy = loss_terms.pixel_noise(x, NOISE_COUNT, NOISE_AMPLITUDE, context.generator)
         y, y_noisy = network(torch.cat((x, noisy))).float().chunk(2)
         # Of normalised colours the mean falls out of a difference.
         unit = y.new_tensor(IMAGENET_STD if self.switches(context)["normalised_pop"] else (1.0, 1.0, 1.0)).view(1, 3, 1, 1)
         return {
             **perceptual_terms(x, y, context),
-            "tv": losses.total_variation(y),
-            "pop": losses.pop(y / unit, y_noisy / unit),
+            "tv": loss_terms.total_variation(y),
+            "pop": loss_terms.pop(y / unit, y_noisy / unit),
         }
 
 

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from reconet_bench import losses
+from reconet_bench.methods import loss_terms
 from reconet_bench.methods.base import METHODS, Batch, LossContext, perceptual_terms
 from reconet_bench.methods.reconet import ReCoNetMethod, temporal
-from reconet_bench.networks import ReCoNet, WithFeatures
+from reconet_bench.networks.reconet import ReCoNet, WithFeatures
 
 
 @METHODS.register("gao2018")
@@ -40,7 +40,7 @@ class Gao(ReCoNetMethod):
         (y, y_next), (f, f_next) = stylised.float().chunk(2), encoded.float().chunk(2)
         return {
             **perceptual_terms(torch.cat((x, x_next)), torch.cat((y, y_next)), context),
-            "tv": losses.total_variation(torch.cat((y, y_next))),
+            "tv": loss_terms.total_variation(torch.cat((y, y_next))),
             "temporal_short": temporal(y, y_next, x, x_next, batch, 0, self.switches(context)["constraint"]),
-            "temporal_features": losses.temporal_features(f, f_next, batch.flows[:, 0], batch.masks[:, 0]),
+            "temporal_features": loss_terms.temporal_features(f, f_next, batch.flows[:, 0], batch.masks[:, 0]),
         }

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from reconet_bench.methods.base import METHODS, Batch, LossContext, Method
-from reconet_bench.networks import Identity
+from reconet_bench.networks.reconet import Identity
 
 
 @METHODS.register("identity")

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from reconet_bench import losses
+from reconet_bench.methods import loss_terms
 from reconet_bench.methods.base import METHODS, Batch, LossContext, Method, check_content_tap, perceptual_terms
-from reconet_bench.perceptual import CONTENT_TAP
+from reconet_bench.networks.vgg import CONTENT_TAP
 
 
 @METHODS.register("johnson")
@@ -36,4 +36,4 @@ class Johnson(Method):
     def objective(self, network: nn.Module, batch: Batch, context: LossContext) -> dict[str, Tensor]:
         x = torch.cat((batch.frames[:, 0], batch.frames[:, 1]))
         y = network(x).float()
-        return {**perceptual_terms(x, y, context), "tv": losses.total_variation(y)}
+        return {**perceptual_terms(x, y, context), "tv": loss_terms.total_variation(y)}

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from reconet_bench import losses
-from reconet_bench.errors import UnknownName
+from reconet_bench.core.errors import UnknownName
+from reconet_bench.methods import loss_terms
 from reconet_bench.methods.base import METHODS, Batch, LossContext, Method, perceptual_terms
 
 CONSTRAINTS = ("luminance", "colour", "none")
@@ -47,7 +47,7 @@ class ReCoNetMethod(Method):
         constraint = self.switches(context)["constraint"]
         return {
             **perceptual_terms(torch.cat((x, x_next)), torch.cat((y, y_next)), context),
-            "tv": losses.total_variation(torch.cat((y, y_next))),
+            "tv": loss_terms.total_variation(torch.cat((y, y_next))),
             "temporal_short": temporal(y, y_next, x, x_next, batch, 0, constraint),
             "temporal_long": temporal(y, y_far, x, x_far, batch, 1, constraint),
         }
@@ -57,5 +57,5 @@ def temporal(y: Tensor, y_next: Tensor, x: Tensor, x_next: Tensor, batch: Batch,
     """The output-level temporal loss of a batch's near (0) or far (1) pair under a constraint's name."""
     flow, mask = batch.flows[:, pair], batch.masks[:, pair]
     if constraint == "none":
-        return losses.temporal(y, y_next, flow, mask)
-    return losses.temporal(y, y_next, flow, mask, x, x_next, batch.luminance if constraint == "luminance" else None)
+        return loss_terms.temporal(y, y_next, flow, mask)
+    return loss_terms.temporal(y, y_next, flow, mask, x, x_next, batch.luminance if constraint == "luminance" else None)

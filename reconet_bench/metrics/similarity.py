@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reconet_bench.errors import MetricUnavailable
+from reconet_bench.core.errors import MetricUnavailable
+from reconet_bench.core.ops import warp
 from reconet_bench.metrics.base import METRICS, Footage, Metric
-from reconet_bench.ops import warp
 
 WINDOW = 7
 #: Side of the central patch that the dissertation compares.

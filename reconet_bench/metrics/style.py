@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from reconet_bench.errors import MetricUnavailable
-from reconet_bench.metrics.base import METRICS, Footage, Metric, once_per_clip
-from reconet_bench.perceptual import LossNetwork, gram, gram_distance
+from reconet_bench.core.errors import MetricUnavailable
+from reconet_bench.metrics.base import METRICS, Footage, Metric, Style, once_per_clip
+from reconet_bench.networks.vgg import (
+    LossNetwork,
+    gram,
+    gram_distance,
+    load_loss_network,
+    read_style,
+    style_targets,
+)
 
 #: At most so many frames of a clip are measured, evenly spread: the style of a film hardly changes from frame to
 #: frame, and the loss network costs more than all other metrics together.
@@ -82,3 +90,21 @@ class StyleDistance(Metric):
         if not values:
             raise MetricUnavailable("the content is the style itself: there is no distance to go")
         return values
+
+
+def painting_style(path: Path, size: int, vgg: Path | None) -> Style:
+    """The style of a painting, for frames without a checkpoint."""
+    painting = read_style(path)
+    try:
+        network = load_loss_network(vgg)
+    except MetricUnavailable as error:
+        return Style({"": painting}, None, str(error))
+    return Style(style_targets(network, painting, size), network)
+
+
+def style_of(targets: dict[str, Tensor], vgg: Path | None) -> Style:
+    """The style of a model's Gram targets, with the loss network or the reason why it is missing."""
+    try:
+        return Style(targets, load_loss_network(vgg))
+    except MetricUnavailable as error:
+        return Style(targets, None, str(error))

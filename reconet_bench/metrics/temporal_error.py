@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from reconet_bench.data.base import LONG_TERM_STEP
-from reconet_bench.errors import MetricUnavailable
+from reconet_bench.core.errors import MetricUnavailable
+from reconet_bench.core.ops import warp
+from reconet_bench.data.clip import LONG_TERM_STEP
 from reconet_bench.metrics.base import METRICS, Footage, Metric, once_per_clip
-from reconet_bench.ops import warp
 
 
 def _squared_difference(y: Tensor, y_next: Tensor, flow: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from reconet_bench.records import Record
-from reconet_bench.report.overall import Cell, Row, overall
+from reconet_bench.core.record import Record
+from reconet_bench.report.ranking import Cell, Row, overall
 from reconet_bench.report.tables import QUALITY, directions, quality_metrics, significant
 
 _SPECIAL = {

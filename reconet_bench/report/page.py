@@ -11,13 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reconet_bench.records import Record, is_measurable
-from reconet_bench.report import figures, flow, tables, verdict
-from reconet_bench.report.clips import Clip, data_uri, find_clips, player_data, within_budget
-from reconet_bench.report.curves import PACE
+from reconet_bench.core.record import Record, is_measurable
+from reconet_bench.report import figures, flow_agreement, tables, verdict
 from reconet_bench.report.figures import Bar, Point, Series
-from reconet_bench.report.overall import Row, first_runtime, labels, overall
-from reconet_bench.report.published import BESIDE, Beside
+from reconet_bench.report.loss_curves import PACE
+from reconet_bench.report.player import Clip, data_uri, find_clips, player_data, within_budget
+from reconet_bench.report.published_results import BESIDE, Beside
+from reconet_bench.report.ranking import Row, first_runtime, labels, overall
 from reconet_bench.report.run import Run
 
 #: Per-frame curves that are open when the page is; the others are folded.
@@ -58,7 +58,7 @@ class Page:
         self.series = {model: Series(name, (), -1 if name == "identity" else slots[model]) for model, name in self.names.items()}
         found, missing = find_clips(self.run.folder / "pictures", self.run.videos, shown)
         self.clips, heavy = within_budget(found)
-        self.flow_header = flow.HEADER
+        self.flow_header = flow_agreement.HEADER
         self.problems = [*self.run.problems, *missing, *heavy]
         if not found:
             self.problems.append("no pictures in this run: neither filmstrip nor player")
@@ -107,8 +107,8 @@ class Page:
     @cached_property
     def flows(self) -> tuple[list[list[str]], list[str]]:
         """Estimated flow beside true flow: rows under its header, and a line on the order of the methods for each clip."""
-        found = flow.beside_true_flow(self.records)
-        return [row for one in found for row in one.rows], [flow.NOTE, *(one.order for one in found if one.order)]
+        found = flow_agreement.beside_true_flow(self.records)
+        return [row for one in found for row in one.rows], [flow_agreement.NOTE, *(one.order for one in found if one.order)]
 
     @cached_property
     def speed(self) -> tuple[list[str], list[list[str]]]:

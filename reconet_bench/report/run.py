@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reconet_bench.errors import DataError
-from reconet_bench.records import Record, is_measurable, salvage_jsonl
+from reconet_bench.core.errors import DataError
+from reconet_bench.core.record import Record, is_measurable, salvage_jsonl
 
 #: (model, video, runtime, metric) → value by frame index.
 Samples = dict[tuple[str, str, str, str], dict[int, float]]
@@ -34,7 +34,7 @@ class Run:
 
     Attributes:
         samples, timings: empty where their files are missing.
-        differences: rows as :func:`reconet_bench.differences.differences` gives them.
+        differences: rows as :func:`reconet_bench.benchmark.paired_differences.differences` gives them.
         curves: text of the loss curves by model.
         problems: a line for each file that is missing, broken or cut short.
     """

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
-from reconet_bench.records import COLUMNS, Record
-from reconet_bench.report.published import published_for
+from reconet_bench.core.record import COLUMNS, Record
+from reconet_bench.report.published_results import published_for
 
 #: Metrics of the quality table, in order, with a short heading.
 QUALITY = {
@@ -47,7 +48,7 @@ _PLACE = ["video", "source", "runtime", "precision", "device", "height", "width"
 
 
 def frame_of(records: Iterable[Record]) -> pd.DataFrame:
-    """Records as a data frame with the columns of :class:`~reconet_bench.records.Record`."""
+    """Records as a data frame with the columns of :class:`~reconet_bench.core.record.Record`."""
     return pd.DataFrame([vars(record) for record in records], columns=list(COLUMNS))
 
 
@@ -189,7 +190,7 @@ def _speed_cell(record: Record | None) -> str:
 
 
 def differences_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Paired differences between methods, as :func:`reconet_bench.differences.differences` gives them."""
+    """Paired differences between methods, as :func:`reconet_bench.benchmark.paired_differences.differences` gives them."""
     header = ["metric", "video", "first − second", "difference", "frames", "verdict"]
     return markdown(header, [difference_cells(row) for row in rows])
 
@@ -294,3 +295,23 @@ def _machine(provenance: dict[str, Any]) -> str:
     shown = ", ".join(f"{name} {versions[name]}" for name in ("torch", "onnxruntime", "onnxruntime-gpu", "openvino") if name in versions)
     command = " ".join(str(provenance.get("command", "")).replace("`", "'").split())
     return f"`{command}` on {as_text(provenance.get('cpu') or 'unknown CPU')} ({provenance.get('threads')} threads){as_text(gpu)}; {as_text(shown)}."
+
+
+#: Columns of :func:`parity_cells`.
+PARITY_HEADER = ("PSNR dB", "ΔE(V) %")
+
+
+def parity_cells(psnr: float | None, change: float | None) -> list[str]:
+    """PSNR to the reference and change of E(V), as a table shows them; a dash where there is none.
+
+    Args:
+        psnr: dB; infinite where the frames are equal.
+        change: percent.
+    """
+    shown = "–" if psnr is None else "identical" if math.isinf(psnr) else significant(psnr)
+    return [shown, "–" if change is None else f"{change:+.2f}"]
+
+
+def exact(value: object) -> object:
+    """A cell of CSV: an infinite PSNR, that of equal frames, is ``inf``; an empty cell means that there is none."""
+    return "inf" if value == math.inf else value

@@ -11,8 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from reconet_bench.records import Record
-from reconet_bench.report import flow, tables
+from reconet_bench.core.record import Record
+from reconet_bench.report import flow_agreement, tables
 from reconet_bench.report.run import Run
 
 #: Columns that fit a terminal; the files hold all.
@@ -27,8 +27,8 @@ def comparison(records: Sequence[Record], differences: Sequence[dict[str, Any]])
     parts: list[RenderableType] = [quality(records)]
     if pooled := [row for row in differences if row["video"] == "all" or _only_video(row, differences)]:
         parts.append(differences_table(pooled))
-    if beside := flow.beside_true_flow(records):
-        parts.append(_table("Estimated flow beside true flow", flow.HEADER, [row for one in beside for row in one.rows], left=(0, 1, 2)))
+    if beside := flow_agreement.beside_true_flow(records):
+        parts.append(_table("Estimated flow beside true flow", flow_agreement.HEADER, [row for one in beside for row in one.rows], left=(0, 1, 2)))
         parts += [Text(one.order) for one in beside if one.order]
     rows, metrics = tables.speed_rows(records, _SPEED)
     if rows:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reconet_bench.records import Record
-from reconet_bench.report.overall import Row, paired
+from reconet_bench.core.record import Record
+from reconet_bench.report.ranking import Row, paired
 from reconet_bench.report.tables import significant
 
 #: The best style distance of a run may be this many times better before the most stable model counts as held back.

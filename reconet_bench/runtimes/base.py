@@ -9,10 +9,10 @@ from typing import ClassVar, Self
 
 import torch
 
-from reconet_bench.environment import pick_device, usable_cpus
-from reconet_bench.errors import ReconetBenchError, RuntimeUnavailable, UnknownName, out_of_memory
-from reconet_bench.memory import memory_in_use
-from reconet_bench.registry import Registry
+from reconet_bench.core.errors import ReconetBenchError, RuntimeUnavailable, UnknownName, out_of_memory
+from reconet_bench.core.machine import pick_device, usable_cpus
+from reconet_bench.core.memory import memory_in_use
+from reconet_bench.core.registry import Registry
 from reconet_bench.runtimes.parity import (
     Parity,
     float_frames,
@@ -21,11 +21,23 @@ from reconet_bench.runtimes.parity import (
     reference_frames,
     session_parity,
 )
-from reconet_bench.runtimes.session import CANNOT_RUN, Loaded, Model, Resident, Session
+from reconet_bench.runtimes.session import CANNOT_RUN, ModelSource, Resident, Session, SessionHandle
 
 __all__ = [
-    "CANNOT_RUN", "RUNTIMES", "Loaded", "Model", "Parity", "Resident", "Runtime", "Runtimes", "Session",
-    "float_frames", "frames_parity", "parity_of", "reference_frames", "session_parity",
+    "CANNOT_RUN",
+    "RUNTIMES",
+    "ModelSource",
+    "Parity",
+    "Resident",
+    "Runtime",
+    "Runtimes",
+    "Session",
+    "SessionHandle",
+    "float_frames",
+    "frames_parity",
+    "parity_of",
+    "reference_frames",
+    "session_parity",
 ]  # fmt: skip
 
 #: Devices that a name may hold, as in ``onnxruntime:cuda:fp16``.
@@ -133,7 +145,7 @@ class Runtime(ABC):
         return self.description
 
     @abstractmethod
-    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+    def open(self, model: ModelSource, device: torch.device, threads: int) -> Session:
         """Load ``model``; the runtime is installed, torch sees the device, and it is not :meth:`unusable` there."""
 
     def check(self, device: str = "auto", threads: int | None = None) -> torch.device:
@@ -153,7 +165,7 @@ class Runtime(ABC):
             raise RuntimeUnavailable(reason)
         return torch.device("cuda", 0) if str(place) == "cuda" else place
 
-    def load(self, model: Model, device: str = "auto", threads: int | None = None) -> Session:
+    def load(self, model: ModelSource, device: str = "auto", threads: int | None = None) -> Session:
         """Load ``model`` for frames.
 
         Args:

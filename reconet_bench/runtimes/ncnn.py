@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reconet_bench.errors import ModelError, RuntimeUnavailable
-from reconet_bench.networks import SIZE_MULTIPLE, ReCoNet
-from reconet_bench.ops import pad_to_multiple
-from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
+from reconet_bench.core.errors import ModelError, RuntimeUnavailable
+from reconet_bench.core.ops import pad_to_multiple
+from reconet_bench.networks.reconet import SIZE_MULTIPLE, ReCoNet
+from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Runtime, Session
 
 #: Sizes whose network is kept; footage has one size, a comparison a few.
 _KEPT_SIZES = 4
@@ -32,7 +32,7 @@ class NcnnSession(Session):
 
     runtime = "ncnn"
 
-    def __init__(self, model: Model, network: nn.Module, device: torch.device, threads: int) -> None:
+    def __init__(self, model: ModelSource, network: nn.Module, device: torch.device, threads: int) -> None:
         super().__init__(model, device, threads)
         start = time.perf_counter()
         importlib.import_module("ncnn")
@@ -114,7 +114,7 @@ class Ncnn(Runtime):
     def unusable(self, device: torch.device) -> str | None:
         return None if device.type == "cpu" else f"ncnn here runs on the CPU, not on '{device}'; use --device cpu"
 
-    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+    def open(self, model: ModelSource, device: torch.device, threads: int) -> Session:
         if model.network is None:
             raise RuntimeUnavailable(f"ncnn cannot run an ONNX file ('{model.name}'); use --runtime onnxruntime")
         return NcnnSession(model, model.network, device, threads)

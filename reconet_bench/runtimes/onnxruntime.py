@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reconet_bench.errors import ModelError, RuntimeUnavailable
-from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
-from reconet_bench.runtimes.kept import kept, recall, remember
-from reconet_bench.runtimes.placement import check_placement, compute_nodes
-from reconet_bench.runtimes.variants import (
+from reconet_bench.core.errors import ModelError, RuntimeUnavailable
+from reconet_bench.runtimes.artifact_cache import kept, recall, remember
+from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Runtime, Session
+from reconet_bench.runtimes.onnx_forms import (
     calibration,
     calibration_frames,
     first_line,
@@ -27,6 +26,7 @@ from reconet_bench.runtimes.variants import (
     quantized,
     refuse_twice,
 )
+from reconet_bench.runtimes.placement import check_placement, compute_nodes
 
 CPU_PROVIDER, CUDA_PROVIDER, TENSORRT_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 #: What loads the libraries of a provider that did not come up.
@@ -67,7 +67,7 @@ class OnnxSession(Session):
 
     runtime = "onnxruntime"
 
-    def __init__(self, model: Model, path: Path, device: torch.device, threads: int, variant: str = "") -> None:
+    def __init__(self, model: ModelSource, path: Path, device: torch.device, threads: int, variant: str = "") -> None:
         super().__init__(model, device, threads)
         words = variant.split("-")
         self._path, self._tensorrt, self._graphed = path, "tensorrt" in words, "graph" in words
@@ -270,7 +270,7 @@ class OnnxRuntime(Runtime):
             return "onnxruntime:int8 is for CPUs: on a GPU use onnxruntime:fp16"
         return None
 
-    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+    def open(self, model: ModelSource, device: torch.device, threads: int) -> Session:
         if device.type == "cuda":
             self._load_libraries()
         return OnnxSession(model, model.onnx(), device, threads, self.variant)

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reconet_bench.errors import ModelError, RuntimeUnavailable
-from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
-from reconet_bench.runtimes.kept import kept
-from reconet_bench.runtimes.variants import calibration, calibration_frames, nncf_quantized, refuse_twice
+from reconet_bench.core.errors import ModelError, RuntimeUnavailable
+from reconet_bench.runtimes.artifact_cache import kept
+from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Runtime, Session
+from reconet_bench.runtimes.onnx_forms import calibration, calibration_frames, nncf_quantized, refuse_twice
 
 #: What OpenVINO computes in that is not int8, by variant, as its options call it.
 _HINTS = {"": "f32", "bf16": "bf16", "int8": "bf16"}
@@ -99,7 +99,7 @@ class OpenVinoSession(Session):
 
     runtime = "openvino"
 
-    def __init__(self, model: Model, path: Path, device: torch.device, threads: int, variant: str) -> None:
+    def __init__(self, model: ModelSource, path: Path, device: torch.device, threads: int, variant: str) -> None:
         super().__init__(model, device, threads)
         import openvino
 
@@ -257,5 +257,5 @@ class OpenVino(Runtime):
     def unusable(self, device: torch.device) -> str | None:
         return None if device.type == "cpu" else f"openvino here runs on the CPU, not on '{device}'; use --device cpu"
 
-    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+    def open(self, model: ModelSource, device: torch.device, threads: int) -> Session:
         return OpenVinoSession(model, model.onnx(), device, threads, self.variant)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reconet_bench.errors import DataError
-from reconet_bench.runtimes.session import Loaded, Session
+from reconet_bench.core.errors import DataError
+from reconet_bench.runtimes.session import Session, SessionHandle
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Parity:
     frames: int
 
 
-def session_parity(reference: Loaded, session: Loaded, frames: Sequence[np.ndarray]) -> Parity:
+def session_parity(reference: SessionHandle, session: SessionHandle, frames: Sequence[np.ndarray]) -> Parity:
     """Compare two sessions on host frames ``(H, W, 3)`` uint8; they may be of different sizes.
 
     Raises:
@@ -35,17 +35,17 @@ def session_parity(reference: Loaded, session: Loaded, frames: Sequence[np.ndarr
     return frames_parity(reference_frames(reference, frames), session, frames)
 
 
-def reference_frames(reference: Loaded, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+def reference_frames(reference: SessionHandle, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What others are compared with, on its own: a reference that fails is no fault of theirs."""
     return float_frames(reference, frames)
 
 
-def float_frames(session: Loaded, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+def float_frames(session: SessionHandle, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What a session makes of host frames or batches, before 8 bits: ``(N, 3, H, W)`` float32 in [0, 1] of each."""
     return [session.ask(Session.floats, image) for image in frames]
 
 
-def frames_parity(expected: Sequence[np.ndarray], session: Loaded, frames: Sequence[np.ndarray]) -> Parity:
+def frames_parity(expected: Sequence[np.ndarray], session: SessionHandle, frames: Sequence[np.ndarray]) -> Parity:
     """Compare what a session makes of host frames with :func:`reference_frames` of the same."""
     return parity_of(expected, float_frames(session, frames))
 

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from typing import Any
 
-from reconet_bench.errors import RuntimeUnavailable
+from reconet_bench.core.errors import RuntimeUnavailable
 
 
 def compute_nodes(trace: list[dict[str, Any]], pixels: int) -> dict[str, tuple[str, str]]:

@@ -10,9 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from reconet_bench.environment import computes_bf16, cpu_threads
-from reconet_bench.errors import RuntimeUnavailable
-from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
+from reconet_bench.core.errors import RuntimeUnavailable
+from reconet_bench.core.machine import computes_bf16, cpu_threads
+from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Runtime, Session
 
 #: Types that the convolutions may compute in, by variant; everything else is fp32.
 REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -28,7 +28,7 @@ class TorchSession(Session):
 
     runtime = "torch"
 
-    def __init__(self, model: Model, network: nn.Module, device: torch.device, threads: int, variant: str = "") -> None:
+    def __init__(self, model: ModelSource, network: nn.Module, device: torch.device, threads: int, variant: str = "") -> None:
         super().__init__(model, device, threads)
         self._reduced = REDUCED.get(variant)
         if self._reduced:
@@ -66,7 +66,7 @@ class TorchSession(Session):
         self._network = None
 
 
-def runnable_network(model: Model, name: str) -> nn.Module:
+def runnable_network(model: ModelSource, name: str) -> nn.Module:
     """The network of ``model``; raises RuntimeUnavailable for an ONNX file, which has none."""
     if model.network is None:
         raise RuntimeUnavailable(f"{name} cannot run an ONNX file ('{model.name}'); use --runtime onnxruntime")
@@ -97,6 +97,6 @@ class Torch(Runtime):
     def unusable(self, device: torch.device) -> str | None:
         return without_reduced(device, "torch", self.variant)
 
-    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+    def open(self, model: ModelSource, device: torch.device, threads: int) -> Session:
         network = runnable_network(model, "torch")
         return TorchSession(model, network, device, threads, self.variant)

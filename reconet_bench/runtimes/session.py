@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reconet_bench.errors import DataError, ModelError, RuntimeUnavailable, out_of_memory
-from reconet_bench.ops import UNIT, ValueRange, from_uint8, pad_to_multiple, to_uint8
+from reconet_bench.core.errors import DataError, ModelError, RuntimeUnavailable, out_of_memory
+from reconet_bench.core.ops import UNIT, ValueRange, from_uint8, pad_to_multiple, to_uint8
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,7 +29,7 @@ CANNOT_RUN = (RuntimeUnavailable, ModelError)
 
 
 @dataclass
-class Model:
+class ModelSource:
     """A style-transfer model as a runtime sees it.
 
     Attributes:
@@ -38,7 +38,7 @@ class Model:
         onnx: gives the ONNX file; the first call may export it.
         multiple: height and width that the ONNX takes are multiples of this; others are padded by reflection.
         minimum: smallest height and width, pixels.
-        input_range, output_range: what the numbers of the ONNX mean, see :class:`reconet_bench.ops.ValueRange`.
+        input_range, output_range: what the numbers of the ONNX mean, see :class:`reconet_bench.core.ops.ValueRange`.
         layout: of the ONNX: ``"NCHW"`` or ``"NHWC"``.
         input_name: of the frame in the ONNX.
         output_name: of the stylised frame in the ONNX.
@@ -101,7 +101,7 @@ class Resident(NamedTuple):
     width: int
 
 
-class Loaded(ABC):
+class SessionHandle(ABC):
     """A model loaded in a runtime on one device: a session here, or one in a worker process.
 
     It is also a function from frame to stylised frame. Whatever else one wants of the session goes by
@@ -122,7 +122,7 @@ class Loaded(ABC):
             where there is one device and no fall-back, and until it is known.
     """
 
-    model: Model
+    model: ModelSource
     runtime: str
     device: str
     threads: int
@@ -151,7 +151,7 @@ class Loaded(ABC):
         self.close()
 
 
-class Session(Loaded):
+class Session(SessionHandle):
     """A model loaded in a runtime in this process.
 
     Attributes:
@@ -160,7 +160,7 @@ class Session(Loaded):
 
     used: bool = False
 
-    def __init__(self, model: Model, device: torch.device, threads: int) -> None:
+    def __init__(self, model: ModelSource, device: torch.device, threads: int) -> None:
         self.model = model
         self.torch_device = device
         self.device = str(device)

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from reconet_bench.data.files import atomic_path
-from reconet_bench.errors import ModelError, RuntimeUnavailable
-from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
-from reconet_bench.runtimes.kept import kept
-from reconet_bench.runtimes.variants import half_precision
+from reconet_bench.core.errors import ModelError, RuntimeUnavailable
+from reconet_bench.core.files import atomic_path
+from reconet_bench.runtimes.artifact_cache import kept
+from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Runtime, Session
+from reconet_bench.runtimes.onnx_forms import half_precision
 
 #: Types of a tensor by what TensorRT calls them.
 _TYPES = {"FLOAT": torch.float32, "HALF": torch.float16, "UINT8": torch.uint8}
@@ -30,7 +30,7 @@ class TensorRtSession(Session):
 
     runtime = "tensorrt"
 
-    def __init__(self, model: Model, path: Path, device: torch.device, threads: int, half: bool = False) -> None:
+    def __init__(self, model: ModelSource, path: Path, device: torch.device, threads: int, half: bool = False) -> None:
         super().__init__(model, device, threads)
         import tensorrt
 
@@ -167,5 +167,5 @@ class TensorRt(Runtime):
     def unusable(self, device: torch.device) -> str | None:
         return None if device.type == "cuda" else "tensorrt is for NVIDIA GPUs: on a CPU use onnxruntime, or openvino"
 
-    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+    def open(self, model: ModelSource, device: torch.device, threads: int) -> Session:
         return TensorRtSession(model, model.onnx(), device, threads, half=self.variant == "fp16")

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from reconet_bench.errors import RuntimeUnavailable
-from reconet_bench.runtimes.base import RUNTIMES, Model, Runtime, Session
+from reconet_bench.core.errors import RuntimeUnavailable
+from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Runtime, Session
 from reconet_bench.runtimes.pytorch import TorchSession, runnable_network, without_reduced
 
 #: Sizes that one process may compile for; beyond it a compiled network would go on uncompiled, unnoticed.
@@ -30,7 +30,7 @@ class CompiledSession(TorchSession):
 
     runtime = "torch-compile"
 
-    def __init__(self, model: Model, network: nn.Module, device: torch.device, threads: int, variant: str = "") -> None:
+    def __init__(self, model: ModelSource, network: nn.Module, device: torch.device, threads: int, variant: str = "") -> None:
         super().__init__(model, network, device, threads, variant)
         # On CUDA "max-autotune" tries kernels and captures a CUDA graph: no launch overhead between kernels.
         self._on_gpu = device.type == "cuda"
@@ -95,6 +95,6 @@ class TorchCompile(Runtime):
     def unusable(self, device: torch.device) -> str | None:
         return without_reduced(device, "torch-compile", self.variant)
 
-    def open(self, model: Model, device: torch.device, threads: int) -> Session:
+    def open(self, model: ModelSource, device: torch.device, threads: int) -> Session:
         network = runnable_network(model, "torch-compile")
         return CompiledSession(model, network, device, threads, self.variant or "channels-last")

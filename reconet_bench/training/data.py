@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reconet_bench.core.errors import DataError, TrainingError, UnknownName
+from reconet_bench.core.ops import LUMINANCE_ANIMATION, LUMINANCE_CAMERA
 from reconet_bench.data.sintel import SintelClip, find_sintel, training_sequences
-from reconet_bench.data.spool import footage_clips
-from reconet_bench.data.windows import FITS, ClipWindows, Mixture, RandomScenes, Windows
-from reconet_bench.errors import DataError, TrainingError, UnknownName
-from reconet_bench.ops import LUMINANCE_ANIMATION, LUMINANCE_CAMERA
+from reconet_bench.training.crops import FITS, ClipWindows, Mixture, RandomScenes, TrainingCrops
+from reconet_bench.training.footage_cache import footage_clips
 from reconet_bench.training.settings import TrainingSettings
 
 SOURCES = ("synthetic", "sintel", "footage")
@@ -56,7 +56,7 @@ class DataOptions:
     report: Callable[[str], None] = lambda text: None
 
 
-def training_data(text: str, options: DataOptions) -> Windows:
+def training_data(text: str, options: DataOptions) -> TrainingCrops:
     """Training data by name (see :data:`SOURCES`), or a mixture by weight such as ``synthetic:2 sintel:1 footage:1``.
 
     Raises:
@@ -124,7 +124,7 @@ def _weights(text: str) -> dict[str, float]:
     return weights
 
 
-def _source(name: str, options: DataOptions) -> Windows:
+def _source(name: str, options: DataOptions) -> TrainingCrops:
     if name == "synthetic":
         return RandomScenes(options.size, options.seed, options.textures)
     if name == "sintel":
@@ -138,7 +138,7 @@ def _source(name: str, options: DataOptions) -> Windows:
 
 
 def steps_of(
-    settings: TrainingSettings, data: Windows, epochs: int, processes: int = 1, milestone_epochs: Sequence[float] = ()
+    settings: TrainingSettings, data: TrainingCrops, epochs: int, processes: int = 1, milestone_epochs: Sequence[float] = ()
 ) -> TrainingSettings:
     """``settings`` with the steps of so many epochs; as they are where ``epochs`` is 0.
 

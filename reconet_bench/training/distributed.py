@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reconet_bench.errors import TrainingError
+from reconet_bench.core.errors import TrainingError
 
 
 @dataclass(frozen=True)

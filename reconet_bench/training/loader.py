@@ -19,10 +19,10 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from reconet_bench import environment
-from reconet_bench.data.windows import Window, Windows
-from reconet_bench.errors import DataError
+from reconet_bench.core import machine
+from reconet_bench.core.errors import DataError
 from reconet_bench.methods.base import Batch
+from reconet_bench.training.crops import TrainingCrops, Window
 from reconet_bench.training.distributed import Group
 from reconet_bench.training.settings import TrainingSettings
 
@@ -38,7 +38,7 @@ class Loader:
             program waits, an upper bound of its idle time.
     """
 
-    def __init__(self, settings: TrainingSettings, data: Windows, start: int, device: torch.device, group: Group) -> None:
+    def __init__(self, settings: TrainingSettings, data: TrainingCrops, start: int, device: torch.device, group: Group) -> None:
         self.waited = 0.0
         self._device, self._steps = device, range(start, settings.steps)
         workers = worker_count(settings, device)
@@ -110,7 +110,7 @@ def worker_count(settings: TrainingSettings, device: torch.device) -> int:
     if settings.workers is not None:
         return settings.workers
     # torchrun starts a process for each GPU of a machine: they share its cores.
-    cores = environment.usable_cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = machine.usable_cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, min(_MOST_WORKERS, cores - 1)) if device.type == "cuda" else 0
 
 

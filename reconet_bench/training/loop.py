@@ -12,13 +12,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from reconet_bench import environment
-from reconet_bench.checkpoint import SUFFIX, Checkpoint, save_checkpoint
-from reconet_bench.data.files import write_text
-from reconet_bench.data.windows import Windows
-from reconet_bench.errors import TrainingError
+from reconet_bench.core import machine, provenance
+from reconet_bench.core.errors import TrainingError
+from reconet_bench.core.files import write_text
 from reconet_bench.methods.base import METHODS, Batch, LossContext, Method
-from reconet_bench.perceptual import (
+from reconet_bench.models.checkpoint import SUFFIX, Checkpoint, save_checkpoint
+from reconet_bench.networks.vgg import (
     LossNetwork,
     at_unit_scale,
     find_weights,
@@ -26,10 +25,14 @@ from reconet_bench.perceptual import (
     read_style,
     style_targets,
 )
-from reconet_bench.report.curves import TOTAL
-from reconet_bench.training.diary import Diary, Ledger, Progress, check_tensorboard
+from reconet_bench.report.loss_curves import TOTAL
+from reconet_bench.training.crops import TrainingCrops
 from reconet_bench.training.distributed import Group, joined, local_device
-from reconet_bench.training.folder import (
+from reconet_bench.training.loader import Loader
+from reconet_bench.training.precision import Precision
+from reconet_bench.training.progress import Diary, Ledger, Progress, check_tensorboard
+from reconet_bench.training.progress_pictures import write_sample
+from reconet_bench.training.run_folder import (
     RECIPE_FILE,
     STATE_FILE,
     branch,
@@ -39,11 +42,8 @@ from reconet_bench.training.folder import (
     save_state,
     trim_curves,
 )
-from reconet_bench.training.loader import Loader
-from reconet_bench.training.precision import Precision
-from reconet_bench.training.samples import write_sample
 from reconet_bench.training.settings import LARGEST_SEED, TrainingSettings
-from reconet_bench.training.stopping import one_line, stopping
+from reconet_bench.training.signals import one_line, stopping
 
 #: Mean activation of relu1_2 beyond which a file is not at torchvision's scale; files of the Caffe lineage are at about a hundred.
 LOUDEST = 10.0
@@ -53,7 +53,7 @@ AGREE = 16
 
 def train(
     settings: TrainingSettings,
-    data: Windows,
+    data: TrainingCrops,
     folder: Path,
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
@@ -88,7 +88,7 @@ def check_start(settings: TrainingSettings) -> tuple[torch.device, Precision]:
     settings.check()
     if settings.tensorboard:
         check_tensorboard()
-    device = local_device(environment.pick_device(settings.device))
+    device = local_device(machine.pick_device(settings.device))
     return device, Precision.of(settings.precision, device)
 
 
@@ -110,7 +110,7 @@ def check_folder(folder: Path, resume: bool) -> None:
 
 
 def _train(
-    settings: TrainingSettings, data: Windows, folder: Path, resume: bool, report: Callable[[Progress], None], recipe: str,
+    settings: TrainingSettings, data: TrainingCrops, folder: Path, resume: bool, report: Callable[[Progress], None], recipe: str,
     device: torch.device, group: Group, precision: Precision,
 ) -> Path:  # fmt: skip
     weights, options = settings.check()
@@ -236,5 +236,5 @@ def _info(settings: TrainingSettings, facts: dict[str, object]) -> dict[str, obj
     return {
         **facts,
         "style_file": settings.style.name,
-        **{key: value for key, value in environment.describe().items() if key in ("command", "commit", "dirty", "versions", "cpu", "gpu")},
+        **{key: value for key, value in provenance.describe().items() if key in ("command", "commit", "dirty", "versions", "cpu", "gpu")},
     }

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from reconet_bench.environment import computes_bf16
-from reconet_bench.errors import TrainingError
+from reconet_bench.core.errors import TrainingError
+from reconet_bench.core.machine import computes_bf16
 
 
 @dataclass(frozen=True)

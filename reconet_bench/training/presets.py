@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reconet_bench.errors import TrainingError, UnknownName
+from reconet_bench.core.errors import TrainingError, UnknownName
 
 FOLDER = Path(__file__).parent / "presets"
 #: A recipe: settings by name, with the tables ``weights`` and ``options``; see ``presets/default.toml``.

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from reconet_bench.errors import TrainingError, UnknownName
+from reconet_bench.core.errors import TrainingError, UnknownName
 from reconet_bench.methods.base import METHODS
 
 OPTIMIZERS = ("adam", "adamax")
 SCHEDULES = ("cosine", "steps", "constant")
-#: How the taps of the loss network are scaled, see :mod:`reconet_bench.perceptual`.
+#: How the taps of the loss network are scaled, see :mod:`reconet_bench.networks.vgg`.
 SCALES = ("unit", "raw")
 #: Seeds are below it: PyTorch takes no larger ones.
 LARGEST_SEED = 2**63

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reconet_bench.errors import DataError
+from reconet_bench.core.errors import DataError
 
 #: ITU-T H.273 codes, as FFmpeg uses them: matrices of HD and of SD footage, ranges.
 BT709, BT601, UNSPECIFIED = 1, 6, 2

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reconet_bench.errors import DataError
+from reconet_bench.core.errors import DataError
 from reconet_bench.video.frames import (
     BT601,
     BT709,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reconet_bench.errors import DataError, UnknownName
+from reconet_bench.core.errors import DataError, UnknownName
 from reconet_bench.video.frames import BT709, FULL, SWSCALE, Frame, Timing, one_line
 from reconet_bench.video.sound import Sound
 

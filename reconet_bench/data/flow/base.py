@@ -13,13 +13,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from reconet_bench.data.base import Clip, Motion, composed_motion
-from reconet_bench.data.files import read_tensors, write_tensors
-from reconet_bench.environment import cache_folder
-from reconet_bench.errors import ModelError
-from reconet_bench.ops import to_uint8, warp
-from reconet_bench.records import MARK
-from reconet_bench.registry import Registry
+from reconet_bench.core.errors import ModelError
+from reconet_bench.core.files import read_tensors, write_tensors
+from reconet_bench.core.machine import cache_folder
+from reconet_bench.core.ops import to_uint8, warp
+from reconet_bench.core.record import MARK
+from reconet_bench.core.registry import Registry
+from reconet_bench.data.clip import Clip, Motion, composed_motion
 
 ESTIMATORS: Registry[Estimator] = Registry("flow estimator", "reconet_bench.data.flow")
 #: Lai et al. 2018: share of the squared flow, and pixels², that forward and backward flow may disagree by …
@@ -90,7 +90,7 @@ class EstimatedClip(Clip):
     Args:
         estimator: name in :data:`ESTIMATORS`.
         weights: see :meth:`Estimator.load`.
-        cache: folder for results; by default ``flow`` in :func:`~reconet_bench.environment.cache_folder`.
+        cache: folder for results; by default ``flow`` in :func:`~reconet_bench.core.machine.cache_folder`.
         remembered: one-step motions that stay in memory.
 
     Raises:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reconet_bench.core.ops import to_uint8
 from reconet_bench.data.flow.base import ESTIMATORS, Estimator, FlowFunction
-from reconet_bench.ops import to_uint8
 
 #: Below this side, pixels, its image pyramid has nothing to stand on; smaller frames are continued by their border.
 _SMALLEST = 64

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reconet_bench.data.files import read_tensors
+from reconet_bench.core.errors import ModelError
+from reconet_bench.core.files import read_tensors
+from reconet_bench.core.machine import pick_device
+from reconet_bench.core.ops import from_uint8, to_uint8
+from reconet_bench.core.provenance import checksum
 from reconet_bench.data.flow.base import ESTIMATORS, Estimator, FlowFunction
-from reconet_bench.environment import checksum, pick_device
-from reconet_bench.errors import ModelError
-from reconet_bench.ops import from_uint8, to_uint8
 
 ENVIRONMENT_VARIABLE = "RECONET_BENCH_RAFT"
 #: Sides that it takes are multiples of this, and its correlation pyramid needs at least so many pixels.

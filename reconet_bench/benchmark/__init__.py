@@ -1,0 +1,1 @@
+"""Experiments on models: comparison, speed, sweeps, and their verdicts."""

@@ -1,0 +1,299 @@
+"""One run against another: paired differences with intervals, what changed around them, and a gate for CI."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from reconet_bench.core.errors import DataError, MetricUnavailable, UnknownName
+from reconet_bench.core.record import Record
+from reconet_bench.metrics.base import METRICS, Footage, Metric
+from reconet_bench.metrics.statistics import RESAMPLES, SEED, mean_difference
+from reconet_bench.report.run import Run
+
+#: The numbers of speed that are paired; all others are of their tails and circumstances.
+_SPEED = re.compile(r"(fps|latency)_(device|end_to_end)")
+#: What fails a comparison of two runs unless said otherwise.
+DEFAULT_GATE = "temporal_error>+2%,temporal_error_long>+2%,style_distance>+5%,fps<-10%"
+#: Short names that a gate may use.
+ALIASES = {"fps": "fps_device", "latency": "latency_device"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A metric of one model in one runtime, before and after.
+
+    Attributes:
+        where: runtime, and the frame size where it is a speed.
+        relative: change in percent of the value before; ``None`` where that is zero.
+        low, high: 95 % interval of the difference; ``None`` where the samples do not allow one.
+        n: pairs behind it, of a speed the timed frames of the smaller side.
+        unstable: whether a side's rounds do not agree, so that nothing can be told.
+    """
+
+    metric: str
+    better: str
+    model: str
+    where: str
+    before: float
+    after: float
+    low: float | None
+    high: float | None
+    n: int
+    unstable: bool = False
+
+    @property
+    def relative(self) -> float | None:
+        return 100 * (self.after / self.before - 1) if self.before else None
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.judged and (cast(float, self.low) > 0 or cast(float, self.high) < 0)
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is an interval to judge by, and rounds that agree."""
+        return not self.unstable and self.low is not None and self.high is not None
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        if self.unstable:
+            return "unstable, not judged"
+        if not self.judged and self.before != self.after:
+            return "no interval, not judged"
+        if not self.shown:
+            return "the same" if self.before == self.after else "no difference shown"
+        if self.better not in ("lower", "higher"):
+            return "changed"
+        return "better" if (self.after < self.before) == (self.better == "lower") else "worse"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """``temporal_error>+2%``: fails where the change is shown and beyond the limit."""
+
+    metric: str
+    sign: str
+    amount: float
+    percent: bool
+    text: str
+
+    def broken_by(self, change: Change) -> bool:
+        """Whether a change is over it; one whose interval holds zero is not, however large."""
+        got = change.relative if self.percent else change.after - change.before
+        if got is None:
+            # From nothing to something: no percentage says how much, but the direction is known.
+            got = float("inf") if change.after > change.before else float("-inf") if change.after < change.before else 0.0
+        return change.metric == self.metric and change.shown and (got > self.amount if self.sign == ">" else got < self.amount)
+
+
+def parse_limits(text: str, known: Sequence[str]) -> list[Limit]:
+    """Limits from ``temporal_error>+2%,fps<-5%``; an empty text has none.
+
+    Raises:
+        DataError: not of this form. UnknownName: no such metric in the run before.
+    """
+    limits = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        found = re.fullmatch(r"(\w+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(%?)", part)
+        if not found:
+            raise DataError(f"'{part}' is no limit: write METRIC>NUMBER or METRIC<NUMBER, in percent with %, e.g. temporal_error>+2%")
+        name = ALIASES.get(found[1], found[1])
+        if name not in known:
+            raise UnknownName("metric of the run to compare with", found[1], known)
+        limits.append(Limit(name, found[2], float(found[3]), bool(found[4]), part))
+    return limits
+
+
+def default_limits(known: Sequence[str]) -> list[Limit]:
+    """Those of :data:`DEFAULT_GATE` whose metrics the run before has."""
+    parts = (part for part in DEFAULT_GATE.split(",") if ALIASES.get(name := re.split("[<>]", part)[0], name) in known)
+    return parse_limits(",".join(parts), known)
+
+
+def changes(before: Run, after: Run) -> tuple[list[Change], list[str]]:
+    """Every metric that both runs have of the same model on the same pixels, and a line about what cannot be paired.
+
+    Raises:
+        DataError: the runs have nothing in common.
+    """
+    pairs, notes = _same_models(before, after)
+    videos, more = _same_videos(before, after)
+    found = [*_quality(before, after, pairs, videos), *_speed(before, after, pairs)]
+    if not found:
+        raise DataError(f"{before.folder} and {after.folder} have nothing in common: no model on the same video in the same runtime")
+    return found, notes + more
+
+
+def _same_models(before: Run, after: Run) -> tuple[dict[str, str], list[str]]:
+    """Models by name; where that fails, the only one of a method on either side."""
+    pairs = {name: name for name in before.models if name in after.models}
+    notes = []
+    methods = [{record.model or record.method: record.method for record in run.records} for run in (before, after)]
+    rest = [{name: method for name, method in side.items() if name not in pairs} for side in methods]
+    for name, method in rest[0].items():
+        same = [other for other, its in rest[1].items() if its == method]
+        if len(same) == 1 and list(rest[0].values()).count(method) == 1:
+            pairs[name] = same[0]
+            notes.append(f"{name} is compared with {same[0]}: the only other {method}")
+        else:
+            notes.append(f"{name} is in {before.name} only")
+    notes += [f"{name} is in {after.name} only" for name in rest[1] if name not in pairs.values()]
+    return pairs, notes
+
+
+def _same_videos(before: Run, after: Run) -> tuple[list[str], list[str]]:
+    """Videos of the same pixels in both; frames of others cannot be paired."""
+    facts = [run.provenance.get("videos") or {} for run in (before, after)]
+    sizes = [{r.video: (r.width, r.height) for r in run.records if r.video} for run in (before, after)]
+    same, notes = [], []
+    for video in before.videos:
+        pixels = [(side.get(video) or {}).get("pixels") for side in facts]
+        if video not in after.videos:
+            notes.append(f"{video} is in {before.name} only")
+        elif sizes[0][video] != sizes[1][video] or (None not in pixels and pixels[0] != pixels[1]):
+            notes.append(f"{video} is left out: it has other pixels in {after.name}")
+        else:
+            same.append(video)
+    return same, notes + [f"{video} is in {after.name} only" for video in after.videos if video not in before.videos]
+
+
+class _Unknown(Metric):
+    """A metric of another version: its samples are read from a run, and their mean is all that can be taken."""
+
+    better, summary = "reference", "a metric of another version"
+
+    def samples(self, footage: Footage) -> dict[int, float]:
+        raise MetricUnavailable("a metric of another version cannot be measured with this one")
+
+
+def _quality(before: Run, after: Run, pairs: dict[str, str], videos: Sequence[str]) -> Iterator[Change]:
+    """Mean over all shared videos, frames paired one by one."""
+    better = {record.metric: record.better for record in (*before.records, *after.records)}
+    known = dict(METRICS.items())
+    places = dict.fromkeys((model, runtime, metric) for model, _, runtime, metric in before.samples if model in pairs)
+    for model, runtime, metric in places:
+        pairs_of: list[tuple[list[float], list[float]]] = []
+        for video in videos:
+            old = before.samples.get((model, video, runtime, metric), {})
+            new = after.samples.get((pairs[model], video, runtime, metric), {})
+            if frames := sorted(old.keys() & new.keys()):
+                pairs_of.append(([new[frame] for frame in frames], [old[frame] for frame in frames]))
+        if pairs_of:
+            how = known.get(metric) or _Unknown()
+            e = mean_difference(how, pairs_of)
+            new_value, old_value = (float(np.mean([how.reduce(np.asarray(pair[side])) for pair in pairs_of])) for side in (0, 1))
+            yield Change(metric, better.get(metric, "reference"), model, runtime, old_value, new_value, e.low, e.high, e.n)
+
+
+def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
+    """Frames a second and latency at each boundary; intervals from the rounds, which have no partners."""
+    for record in before.records:
+        found = _SPEED.fullmatch(record.metric)
+        if not found or record.video or record.value is None or (record.model or record.method) not in pairs:
+            continue
+        model = record.model or record.method
+        twin = next((other for other in after.records if _same_place(record, other, pairs[model])), None)
+        if twin is not None and twin.value is not None:
+            size = f"{record.width}x{record.height}"
+            rounds = [run.timings.get((name, record.runtime, size, found[2]), []) for run, name in ((before, model), (after, pairs[model]))]
+            low, high = _median_interval(rounds, found[1] == "fps")
+            frames = min(sum(map(len, side)) for side in rounds)
+            unstable = any("unstable" in side.note for side in (record, twin))
+            yield Change(record.metric, record.better, model, _place(record), record.value, twin.value, low, high, frames, unstable)
+
+
+def _place(record: Record) -> str:
+    """Where a record was taken, in words."""
+    return record.runtime if record.video else f"{record.runtime} {record.precision} {record.device} {record.width}x{record.height}"
+
+
+def _same_place(one: Record, other: Record, model: str) -> bool:
+    keys = ("metric", "video", "runtime", "precision", "device", "height", "width")
+    return (other.model or other.method) == model and all(getattr(one, key) == getattr(other, key) for key in keys)
+
+
+def _median_interval(rounds: Sequence[Sequence[Sequence[float]]], rate: bool) -> tuple[float | None, float | None]:
+    """95 % bootstrap interval of the difference of frames a second, or of milliseconds, of two sets of timings.
+
+    Rounds are resampled and not frames: those of one turn share the machine's mood. So few rounds vary too little, which
+    is made good as in :func:`~reconet_bench.metrics.statistics.mean_difference`.
+    """
+    fewest = min(map(len, rounds))
+    if fewest < 2:
+        return None, None
+    random = np.random.default_rng(SEED)
+    values, deviations = [], np.zeros(RESAMPLES)
+    for sign, side in zip((-1, 1), rounds, strict=True):
+        medians = np.array([np.median(one) for one in side])
+        drawn, whole = (1 / x if rate else 1000 * x for x in (np.median(random.choice(medians, (RESAMPLES, len(side))), -1), np.median(np.concatenate(side))))
+        values.append(float(whole))
+        deviations += sign * (drawn - drawn.mean()) * np.sqrt(len(side) / (len(side) - 1))
+    deviations *= np.sqrt((fewest - 1) / random.chisquare(fewest - 1, RESAMPLES))
+    low, high = values[1] - values[0] + np.quantile(deviations, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def gated_metrics(run: Run) -> list[str]:
+    """Metrics that a run has numbers of and :func:`changes` pairs, in the order of its records: what a gate may be set on."""
+    recorded = (r.metric for r in run.records if r.value is not None and (r.video or _SPEED.fullmatch(r.metric)))
+    return list(dict.fromkeys([*recorded, *(key[3] for key in run.samples)]))
+
+
+def missing(before: Run, after: Run, found: Sequence[Change], limits: Sequence[Limit]) -> list[str]:
+    """A line for each number under a limit that the run before has and that nothing in the run after can be held to."""
+    wanted = {limit.metric for limit in limits}
+    keys = {(r.metric, r.model or r.method, _place(r)): None for r in before.records if r.value is not None}
+    keys |= {(metric, model, runtime): None for model, _, runtime, metric in before.samples}
+    known = {(change.metric, change.model, change.where) for change in found}
+    whose = after.name if before.samples or not after.samples else before.name
+    return [f"{metric} of {model} in {where} is missing in {whose}, or on no frame of both" for metric, model, where in keys if metric in wanted and (metric, model, where) not in known]
+
+
+def same_machine(before: Run, after: Run, limits: Sequence[Limit]) -> tuple[list[Limit], list[str]]:
+    """The limits that two runs can be held to, and a line where speed is not among them: it is of one machine."""
+    other = [key for key in ("cpu", "gpu", "threads") if before.provenance.get(key) != after.provenance.get(key)]
+    speeds = [limit for limit in limits if limit.metric.startswith(("fps_", "latency_"))]
+    if not other or not speeds:
+        return list(limits), []
+    line = f"{', '.join(limit.text for limit in speeds)} not judged: {' and '.join(other)} of the two runs differ"
+    return [limit for limit in limits if limit not in speeds], [line]
+
+
+def unjudged(found: Sequence[Change], limits: Sequence[Limit]) -> list[str]:
+    """A line for each change under a limit that has no interval, or no rounds that agree."""
+    wanted = {limit.metric for limit in limits}
+    return [f"{c.metric} of {c.model} in {c.where}: {c.verdict}" for c in found if c.metric in wanted and not c.judged and c.before != c.after]
+
+
+def setup_changes(before: Run, after: Run) -> list[tuple[str, str, str]]:
+    """Facts of provenance that are not the same: (what, before, after)."""
+    facts = [dict(_flat(run.provenance)) for run in (before, after)]
+    names = dict.fromkeys(itertools.chain(*facts))
+    rows = [(name, facts[0].get(name, "–"), facts[1].get(name, "–")) for name in names]
+    return [row for row in rows if row[1] != row[2]]
+
+
+def _flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key} ")
+        else:
+            yield f"{prefix}{key}", str(value)
+
+
+def failures(found: Sequence[Change], limits: Sequence[Limit]) -> list[str]:
+    """A line for each limit that a change breaks."""
+    lines = []
+    for limit, change in itertools.product(limits, found):
+        if limit.broken_by(change):
+            amount = f"{change.relative:+.1f} %" if change.relative is not None else f"{change.after - change.before:+.3g}"
+            lines.append(f"{change.metric} of {change.model} in {change.where}: {change.before:.4g} → {change.after:.4g} ({amount}), limit {limit.text}")
+    return lines

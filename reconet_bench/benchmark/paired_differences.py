@@ -1,0 +1,69 @@
+"""Paired differences between models: the same frames seen by both, so that the clip's own difficulty cancels out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reconet_bench.core.record import known_twin
+from reconet_bench.metrics.base import METRICS, Metric
+from reconet_bench.metrics.statistics import mean_difference
+from reconet_bench.models.loading import Model
+
+#: Metrics whose paired differences between models are reported.
+COMPARED = ("temporal_error", "temporal_error_long", "ssim_adjacent_warped", "style_distance")
+#: (model, video, runtime, metric) → value by frame index.
+Samples = Mapping[tuple[str, str, str, str], Mapping[int, float]]
+
+#: Samples of two models on the same frames of a video.
+Pair = tuple[list[float], list[float]]
+
+
+def differences(subjects: Sequence[Model], videos: Sequence[str], samples: Samples) -> list[dict[str, Any]]:
+    """Paired differences between models, on all videos together and on each.
+
+    Each row: ``metric, better, video`` (``all`` for the mean over videos, which is what models are ranked by),
+    ``first, second`` (models), ``difference, ci_low, ci_high, n, verdict``. Taken in the first runtime that both ran in.
+    Motion is compared whatever the styles, the distance to a style only between models of one. A clip measured along
+    true and along estimated flow counts once, along the true one: the same frames twice would narrow the interval.
+    """
+    rows = []
+    for a, b in itertools.combinations([subject for subject in subjects if subject.method != "identity"], 2):
+        for name in COMPARED:
+            if name == "style_distance" and (not a.style or a.style != b.style):
+                continue
+            found = {video: _paired(a, b, video, name, samples) for video in videos}
+            pairs = {video: pair for video, pair in found.items() if pair and pair[0]}
+            together = [pair for video, pair in pairs.items() if known_twin(video, videos) is None]
+            for video, parts in {"all": together, **{v: [pair] for v, pair in pairs.items()}}.items():
+                if parts and not (video == "all" and len(pairs) == 1):
+                    rows.append(_difference(METRICS[name], name, video, a.model.name, b.model.name, parts))
+    return rows
+
+
+def _paired(a: Model, b: Model, video: str, metric: str, samples: Samples) -> Pair | None:
+    """Samples of both models on the frames they share, in the first runtime that both ran in."""
+    runtimes = [key[2] for key in samples if key[0] == a.model.name and key[1] == video and key[3] == metric]
+    for runtime in runtimes:
+        first = samples[a.model.name, video, runtime, metric]
+        second = samples.get((b.model.name, video, runtime, metric))
+        if second is not None:
+            shared = sorted(first.keys() & second.keys())
+            return [first[i] for i in shared], [second[i] for i in shared]
+    return None
+
+
+def _difference(metric: Metric, name: str, video: str, a: str, b: str, parts: Sequence[Pair]) -> dict[str, Any]:
+    e = mean_difference(metric, parts)
+    sign = -1 if metric.better == "lower" else 1
+    if e.low is None or e.high is None:
+        verdict = "too few frames to tell"
+    elif e.low <= 0 <= e.high:
+        verdict = "no difference shown"
+    else:
+        verdict = f"{a if sign * e.value > 0 else b} is better"
+    return {
+        "metric": name, "better": metric.better, "video": video, "first": a, "second": b,
+        "difference": e.value, "ci_low": e.low, "ci_high": e.high, "n": e.n, "verdict": verdict,
+    }  # fmt: skip

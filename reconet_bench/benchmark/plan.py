@@ -1,0 +1,97 @@
+"""What is to be compared and how, and all that came of it."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reconet_bench.core.record import Record
+from reconet_bench.data.clip import Clip
+from reconet_bench.models.loading import Model
+from reconet_bench.runtimes.base import SessionHandle
+from reconet_bench.runtimes.selection import AUTO
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to compare and how.
+
+    Attributes:
+        runtimes: names; quality is shown for the first that runs. ``auto`` is the fastest faithful one of each
+            model, at the size of the first clip.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: of each runtime; ``None`` is all usable cores.
+        rounds: of the speed measurement; 0 leaves speed out.
+        vgg: file of the loss network for ``style_distance``.
+        frames_folder: where to write the stylised frames, ``None`` not to.
+        pictures_folder: where to write the small pictures of the report, ``None`` not to.
+    """
+
+    subjects: Sequence[Model]
+    clips: Sequence[Clip]
+    runtimes: Sequence[str]
+    device: str = "auto"
+    threads: int | None = None
+    rounds: int = 5
+    vgg: Path | None = None
+    frames_folder: Path | None = None
+    pictures_folder: Path | None = None
+
+    @property
+    def steps(self) -> int:
+        """How many times :func:`compare` reports."""
+        timed = len({clip.size for clip in self.clips}) if self.rounds else 0
+        shown = sum(subject.method != "identity" for subject in self.subjects)
+        chosen = shown if AUTO in self.runtimes else 0
+        return len(self.subjects) * len(self.clips) * len(self.runtimes) + shown * timed + chosen
+
+    def times(self, subject: Model) -> bool:
+        """Whether its speed is measured; the content itself takes no time."""
+        return self.rounds > 0 and subject.method != "identity"
+
+
+@dataclass
+class Result:
+    """Everything measured.
+
+    Attributes:
+        samples: (model, video, runtime, metric) → value by frame index.
+        timings: (model, runtime, size, boundary, number, seconds, round) of every timed frame.
+        differences: paired differences between models, see :func:`~reconet_bench.benchmark.paired_differences.differences`.
+        skipped: one line for each model that a runtime could not run.
+        chosen: one line for each model that ``auto`` stood for a runtime of: which, and why.
+    """
+
+    run: str
+    time: str
+    records: list[Record] = field(default_factory=list)
+    samples: dict[tuple[str, str, str, str], dict[int, float]] = field(default_factory=dict)
+    timings: list[tuple[str, str, str, str, int, float, int]] = field(default_factory=list)
+    differences: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    chosen: list[str] = field(default_factory=list)
+
+    def recorder(
+        self, subject: Model, session: SessionHandle, size: tuple[int, int], video: str = "", source: str = ""
+    ) -> Callable[..., None]:
+        """Appends a record of one model, runtime and size, given its number."""
+
+        def record(metric: str, unit: str, better: str, value: float | None, **fields: Any) -> None:
+            self.records.append(
+                Record(
+                    run=self.run, time=self.time, method=subject.method, style=subject.style, model=subject.model.name,
+                    runtime=session.runtime, precision=session.precision, device=session.device, height=size[0], width=size[1],
+                    metric=metric, unit=unit, better=better, value=value, video=video, source=source, **fields,
+                )
+            )  # fmt: skip
+
+        return record
+
+
+def new_result() -> Result:
+    """An empty result that begins now."""
+    now = datetime.datetime.now(datetime.UTC)
+    return Result(now.strftime("%Y%m%d-%H%M%S"), now.isoformat(timespec="seconds"))

@@ -1,0 +1,237 @@
+"""How near a runtime is to what the machine can do: the roofline model (Williams, Waterman, Patterson, CACM 2009).
+
+A frame takes at least ``operations / fastest arithmetic`` and at least ``bytes / fastest copy``; the
+larger of the two is the limit, and a runtime's share is that limit over the time it takes. The two
+ceilings are measured, see :mod:`reconet_bench.benchmark.peak_rates`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from reconet_bench.benchmark.fastest_runtime import choose_runtime
+from reconet_bench.benchmark.peak_rates import TYPES, Ceiling, measure_ceiling
+from reconet_bench.benchmark.reference_check import Expected, Fidelity, Probe, probe_clip
+from reconet_bench.benchmark.speed_records import doubts
+from reconet_bench.benchmark.timing import Timing, measure
+from reconet_bench.core.errors import DataError, ModelError, ReconetBenchError
+from reconet_bench.models.loading import Model
+from reconet_bench.networks.layers import ReflectionPad, Upsample
+from reconet_bench.networks.reconet import MIN_SIZE
+from reconet_bench.runtimes.base import CANNOT_RUN, SessionHandle
+from reconet_bench.runtimes.selection import AUTO, REFERENCE_RUNTIME
+from reconet_bench.runtimes.worker import load_apart, open_all
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one frame costs at least.
+
+    Attributes:
+        macs: multiply-adds of the convolutions; an operation is half of one.
+        values: numbers read and written by the convolutions, weights included; what is padded or enlarged before it
+            goes into one counts as it was before. A runtime that fuses everything in between (padding, norm, ReLU,
+            enlargement) moves these and no more.
+    """
+
+    macs: int
+    values: int
+
+    def seconds(self, ceiling: Ceiling) -> float:
+        """The limit: no frame takes less on such a machine."""
+        return max(self.compute_seconds(ceiling), self.copy_seconds(ceiling))
+
+    def compute_seconds(self, ceiling: Ceiling) -> float:
+        """Seconds of arithmetic alone."""
+        return 2 * self.macs / ceiling.flops
+
+    def copy_seconds(self, ceiling: Ceiling) -> float:
+        """Seconds of memory traffic alone."""
+        return self.values * ceiling.value_bytes / ceiling.bandwidth
+
+
+def network_cost(network: nn.Module, height: int, width: int) -> Cost:
+    """Cost of one frame of ``height`` x ``width`` pixels, counted on a network without memory behind it.
+
+    Raises:
+        DataError: the frame is too small for the network.
+        ModelError: the network has no convolution, so there is nothing to compute.
+    """
+    if min(height, width) < MIN_SIZE:
+        raise DataError(f"frame of {width}x{height} pixels is too small: at least {MIN_SIZE} a side")
+    counted = {"macs": 0, "values": 0}
+    #: Tensors that only repeat or blend numbers of another, and how many that one holds; the tensor is kept, or its id may return.
+    derived: dict[int, tuple[Tensor, int]] = {}
+
+    def stored(x: Tensor) -> int:
+        return derived[id(x)][1] if id(x) in derived else x.numel()
+
+    def derive(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        derived[id(output)] = output, stored(inputs[0])
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        weights = module.get_parameter("weight").numel()
+        counted["macs"] += weights * output.shape[-2] * output.shape[-1]
+        counted["values"] += stored(inputs[0]) + output.numel() + weights
+
+    bare = copy.deepcopy(network).to("meta").eval()
+    for module in bare.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(count)
+        elif isinstance(module, (ReflectionPad, Upsample)):
+            module.register_forward_hook(derive)
+    with torch.inference_mode():
+        bare(torch.empty(1, 3, height, width, device="meta"))
+    if not counted["macs"]:
+        raise ModelError("the network has no convolutions: its roofline is zero")
+    return Cost(**counted)
+
+
+#: What a ceiling is one of: device, CPU threads and precision.
+Place = tuple[str, int, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One runtime beside the limit.
+
+    Attributes:
+        seconds: a frame, from device to device; the median.
+        flops: operations a second.
+        limit: the least that a frame takes at the ceilings of this device, threads and precision, seconds; ``None``
+            where no ceiling is measured in this precision.
+        bound: what sets the limit: ``arithmetic`` or ``memory``; empty without one.
+        fidelity: to PyTorch fp32 on the same device, on the same frames.
+        note: why not to trust the row, or why it has no limit, else empty.
+    """
+
+    runtime: str
+    precision: str
+    device: str
+    threads: int
+    seconds: float
+    flops: float
+    limit: float | None
+    bound: str
+    fidelity: Fidelity
+    note: str
+
+    @property
+    def place(self) -> Place:
+        """That of its ceiling."""
+        return self.device, self.threads, self.precision
+
+    @property
+    def share(self) -> float | None:
+        """Limit over time: 1 = as fast as the ceilings allow."""
+        return None if self.limit is None else self.limit / self.seconds
+
+
+@dataclass(frozen=True)
+class Found:
+    """Cost of a frame, ceilings by device, threads and precision, and a row for each runtime.
+
+    Attributes:
+        chosen: what ``auto`` stood for, and why; empty where it was not asked for.
+        skipped: which runtimes could not be timed, and why; a line each.
+    """
+
+    cost: Cost
+    ceilings: dict[Place, Ceiling]
+    rows: list[Row]
+    chosen: str
+    skipped: list[str]
+
+
+def measure_runtimes(
+    subject: Model,
+    size: tuple[int, int],
+    runtimes: Sequence[str],
+    device: str = "auto",
+    threads: int | None = None,
+    rounds: int = 5,
+    report: Callable[[str], None] = lambda text: None,
+) -> Found:
+    """Time runtimes against one another on frames of a built-in clip, and set them beside the limit.
+
+    Args:
+        size: height and width.
+        runtimes: names; ``auto`` is the fastest faithful one.
+        report: told what ``auto`` tries and chooses, and which runtime cannot run the model, and why.
+
+    Raises:
+        ModelError: an ONNX file, whose operations are not known; or no runtime runs the model.
+    """
+    if subject.model.network is None:
+        raise ModelError(f"'{subject.model.name}' is an ONNX file: its operations are counted on a checkpoint's network only")
+    cost = network_cost(subject.model.network, *size)
+    probe = Probe(probe_clip(size))
+    left_out: dict[str, str] = {}
+
+    def skip(name: str, error: ReconetBenchError) -> None:
+        left_out[name] = f"{name}: {error}"
+        report(f"skipped {left_out[name]}")
+
+    names: list[str] = []
+    chosen = ""
+    for asked in runtimes:
+        try:
+            if asked == AUTO:
+                choice = choose_runtime(subject, size, device, threads, report)
+                chosen = choice.reason
+                report(f"auto: {chosen}")
+            names.append(choice.name if asked == AUTO else asked)
+        except CANNOT_RUN as error:
+            skip(asked, error)
+    with contextlib.ExitStack() as stack:
+        sessions = open_all(names, subject.model, device, threads, stack, skip)
+        timings = measure(sessions, probe.images, rounds, 0.5, ("device",), on_failure=skip)
+        fidelities = _fidelities(subject, sessions, timings, probe, skip)
+    timings = {name: timing for name, timing in timings.items() if name in fidelities}
+    if not timings:
+        raise ModelError(f"no runtime runs '{subject.model.name}' on {device}: {'; '.join(left_out.values())}")
+    places = {name: (timing.device, timing.threads, timing.precision) for name, timing in timings.items()}
+    ceilings = {
+        (where, count, precision): measure_ceiling(precision, torch.device(where), count)
+        for where, count, precision in dict.fromkeys(places.values()) if precision in TYPES
+    }  # fmt: skip
+    rows = [_row(name, timing, cost, ceilings.get(places[name]), fidelities[name]) for name, timing in timings.items()]
+    return Found(cost, ceilings, rows, chosen, list(left_out.values()))
+
+
+def _row(name: str, timing: Timing, cost: Cost, ceiling: Ceiling | None, fidelity: Fidelity) -> Row:
+    seconds, notes = timing.samples["device"].median, [*fidelity.remarks, *doubts(timing)]
+    limit, bound = None, ""
+    if ceiling is None:
+        notes.append(f"no ceiling is measured in {timing.precision}")
+    else:
+        limit = cost.seconds(ceiling)
+        bound = "arithmetic" if cost.compute_seconds(ceiling) >= cost.copy_seconds(ceiling) else "memory"
+    return Row(
+        name, timing.precision, timing.device, timing.threads, seconds, 2 * cost.macs / seconds, limit, bound, fidelity,
+        "; ".join(filter(None, notes)),
+    )  # fmt: skip
+
+
+def _fidelities(
+    subject: Model, sessions: dict[str, SessionHandle], timings: dict[str, Timing], probe: Probe,
+    skip: Callable[[str, ReconetBenchError], None],
+) -> dict[str, Fidelity]:  # fmt: skip
+    """No speed without its parity here either: by runtime, against the reference on its own device."""
+    found: dict[str, Fidelity] = {}
+    expected: dict[str, Expected] = {}
+    for name, timing in timings.items():
+        if timing.device not in expected:
+            with load_apart(REFERENCE_RUNTIME, subject.model, timing.device, timing.threads) as reference:
+                expected[timing.device] = probe.expect(reference)
+        try:
+            found[name] = probe.compare(expected[timing.device], sessions[name])
+        except CANNOT_RUN as error:
+            skip(name, error)
+    return found

@@ -1,0 +1,288 @@
+"""How fast sessions are: one clock, one copy boundary, interleaved rounds, and raw samples kept.
+
+Every runtime is measured in the same way. The clock is ``perf_counter`` and stops after the
+session's own ``synchronize``. Two boundaries: ``device`` starts with the frame already on the
+device and ends with the result there; ``end_to_end`` starts with an 8-bit frame in host memory and
+ends with one. Batch 1, and another frame each time, so nothing is served from a warm cache.
+
+Sessions take turns in rounds, and each round starts with another of them, so that a slow spell of
+the machine falls on all alike. The clock runs where a session is: in its worker, if it has one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+
+from reconet_bench.core.cpu_load import Span, moment
+from reconet_bench.core.errors import DataError, ReconetBenchError
+from reconet_bench.core.memory import peak_memory
+from reconet_bench.runtimes.base import CANNOT_RUN, Session, SessionHandle
+
+BOUNDARIES = ("device", "end_to_end")
+#: A timing is stable if its rounds differ by less than this share.
+STABLE_WITHIN = 0.10
+#: A warm-up is over when the medians of two successive windows of this many frames differ by less than 5 %.
+WARMUP_WINDOW, WARMUP_WITHIN = 3, 0.05
+#: A turn never has fewer frames than this, however slow they are.
+MIN_FRAMES_PER_TURN = 3
+
+Progress = Callable[[str, int, int], None]
+Failure = Callable[[str, ReconetBenchError], None]
+
+
+@dataclass
+class Samples:
+    """Seconds per frame at one boundary, in rounds; all statistics are derived from them.
+
+    Attributes:
+        rounds: seconds per frame, as measured, a list per round.
+    """
+
+    rounds: list[list[float]] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """All samples, in the order in which they were measured."""
+        return np.array([value for one in self.rounds for value in one])
+
+    @property
+    def median(self) -> float:
+        """Seconds."""
+        return float(np.median(self.seconds))
+
+    @property
+    def p90(self) -> float:
+        """Seconds that nine frames in ten stay within (linear interpolation)."""
+        return float(np.percentile(self.seconds, 90))
+
+    @property
+    def p99(self) -> float:
+        """Seconds that 99 frames in 100 stay within (linear interpolation)."""
+        return float(np.percentile(self.seconds, 99))
+
+    @property
+    def fps(self) -> float:
+        """Frames per second at the median."""
+        return 1 / self.median
+
+    @property
+    def spread(self) -> float:
+        """Interquartile range over the median: 0 = every frame took the same time."""
+        low, high = np.percentile(self.seconds, (25, 75))
+        return float(high - low) / self.median
+
+    @property
+    def stable(self) -> bool:
+        """Whether the medians of the rounds lie within 10 % of the overall median, lowest to highest.
+
+        Single slow frames do not matter to that, a machine that slows down does. One round alone
+        proves nothing: it is not stable.
+        """
+        medians = [float(np.median(one)) for one in self.rounds]
+        return len(medians) > 1 and max(medians) - min(medians) < STABLE_WITHIN * self.median
+
+
+@dataclass
+class Timing:
+    """What was measured of one session.
+
+    Attributes:
+        runtime, device, precision, threads, load_seconds: the session's.
+        first_frame: seconds of the first frame of all, end to end: what it allocates, compiles or tunes is in it;
+            ``None`` where the session had run frames before.
+        build_seconds: of compiling or building for this frame size, which the first frame of it waited for.
+        warmup_frames: frames until it was warm, first one included, all boundaries.
+        warm: whether every warm-up ended because frames took equal time, not because its time was over.
+        peak_memory: bytes at the peak of loading and of the first frames, above a process that has PyTorch imported:
+            weights and the pages of libraries count. Host memory on the CPU, device memory on CUDA without the
+            context; ``None`` where it is not known, or the session had run frames before.
+        placement: the session's: compute nodes by provider.
+        processor: what others took of the processor during the turns.
+        samples: by boundary.
+    """
+
+    runtime: str
+    device: str
+    precision: str
+    threads: int
+    load_seconds: float
+    first_frame: float | None = None
+    build_seconds: float = 0.0
+    warmup_frames: int = 0
+    warm: bool = True
+    peak_memory: int | None = None
+    placement: dict[str, int] = field(default_factory=dict)
+    processor: Span = field(default_factory=Span)
+    samples: dict[str, Samples] = field(default_factory=dict)
+
+    @property
+    def stable(self) -> bool:
+        """Whether every boundary is stable. A warm-up that was too short shows here too: the rounds get faster."""
+        return all(one.stable for one in self.samples.values())
+
+
+def measure(
+    sessions: Mapping[str, SessionHandle],
+    frames: Sequence[np.ndarray],
+    rounds: int = 5,
+    seconds: float = 1.0,
+    boundaries: Sequence[str] = BOUNDARIES,
+    warmup_seconds: float = 5.0,
+    on_progress: Progress | None = None,
+    on_failure: Failure | None = None,
+) -> dict[str, Timing]:
+    """Time sessions against one another.
+
+    Args:
+        sessions: by the name of their row.
+        frames: ``(H, W, 3)`` or batches ``(N, H, W, 3)``, uint8, of one size, used in rotation; a dozen is plenty.
+        rounds: turns of each session at each boundary; two at least, or nothing can be called stable.
+        seconds: how long a turn is; it ends with the frame that exceeds it, and has three frames at least.
+        boundaries: of :data:`BOUNDARIES`.
+        warmup_seconds: the most that a warm-up takes, per session and boundary, unless six frames take longer.
+        on_progress: called with (row, turns done, turns in all) before each turn, warm-ups included.
+        on_failure: called with (row, error) if a session breaks off; it has no timing then, and the others go on.
+
+    Raises:
+        DataError: no frames, or frames of several sizes.
+        RuntimeUnavailable, ModelError: a session broke off, and there is no ``on_failure``.
+    """
+    if not frames or len({frame.shape for frame in frames}) > 1:
+        sizes = sorted({f"{frame.shape[1]}x{frame.shape[0]}" for frame in frames})
+        raise DataError(f"timing needs frames of one size, got {', '.join(sizes) or 'none'}")
+    if unknown := set(boundaries) - set(BOUNDARIES):
+        raise ValueError(f"boundary must be one of {BOUNDARIES}, got {sorted(unknown)}")
+    if rounds < 1:
+        raise ValueError(f"rounds must be 1 or more, got {rounds}")
+    total = len(sessions) * (rounds + 1)
+    turn = itertools.count()
+    progress = on_progress or (lambda *_: None)
+    timings: dict[str, Timing] = {}
+    # One rotation through all turns: a turn does not start over with the same few frames.
+    taken_from = 0
+
+    def attempt(name: str, work: Callable[[], int]) -> None:
+        nonlocal taken_from
+        progress(name, next(turn), total)
+        try:
+            taken_from += work()
+        except CANNOT_RUN as error:
+            if on_failure is None:
+                raise
+            timings.pop(name, None)
+            on_failure(name, error)
+
+    def warm_up(name: str) -> int:
+        timings[name] = sessions[name].ask(_warm_up, frames, taken_from, boundaries, warmup_seconds)
+        return timings[name].warmup_frames
+
+    def take_turn(name: str) -> int:
+        turns, processor = sessions[name].ask(_turns, frames, taken_from, boundaries, seconds)
+        timings[name].processor = timings[name].processor.and_then(processor)
+        for boundary, taken in turns.items():
+            timings[name].samples[boundary].rounds.append(taken)
+        return sum(len(taken) + 1 for taken in turns.values())
+
+    names = list(sessions)
+    for name in names:
+        attempt(name, functools.partial(warm_up, name))
+    for number in range(rounds):
+        shift = number % max(len(names), 1)
+        for name in names[shift:] + names[:shift]:
+            if name in timings:
+                attempt(name, functools.partial(take_turn, name))
+    return timings
+
+
+def time_frame(session: Session, frame: np.ndarray, boundary: str) -> float:
+    """Seconds that one frame takes between the boundary's two ends."""
+    if boundary == "end_to_end":
+        start = perf_counter()
+        session(frame)
+        return perf_counter() - start
+    resident = session.upload(frame)
+    session.synchronize()
+    start = perf_counter()
+    result = session.run(resident)
+    session.synchronize()
+    taken = perf_counter() - start
+    del result  # bound until here, so that it is freed after the clock stopped
+    return taken
+
+
+def _rotation(frames: Sequence[np.ndarray], first: int) -> Iterator[np.ndarray]:
+    """The frames over and over, from the one after ``first`` others."""
+    return itertools.islice(itertools.cycle(frames), first % len(frames), None)
+
+
+def _warm_up(session: Session, frames: Sequence[np.ndarray], first: int, boundaries: Sequence[str], limit: float) -> Timing:
+    """First frame, peak memory and warm-up: until two successive windows agree, or the time is over."""
+    rotation = _rotation(frames, first)
+    timing = Timing(session.runtime, session.device, session.precision, session.threads, session.load_seconds)
+    timing.samples = {boundary: Samples() for boundary in boundaries}
+    fresh, built = not session.used, session.build_seconds
+    with peak_memory(session.device) as peak:
+        first_frame = time_frame(session, next(rotation), "end_to_end")
+        timing.warmup_frames = 1
+        for boundary in boundaries:
+            taken: list[float] = []
+            while not _settled(taken) and (sum(taken) < limit or len(taken) < 2 * WARMUP_WINDOW):
+                taken.append(time_frame(session, next(rotation), boundary))
+            timing.warmup_frames += len(taken)
+            timing.warm &= _settled(taken)
+    timing.build_seconds = session.build_seconds - built
+    # Known now, and not all of it before the first frame.
+    timing.precision, timing.threads, timing.placement = session.precision, session.threads, dict(session.placement)
+    if fresh:
+        timing.first_frame = first_frame
+        if peak.taken is not None and session.load_memory is not None:
+            timing.peak_memory = session.load_memory + peak.taken
+    return timing
+
+
+def _settled(taken: list[float]) -> bool:
+    """Whether the last two windows of samples have the same median, within 5 %."""
+    if len(taken) < 2 * WARMUP_WINDOW:
+        return False
+    before, now = np.median(taken[-2 * WARMUP_WINDOW : -WARMUP_WINDOW]), np.median(taken[-WARMUP_WINDOW:])
+    return bool(abs(now - before) <= WARMUP_WITHIN * before)
+
+
+def _turns(
+    session: Session, frames: Sequence[np.ndarray], first: int, boundaries: Sequence[str], seconds: float
+) -> tuple[dict[str, list[float]], Span]:
+    """One turn of one session at each boundary, and what others did to the processor in the meantime."""
+    rotation, before = _rotation(frames, first), moment()
+    turns = {boundary: _turn(session, rotation, boundary, seconds) for boundary in boundaries}
+    return turns, before.until(moment()) if before else Span()
+
+
+def _turn(session: Session, rotation: Iterator[np.ndarray], boundary: str, seconds: float) -> list[float]:
+    """One turn of one session: a frame that is not counted (others ran in between), then samples."""
+    taken: list[float] = []
+    with _no_collection():
+        time_frame(session, next(rotation), boundary)
+        while sum(taken) < seconds or len(taken) < MIN_FRAMES_PER_TURN:
+            taken.append(time_frame(session, next(rotation), boundary))
+    return taken
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without Python's garbage collector, which would add its pauses to some frames."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,1 @@
+"""What everything stands on: errors, records, files, tensors and the machine."""

@@ -1,0 +1,180 @@
+"""The clip: frames and the true motion between them, the same object whatever it came from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from reconet_bench.core.errors import DataError
+from reconet_bench.core.ops import (
+    LUMINANCE_ANIMATION,
+    LUMINANCE_CAMERA,
+    compose_flows,
+    resize_flow,
+    resize_frame,
+    resize_mask,
+    warp,
+)
+
+#: Frames between the two ends of a long-term pair, as in the dissertation.
+LONG_TERM_STEP = 5
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Where each pixel of a frame goes: ``flow`` ``(1, 2, H, W)`` and ``mask`` ``(1, 1, H, W)``, 1 = traceable."""
+
+    flow: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two frames of one clip and the motion from the first to the second, on the first's grid."""
+
+    first: Tensor
+    second: Tensor
+    motion: Motion
+
+
+class Clip(ABC):
+    """A sequence of frames ``(1, 3, H, W)`` with known motion.
+
+    Attributes:
+        name: as the user names it, e.g. ``alley_2``.
+        source: where it is from, e.g. ``sintel-clean`` or ``synthetic``.
+        luminance: coefficients that fit the footage, see :mod:`reconet_bench.core.ops`.
+        remark: what to know about its motion; empty where that is exact.
+        digest: tells its files, and what estimated its motion, from others of the same name; empty where the name says it.
+    """
+
+    name: str
+    source: str
+    luminance: tuple[float, float, float] = LUMINANCE_ANIMATION
+    remark: str = ""
+    digest: str = ""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of frames."""
+
+    @property
+    @abstractmethod
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+
+    @abstractmethod
+    def frame(self, index: int) -> Tensor:
+        """Frame ``index`` as ``(1, 3, H, W)`` float32 in [0, 1]."""
+
+    @abstractmethod
+    def motion(self, index: int, step: int = 1) -> Motion:
+        """Motion from frame ``index`` to frame ``index + step``."""
+
+    def starts(self, step: int = 1) -> list[int]:
+        """Indices at which a pair ``step`` apart begins; empty where the clip is too short."""
+        return list(range(len(self) - step))
+
+    def adjacent(self) -> list[int]:
+        """Indices of frames whose successor in the footage is here, with or without known motion."""
+        return list(range(len(self) - 1))
+
+    def why_no_pairs(self, step: int) -> str:
+        """The reason, for a person, where :meth:`starts` is empty."""
+        if len(self) <= step:
+            return f"{self.name} has {len(self)} frames, pairs {step} apart need {step + 1}"
+        return f"{self.name} has no {step + 1} consecutive frames with true flow between them"
+
+    def label(self, index: int) -> str:
+        """What frame ``index`` is called in the source, for messages and file names."""
+        return f"{index + 1:04d}"
+
+    def pair(self, index: int, step: int = 1) -> Pair:
+        """The pair of frames ``index`` and ``index + step``."""
+        return Pair(self.frame(index), self.frame(index + step), self.motion(index, step))
+
+
+class FramesOnly(Clip):
+    """Footage whose motion is not known: it has adjacent frames, and no pairs.
+
+    Attributes:
+        kind: what was found, for messages.
+    """
+
+    source = "footage"
+    luminance = LUMINANCE_CAMERA
+    kind: ClassVar[str]
+    _size: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self._size
+
+    def starts(self, step: int = 1) -> list[int]:
+        """Always empty."""
+        return []
+
+    def why_no_pairs(self, step: int) -> str:
+        return f"{self.name} has no true flow ({self.kind})"
+
+    def motion(self, index: int, step: int = 1) -> Motion:
+        raise DataError(self.why_no_pairs(step))
+
+
+def composed_motion(clip: Clip, index: int, step: int) -> Motion:
+    """Motion over ``step`` frames, chained from one-step motions; the mask is the product of all."""
+    total = clip.motion(index, 1)
+    for offset in range(1, step):
+        following = clip.motion(index + offset, 1)
+        total = Motion(*compose_flows(total.flow, total.mask, following.flow, following.mask))
+    return total
+
+
+class ClipView(Clip):
+    """A clip at another size and/or cut to its first frames.
+
+    Args:
+        size: height and width; frames are resized with antialiasing, flow in both axes by its own ratio.
+        frames: how many frames to keep from the start.
+    """
+
+    def __init__(self, clip: Clip, size: tuple[int, int] | None = None, frames: int | None = None) -> None:
+        self.clip = clip
+        self.name, self.source, self.luminance, self.remark = clip.name, clip.source, clip.luminance, clip.remark
+        self._size = size or clip.size
+        self._length = min(len(clip), frames or len(clip))
+        if self._length < 2:
+            raise DataError(f"{clip.name}: at least two frames are needed, got {self._length}")
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self._size
+
+    def frame(self, index: int) -> Tensor:
+        return resize_frame(self.clip.frame(index), *self._size)
+
+    def motion(self, index: int, step: int = 1) -> Motion:
+        motion = self.clip.motion(index, step)
+        flow = resize_flow(motion.flow, *self._size)
+        if flow is motion.flow:
+            return motion
+        _, inside = warp(flow[:, :1], flow)
+        return Motion(flow, resize_mask(motion.mask, *self._size) * inside)
+
+    def starts(self, step: int = 1) -> list[int]:
+        return [index for index in self.clip.starts(step) if index + step < self._length]
+
+    def adjacent(self) -> list[int]:
+        return [index for index in self.clip.adjacent() if index + 1 < self._length]
+
+    def why_no_pairs(self, step: int) -> str:
+        return super().why_no_pairs(step) if self._length <= step else self.clip.why_no_pairs(step)
+
+    def label(self, index: int) -> str:
+        return self.clip.label(index)

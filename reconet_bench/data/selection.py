@@ -1,0 +1,171 @@
+"""Which clip a name means: a built-in one, a Sintel or DAVIS sequence, a video or a folder; and where its motion is from."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reconet_bench.core.errors import DataError, UnknownName
+from reconet_bench.data import davis, synthetic
+from reconet_bench.data.clip import Clip, ClipView
+from reconet_bench.data.flow.base import ESTIMATORS, EstimatedClip
+from reconet_bench.data.footage import FrameFolder, VideoClip
+from reconet_bench.data.sintel import PASSES, SintelClip, find_sintel, sequences, sintel_clip
+
+#: What ``compare`` measures when nothing is asked for: the rendered clips.
+DEFAULT_VIDEOS = synthetic.RENDERED
+SOURCES = ("synthetic", "sintel", "davis")
+#: Estimator of footage without true flow, and the word for leaving it without.
+DEFAULT_FLOW, NO_FLOW = "dis", "none"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How to find and cut clips.
+
+    Attributes:
+        data: ``synthetic``, ``sintel``, ``davis``, or a folder in the layout of one of the last two; empty: a built-in
+            name is a built-in clip, any other a sequence of Sintel or DAVIS, whichever is here and has it.
+        sintel: folder that holds ``training``; see :func:`~reconet_bench.data.sintel.find_sintel`.
+        render_pass: of Sintel.
+        size: height and width to resize (or render) to.
+        frames: how many frames at most; built-in clips are rendered that long.
+        seed: of the rendered clips' noise.
+        flow: estimator of flow; empty: true flow where it is known, else :data:`DEFAULT_FLOW`; ``none``: only true flow.
+        raft: weights file for ``flow="raft"``.
+        davis: folder that holds ``JPEGImages``; see :func:`~reconet_bench.data.davis.find_davis`.
+    """
+
+    data: str = ""
+    sintel: Path | None = None
+    render_pass: str = "clean"
+    size: tuple[int, int] | None = None
+    frames: int | None = None
+    seed: int = 0
+    flow: str = ""
+    raft: Path | None = None
+    davis: Path | None = None
+
+    def clip(self, name: str) -> Clip:
+        """The clip a name or path means; with its motion estimated where that is asked for, or where none is known.
+
+        Raises:
+            UnknownName, DataError, ModelError: nothing of that name; the message says what there is.
+        """
+        if self.data and self.data not in SOURCES:
+            return self._in_folder().clip(name)
+        if self.flow and self.flow != NO_FLOW:
+            ESTIMATORS[self.flow]  # a wrong name is told before frames are read
+        clip = self._known(name)
+        return self._estimated(clip) if self.flow or not clip.starts() else clip
+
+    def _estimated(self, clip: Clip) -> Clip:
+        return clip if self.flow == NO_FLOW else EstimatedClip(clip, self.flow or DEFAULT_FLOW, self.raft)
+
+    def _in_folder(self) -> Selection:
+        """The same with the data set named that lies in the folder ``data``; found by its layout."""
+        folder = Path(self.data)
+        if davis.frames_folder(folder) is not None:
+            return replace(self, data="davis", davis=folder)
+        if (folder / "training").is_dir():
+            return replace(self, data="sintel", sintel=folder)
+        if folder.is_dir():
+            raise DataError(f"{folder} holds neither MPI-Sintel ('training') nor DAVIS ('JPEGImages/480p'): give its clips by --videos")
+        raise UnknownName("data source", self.data, SOURCES)
+
+    def _known(self, name: str) -> Clip:
+        """The clip with what is known of its motion."""
+        if self.render_pass not in PASSES:
+            raise UnknownName("pass", self.render_pass, PASSES)
+        if self.frames is not None and self.frames < 2:
+            raise DataError(f"at least two frames are needed, got --frames {self.frames}")
+        if name in synthetic.CLIPS and self.data in ("", "synthetic"):
+            size = self.size or synthetic.DEFAULT_SIZE
+            clip = synthetic.synthetic_clip(name, size, self.frames or synthetic.DEFAULT_LENGTH, self.seed)
+        elif "/" in name or Path(name).suffix or Path(name).exists():
+            clip = _from_path(Path(name), self.frames)
+        elif self.data == "synthetic":
+            raise UnknownName("built-in clip", name, synthetic.CLIPS)
+        else:
+            clip = self._sequence(name)
+        if (self.size and clip.size != self.size) or (self.frames and self.frames < len(clip)):
+            clip = ClipView(clip, self.size, self.frames)
+        return clip
+
+    def _sequence(self, name: str) -> Clip:
+        """A sequence of DAVIS or MPI-Sintel."""
+        if self.data == "davis":
+            return davis.davis_clip(davis.find_davis(self.davis), name)
+        if not self.data:
+            with contextlib.suppress(DataError):
+                root = davis.find_davis(self.davis)
+                if name in davis.sequences(root):
+                    return davis.davis_clip(root, name)
+        try:
+            root = find_sintel(self.sintel)
+        except DataError as error:
+            if difflib.get_close_matches(name, synthetic.CLIPS, 1, 0.7):
+                raise UnknownName("video", name, synthetic.CLIPS) from None
+            raise DataError(f"'{name}' is no built-in clip ({', '.join(synthetic.CLIPS)}), and {error}") from None
+        return SintelClip(root, name, self.render_pass)
+
+    def _all(self) -> Sequence[str]:
+        """What is meant where nothing is named."""
+        if self.data == "davis":
+            root = davis.find_davis(self.davis)
+            if not (names := davis.sequences(root)):
+                raise DataError(f"no sequence of two frames or more in {root}")
+            return names
+        if self.data == "sintel":
+            root = find_sintel(self.sintel)
+            if not (names := sequences(root, self.render_pass)):
+                raise DataError(f"no sequence with flow in {root / 'training' / self.render_pass}")
+            return names
+        return DEFAULT_VIDEOS
+
+    def clips(self, names: Sequence[str] = ()) -> list[Clip]:
+        """Clips by name; without names the default ones, or every sequence of the data set that ``data`` names.
+
+        A folder of a whole data set stands for all its sequences.
+
+        An estimator asked for by name stands beside true flow where that is known: the clip comes twice.
+
+        Raises:
+            UnknownName, DataError: as :meth:`clip`, or two videos that would share a row.
+        """
+        if self.data and self.data not in SOURCES:
+            return self._in_folder().clips(names)
+        names = [part for name in names or self._all() for part in _parts(name)]
+        found: list[tuple[str, Clip]] = []
+        for name in dict.fromkeys(names):
+            clip = self.clip(name)
+            if isinstance(clip, EstimatedClip) and clip.clip.starts():
+                found.append((name, clip.clip))
+            found.append((name, clip))
+        called: dict[str, str] = {}
+        for name, clip in found:
+            if clip.name in called:
+                raise DataError(f"two videos are called '{clip.name}' ('{called[clip.name]}' and '{name}'): compare them in two runs")
+            called[clip.name] = name
+        return [clip for _, clip in found]
+
+
+def _parts(name: str) -> list[str]:
+    """The sequences of a folder that is a whole DAVIS; any other name is itself."""
+    folder = davis.frames_folder(Path(name))
+    return [str(folder / sequence) for sequence in davis.sequences(Path(name))] if folder else [name]
+
+
+def _from_path(folder: Path, frames: int | None) -> Clip:
+    """A folder in its place in Sintel (then with its flow) or DAVIS is a sequence, any other one frames, a file a video."""
+    folder = folder.resolve()
+    if folder.is_file():
+        return VideoClip(folder, frames)
+    if not folder.is_dir():
+        raise DataError(f"no such file or folder: {folder}")
+    if (clip := sintel_clip(folder)) is not None:
+        return clip
+    return davis.DavisClip(folder) if davis.is_sequence(folder) else FrameFolder(folder)

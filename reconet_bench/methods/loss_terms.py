@@ -1,0 +1,89 @@
+"""Loss terms on tensors, each a plain function; a method picks, weighs and sums them.
+
+Frames are ``(N, 3, H, W)`` in [0, 1]. Every term returns a scalar, unweighted.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from reconet_bench.core.ops import luminance, resize_flow, resize_mask, warp
+
+
+def total_variation(y: Tensor) -> Tensor:
+    """Σ|horizontal differences| + Σ|vertical differences| of ``y``, a mean over the batch.
+
+    A sum over pixels, as in the dissertation; its code takes it of the ImageNet-normalised output.
+    """
+    horizontal = (y[..., :, 1:] - y[..., :, :-1]).abs().sum()
+    vertical = (y[..., 1:, :] - y[..., :-1, :]).abs().sum()
+    return (horizontal + vertical) / y.shape[0]
+
+
+def temporal(
+    y: Tensor,
+    y_next: Tensor,
+    flow: Tensor,
+    mask: Tensor,
+    x: Tensor | None = None,
+    x_next: Tensor | None = None,
+    coefficients: tuple[float, float, float] | Tensor | None = None,
+) -> Tensor:
+    """(1/D) Σ M ‖(y_t − W(y_{t+k})) − (x_t − W(x_{t+k}))‖², D = C·H·W, a mean over the batch.
+
+    The input difference is that of relative luminance, the same in every channel (the luminance
+    warping constraint): where light changed, the stylised frame may change by as much. Without
+    ``coefficients`` it is that of the colour itself, each channel by its own change (the
+    chromaticity constraint that the dissertation leaves as future work). Gradients flow through
+    both ends. The dissertation's text warps the earlier frame forward; here, as Sintel's forward
+    flow allows, the later frame is sampled on the grid of the earlier.
+
+    Args:
+        y, y_next: stylised frames at t and t+k.
+        flow, mask: motion from t to t+k.
+        x, x_next: content frames; leave out for the plain temporal loss (Huang et al. 2017).
+        coefficients: luminance coefficients, see :mod:`reconet_bench.core.ops`; ``None`` compares all three channels.
+
+    Reference: Gao et al. 2018 (arXiv 1807.01197), output-level temporal loss.
+    """
+    warped, inside = warp(y_next, flow)
+    difference = y - warped
+    if x is not None and x_next is not None:
+        light, light_next = (x, x_next) if coefficients is None else (luminance(x, coefficients), luminance(x_next, coefficients))
+        difference = difference - (light - warp(light_next, flow)[0])
+    return (mask * inside * difference**2).mean()
+
+
+def temporal_features(features: Tensor, features_next: Tensor, flow: Tensor, mask: Tensor) -> Tensor:
+    """(1/D) Σ M ‖F_t − W(F_{t+1})‖², D = C·h·w: the encoder's features must move with the frame.
+
+    Args:
+        features, features_next: ``(N, C, h, w)`` of frames ``(N, 3, H, W)``.
+        flow, mask: at the frames' size; brought to the features'.
+
+    Reference: Gao et al. 2018 (arXiv 1807.01197), feature-map-level temporal loss. The dissertation drops it.
+    """
+    height, width = features.shape[-2:]
+    flow, mask = resize_flow(flow, height, width), resize_mask(mask, height, width)
+    warped, inside = warp(features_next, flow)
+    return (mask * inside * (features - warped) ** 2).mean()
+
+
+def pop(y: Tensor, y_noisy: Tensor) -> Tensor:
+    """Mean squared error of the stylised frame and the stylised noisy frame (Dougherty 2020)."""
+    return ((y - y_noisy) ** 2).mean()
+
+
+def pixel_noise(x: Tensor, count: int, amplitude: int, generator: torch.Generator | None = None) -> Tensor:
+    """Shift ``count`` random pixels of each frame by integers in [−amplitude, amplitude] / 255 per channel.
+
+    The result is clipped to [0, 1]. Pixels are drawn with replacement; where one is drawn twice,
+    one of its shifts is kept.
+    """
+    n, c, height, width = x.shape
+    place = torch.randint(height * width, (n, 1, count), generator=generator)
+    shift = torch.randint(-amplitude, amplitude + 1, (n, c, count), generator=generator)
+    # On the CPU: on a GPU, which of two shifts of a pixel is kept would differ from run to run.
+    noise = torch.zeros(n, c, height * width, dtype=x.dtype).scatter_(2, place.expand(n, c, count), shift.to(x.dtype) / 255)
+    return (x + noise.reshape(x.shape).to(x.device)).clamp(0, 1)

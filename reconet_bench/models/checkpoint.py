@@ -1,0 +1,114 @@
+"""Checkpoints: safetensors with everything needed to run and to judge a model; never a pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reconet_bench.core.errors import ModelError, UnknownName
+from reconet_bench.core.files import read_tensors, write_tensors
+from reconet_bench.methods.base import METHODS
+from reconet_bench.networks.vgg import STYLE_TAPS
+
+#: Version of the layout below; readers accept this and all before it.
+FORMAT = 1
+SUFFIX = ".safetensors"
+
+
+@dataclass
+class Checkpoint:
+    """A trained network with the style it was trained on.
+
+    Attributes:
+        network: in evaluation mode, frames in [0, 1] to frames in [0, 1].
+        method: name of the method that trained it.
+        style: name of the style.
+        style_targets: Gram matrix of each style tap, so that ``style_distance`` never needs the painting; at unit
+            scale, whatever the training optimised against.
+        info: training facts: steps, size, seed, weights, data, command, versions, commit, …
+    """
+
+    network: nn.Module
+    method: str
+    style: str
+    style_targets: dict[str, Tensor] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Method and style in one word; the method alone where there is no style."""
+        return f"{self.method}-{self.style}" if self.style else self.method
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint, dtype: torch.dtype = torch.float16) -> None:
+    """Write atomically; ``dtype`` is that of the stored weights (they load as float32)."""
+    tensors = {f"network.{key}": value.to(dtype) for key, value in checkpoint.network.state_dict().items()}
+    tensors |= {f"style.{name}": gram.to(dtype) for name, gram in checkpoint.style_targets.items()}
+    for name, value in tensors.items():
+        if not value.isfinite().all():
+            raise ModelError(f"not saved: '{name}' is not finite as {dtype}")
+    metadata = {
+        "format": str(FORMAT),
+        "method": checkpoint.method,
+        "style": checkpoint.style,
+        "info": json.dumps(checkpoint.info, sort_keys=True),
+    }
+    write_tensors(path, tensors, metadata)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        ModelError: missing, broken, not a checkpoint of this package, from a newer version, or not finite.
+    """
+    tensors, metadata = read_tensors(path)
+    if "method" not in metadata or "format" not in metadata:
+        raise ModelError(f"{path}: not a reconet-bench checkpoint (no method in its metadata)")
+    try:
+        version, info = int(metadata["format"]), json.loads(metadata.get("info", "{}"))
+    except ValueError:
+        raise ModelError(f"{path}: broken checkpoint metadata (format '{metadata['format']}')") from None
+    if version > FORMAT:
+        raise ModelError(f"{path}: checkpoint format {version} is newer than this version reads ({FORMAT}): upgrade")
+    try:
+        network = METHODS[metadata["method"]].network(info.get("options"))
+    except UnknownName as error:
+        raise ModelError(f"{path}: {error}") from None
+    weights = {key.removeprefix("network."): value.float() for key, value in tensors.items() if key.startswith("network.")}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelError(f"{path}: weights do not fit the network of '{metadata['method']}': {str(error).splitlines()[-1].strip()}") from None
+    if not all(value.isfinite().all() for value in weights.values()):
+        raise ModelError(f"{path}: weights are not finite")
+    style = {name: tensors[f"style.{name}"].float() for name in STYLE_TAPS if f"style.{name}" in tensors}
+    return Checkpoint(network.eval(), metadata["method"], metadata.get("style", ""), style, info)
+
+
+def shipped_folder() -> Path:
+    """Where the models that ship with the package are: inside it when installed, beside it in a checkout."""
+    installed = Path(__file__).resolve().parent / "shipped"
+    return installed if installed.is_dir() else Path(__file__).resolve().parents[2] / "models"
+
+
+def shipped_models() -> dict[str, Path]:
+    """Shipped checkpoints by name (``method-style``)."""
+    return {path.stem: path for path in sorted(shipped_folder().glob(f"*{SUFFIX}"))}
+
+
+def find_checkpoint(name: str) -> Path:
+    """A path as it is; else a shipped model by name."""
+    if Path(name).is_file():
+        return Path(name)
+    if name.endswith((SUFFIX, ".onnx")) or "/" in name:
+        raise ModelError(f"no such model file: {name}")
+    shipped = shipped_models()
+    if name not in shipped:
+        raise UnknownName("model", name, shipped)
+    return shipped[name]

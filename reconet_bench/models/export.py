@@ -1,0 +1,205 @@
+"""Checkpoint to ONNX; other forms of it, and how close each is, are in :mod:`reconet_bench.models.export_formats`.
+
+An export takes frames of any size and batch by itself: padding to a multiple of four and the crop
+are inside the graph. Or it takes one frame of one size, for runtimes that want all shapes fixed. It is one file, without external data, and says in its metadata what it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from reconet_bench.core.errors import DataError, ModelError
+from reconet_bench.core.files import atomic_path, scikit_image_texture
+from reconet_bench.core.machine import cache_folder
+from reconet_bench.core.ops import from_uint8, resize_frame, to_uint8
+from reconet_bench.core.provenance import versions
+from reconet_bench.models.checkpoint import Checkpoint
+from reconet_bench.networks.reconet import MIN_SIZE, ReCoNet
+from reconet_bench.runtimes.artifact_cache import recall, remember
+from reconet_bench.runtimes.base import ModelSource
+
+if TYPE_CHECKING:
+    import onnx
+
+#: ONNX Runtime's CUDA provider had no Pad kernel for opsets 19 to 23 in some releases.
+OPSET = 18
+#: Layout version of the metadata that an export carries.
+FORMAT = 1
+INPUT, OUTPUT = "frame", "stylised"
+#: Exports that the cache keeps, the newest ones.
+KEPT = 24
+
+
+def weights_checksum(network: nn.Module) -> str:
+    """SHA-256 of names, shapes and float32 values of all weights, as ``sha256:<hex>``."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        array = value.detach().float().cpu().contiguous().numpy()
+        digest.update(f"{name}{array.shape}".encode())
+        digest.update(array.astype("<f4").tobytes())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def export_onnx(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None = None) -> Path:
+    """Write the network of ``checkpoint`` as ONNX, atomically; ``frame`` → ``stylised``, (N, 3, H, W) in [0, 1].
+
+    Args:
+        size: the only height and width that it takes, in batches of one; any by default.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        DataError: ``path`` is a folder or has another suffix than .onnx; ``size`` is smaller than the network takes.
+        ModelError: the exporter took the network apart: an instance norm is no longer one node.
+    """
+    import onnx
+
+    _check_target(Path(path))
+    if size is not None and min(size) < MIN_SIZE:
+        raise DataError(f"frame of {size[1]}x{size[0]} pixels is too small: at least {MIN_SIZE} a side")
+    # On the CPU and in a copy: neither the device nor the mode of the caller's network may change.
+    network = copy.deepcopy(checkpoint.network).cpu().float().eval()
+    any_size = torch.export.Dim.DYNAMIC
+    # An odd example: with a multiple of four the exporter could take the padding for a constant nothing.
+    example = torch.rand(2, 3, 37, 50) if size is None else torch.rand(1, 3, *size)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # about its own internals; its errors are exceptions
+        program = torch.onnx.export(
+            network, (example,), dynamo=True, opset_version=OPSET, verbose=False, optimize=True,
+            input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes=({0: any_size, 2: any_size, 3: any_size},) if size is None else None,
+        )  # fmt: skip
+    if program is None:
+        raise ModelError(f"{path}: torch exported nothing for '{checkpoint.name}'")
+    model = program.model_proto
+    _check_norms(model, network, path)
+    _describe(model, checkpoint, size)
+    onnx.checker.check_model(model, full_check=True)
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+    return Path(path)
+
+
+def _check_target(path: Path) -> None:
+    """Said before the work: where an export cannot be written, or could not be loaded back from."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: name the file, such as {path / 'model.onnx'}")
+    if path.suffix.lower() != ".onnx":
+        raise DataError(f"{path}: an export is an ONNX file, and is found to be one by its suffix: name it {path.with_suffix('.onnx')}")
+
+
+def _check_norms(model: onnx.ModelProto, network: nn.Module, path: Path) -> None:
+    """Some exporter versions made a training-mode batch norm of an instance norm: right, and three times slower."""
+    expected = sum(isinstance(module, nn.InstanceNorm2d) for module in network.modules())
+    found = sum(node.op_type == "InstanceNormalization" for node in model.graph.node)
+    if found != expected:
+        raise ModelError(
+            f"{path}: not written: torch {torch.__version__} exported {found} of {expected} instance norms as such; "
+            "use another torch version"
+        )
+
+
+def _describe(model: onnx.ModelProto, checkpoint: Checkpoint, size: tuple[int, int] | None) -> None:
+    """Names and metadata for people; the exporter's own notes (with source paths of this machine) go."""
+    graph = model.graph
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for initializer in graph.initializer:
+        del initializer.metadata_props[:]
+    # Symbolic shapes of intermediates: nobody needs them, and they name dimensions that are renamed here.
+    del graph.value_info[:], graph.metadata_props[:], model.metadata_props[:], model.functions[:]
+    for value in (*graph.input, *graph.output):
+        del value.metadata_props[:]
+        batch, _, height, width = value.type.tensor_type.shape.dim
+        if size is None:
+            batch.dim_param, height.dim_param, width.dim_param = "batch", "height", "width"
+    graph.name = f"reconet_bench_{checkpoint.name}"
+    style = f" in the style '{checkpoint.style}'" if checkpoint.style else ""
+    taken = f"any size from {MIN_SIZE} pixels" if size is None else f"{size[1]}x{size[0]} pixels"
+    model.doc_string = f"Video style transfer, method '{checkpoint.method}'{style}. RGB frames in [0, 1], {taken}."
+    model.producer_name, model.producer_version = "reconet-bench", versions().get("reconet-bench", "")
+    facts = {
+        "method": checkpoint.method,
+        "style": checkpoint.style,
+        "format": str(FORMAT),
+        "commit": str(checkpoint.info.get("commit", "")),
+        "weights": weights_checksum(checkpoint.network),
+        "form": "fp32",
+        "value_range": "0..1",
+        "layout": "NCHW",
+    }
+    for key, value in facts.items():
+        if value:
+            model.metadata_props.add(key=key, value=value)
+
+
+def cached_export(checkpoint: Checkpoint, path: Path) -> Path:
+    """:func:`export_onnx`, or a copy of an earlier export of the same weights by the same code and versions.
+
+    Exports are kept in ``onnx`` of :func:`~reconet_bench.core.machine.cache_folder`, each one file with its own checksum
+    in front: whatever happened to it, and whoever writes beside us, what is read back is whole or is exported anew.
+    """
+    place = cache_folder() / "onnx" / f"{_export_key(checkpoint)}.onnx.sum"
+    content = recall(place)
+    if content is None:
+        export_onnx(checkpoint, path)
+        content = Path(path).read_bytes()
+        remember(place, content)
+        with contextlib.suppress(OSError):
+            for old in sorted(place.parent.glob("*.onnx.sum"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
+                old.unlink(missing_ok=True)
+        return Path(path)
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_bytes(content)
+    return Path(path)
+
+
+def _export_key(checkpoint: Checkpoint) -> str:
+    """All that an export depends on: weights, what is written about them, the code that exports, and versions."""
+    digest = hashlib.sha256(weights_checksum(checkpoint.network).encode())
+    digest.update(repr((checkpoint.method, checkpoint.style, str(checkpoint.info.get("commit", "")), OPSET, FORMAT)).encode())
+    known = versions()
+    digest.update(repr([known.get(name) for name in ("reconet-bench", "torch", "onnx")]).encode())
+    # In a checkout the code changes and the version does not.
+    package = Path(__file__).resolve().parents[1]
+    for source in (Path(__file__), package / "core" / "ops.py", *sorted((package / "networks").glob("*.py"))):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def checkpoint_model(checkpoint: Checkpoint, folder: Path, name: str = "") -> ModelSource:
+    """The checkpoint for any runtime; its ONNX comes into ``folder`` when a runtime first asks for it.
+
+    Args:
+        name: of the model, and of the file; the checkpoint's own by default.
+    """
+    name = name or checkpoint.name
+    path = Path(folder) / f"{name}.onnx"
+    exported: list[Path] = []
+
+    def onnx_file() -> Path:
+        if not exported:
+            exported.append(cached_export(checkpoint, path))
+        return exported[0]
+
+    minimum = MIN_SIZE if isinstance(checkpoint.network, ReCoNet) else 1
+    return ModelSource(name, checkpoint.network, onnx_file, minimum=minimum, exported=True)
+
+
+def photograph(size: tuple[int, int] | None = None) -> np.ndarray:
+    """A frame ``(H, W, 3)`` uint8 to compare on: of ``size``, or of an odd one (151x127), so that padding and crop are in it."""
+    whole = scikit_image_texture("astronaut")
+    if size is None:
+        return np.ascontiguousarray(whole[:254:2, :301:2])
+    resized: np.ndarray = to_uint8(resize_frame(from_uint8(whole), *size))[0]
+    return resized

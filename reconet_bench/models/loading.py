@@ -1,0 +1,176 @@
+"""What takes part in a comparison: models, runtimes, styles; and the inventory of everything there is."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from reconet_bench.core.errors import ModelError
+from reconet_bench.core.provenance import checksum, model_checksum
+from reconet_bench.methods.base import METHODS
+from reconet_bench.metrics.style import painting_style
+from reconet_bench.models.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, shipped_folder, shipped_models
+from reconet_bench.models.export import checkpoint_model, weights_checksum
+from reconet_bench.models.onnx_inspection import ANY_FORMAT, OnnxFormat, inspect_onnx
+from reconet_bench.runtimes.base import ModelSource
+
+#: Order of the rows: ours, then the baselines.
+_ORDER = ("reconet", "dougherty", "johnson", "dougherty-published")
+
+
+@dataclass
+class Model:
+    """A model under comparison, with what is known of its training.
+
+    Attributes:
+        trained_on: ``family:sequence`` of each clip it was trained on, e.g. ``sintel:alley_1``.
+        checksum: of its file, and of the files beside it that hold weights of an ONNX file.
+        curves: text of its loss curves, empty where they are not known.
+        origin: the network that an ONNX file of ours was exported from, where it is among the models at hand.
+    """
+
+    model: ModelSource
+    method: str
+    style: str
+    style_targets: dict[str, Tensor] = field(default_factory=dict)
+    trained_on: frozenset[str] = frozenset()
+    checksum: str = ""
+    curves: str = ""
+    origin: ModelSource | None = None
+
+    @property
+    def against(self) -> str:
+        """What its frames are compared with, where that is not its own network in PyTorch fp32."""
+        if self.origin is not None:
+            return f"fidelity is that to {self.origin.name} in PyTorch fp32"
+        return "" if self.model.network is not None else "fidelity is that to the same file in ONNX Runtime on the CPU"
+
+
+def workspace() -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder for exports."""
+    return tempfile.TemporaryDirectory(prefix="reconet-bench-")
+
+
+def load_subject(name: str, folder: Path, hints: OnnxFormat = ANY_FORMAT, report: Callable[[str], None] = lambda text: None) -> Model:
+    """A model by name or path: a shipped one, a checkpoint, or any image-to-image ONNX file.
+
+    Args:
+        folder: where exports may be written.
+        hints: what the user says of an ONNX file.
+        report: told in one line if what an ONNX file takes is a doubtful guess.
+
+    Raises:
+        ModelError: no such model, not a readable one, or hints on a checkpoint, which needs none.
+    """
+    path = find_checkpoint(name)
+    if path.suffix == ".onnx":
+        return Model(inspect_onnx(path, hints, report), path.stem, "", checksum=model_checksum(path))
+    if hints:
+        raise ModelError(f"'{name}' says itself what it takes: value ranges and layout are for ONNX files of your own")
+    checkpoint = load_checkpoint(path)
+    model = checkpoint_model(checkpoint, folder, path.stem)
+    return Model(model, checkpoint.method, checkpoint.style, checkpoint.style_targets, trained_on(checkpoint.info), checksum(path), _curves(path))
+
+
+def trained_on(info: Mapping[str, Any]) -> frozenset[str]:
+    """``family:sequence`` of each clip in a checkpoint's training facts: its own data, its parts, and its trunk's."""
+    own = _sequences(info.get("data") or {})
+    return own | trained_on(info["trunk"]) if info.get("trunk") else own
+
+
+def _sequences(data: Mapping[str, Any]) -> frozenset[str]:
+    family = str(data.get("name", "")).split("-")[0]
+    own = {name if ":" in name else f"{family}:{name}" for name in data.get("sequences", ())}
+    return frozenset(own).union(*(_sequences(part) for part in data.get("parts", ())))
+
+
+def _curves(path: Path) -> str:
+    """Loss curves of a checkpoint: beside it by its name, or as training leaves them."""
+    for beside in (path.with_suffix(".csv"), path.with_name("curves.csv")):
+        if beside.is_file():
+            return beside.read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
+def load_subjects(
+    models: Sequence[str], methods: Sequence[str], folder: Path, hints: OnnxFormat = ANY_FORMAT, report: Callable[[str], None] = lambda text: None
+) -> list[Model]:
+    """Models asked for by name or path and shipped models of the methods asked for; by default all shipped.
+
+    ``identity`` stands beside them unless methods are named without it. ``hints`` are for the ONNX files among them.
+    """
+    names = list(models)
+    for method in methods:
+        METHODS[method]
+        found = [name for name in shipped_models() if load_checkpoint(shipped_models()[name]).method == method]
+        if not found and METHODS[method].trainable:
+            raise ModelError(f"no shipped model of method '{method}': train one (reconet-bench train --method {method}) and give it by --models")
+        names += found
+    if not models and not methods:
+        names = list(shipped_models())
+        if not names:
+            raise ModelError(f"no models in {shipped_folder()}: give some by --models")
+    if hints and not any(name.endswith(".onnx") for name in names):
+        raise ModelError("value ranges and layout are for ONNX files of your own: give some by --models")
+    subjects = [load_subject(name, folder, hints if name.endswith(".onnx") else ANY_FORMAT, report) for name in dict.fromkeys(names)]
+    for subject in subjects:
+        subject.origin = _origin(subject, subjects, folder)
+    subjects.sort(key=lambda subject: _ORDER.index(subject.method) if subject.method in _ORDER else len(_ORDER))
+    if not methods or "identity" in methods:
+        checkpoint = Checkpoint(METHODS["identity"].network(), "identity", "")
+        targets = next((subject.style_targets for subject in subjects if subject.style_targets), {})
+        subjects.append(Model(checkpoint_model(checkpoint, folder), "identity", "", targets))
+    called = [subject.model.name for subject in subjects]
+    if twice := [name for name in called if called.count(name) > 1]:
+        raise ModelError(f"two models are called '{twice[0]}' and would share their rows: rename one of the files")
+    return subjects
+
+
+def _origin(subject: Model, subjects: Sequence[Model], folder: Path) -> ModelSource | None:
+    """The network whose weights an ONNX file says that it was exported from: among ``subjects``, else a shipped one."""
+    import onnx
+
+    if subject.model.network is not None:
+        return None
+    facts = {entry.key: entry.value for entry in onnx.load(str(subject.model.onnx()), load_external_data=False).metadata_props}
+    if not facts.get("weights", "").startswith("sha256:"):
+        return None
+    shipped = (checkpoint_model(load_checkpoint(path), folder, name) for name, path in shipped_models().items())
+    for model in itertools.chain((other.model for other in subjects), shipped):
+        if model.network is not None and weights_checksum(model.network) == facts["weights"]:
+            return model
+    return None
+
+
+
+
+
+
+
+
+def give_style(subjects: Sequence[Model], painting: Path, size: int, vgg: Path | None) -> None:
+    """The painting's style to those that bring none: ONNX files of others, and the content beside them.
+
+    Raises:
+        ModelError: each brings its own.
+        DataError: no such painting.
+    """
+    targets = painting_style(painting, size, vgg).targets
+    others = [subject for subject in subjects if not subject.style_targets]
+    if not others:
+        raise ModelError("--style is for ONNX files of your own, and every model here brings its style: leave it out")
+    for subject in others:
+        subject.style_targets = targets
+        subject.style = painting.stem if subject.method != "identity" else ""
+
+
+
+
+
+

@@ -1,0 +1,223 @@
+"""VGG-16 as a frozen loss network: where its weights come from and the features it gives.
+
+Only four taps are used: relu1_2, relu2_2, relu3_3, relu4_3. Weights files differ in scale (the
+Caffe lineage answers about a hundred times stronger than torchvision's), so each tap is brought to
+unit mean activation on three fixed photographs (after Gatys et al. 2016, "normalised VGG"); a loss
+weight then means the same with either file.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reconet_bench.core.errors import MetricUnavailable, ModelError
+from reconet_bench.core.files import read_image, read_tensors, scikit_image_texture, transparency
+from reconet_bench.core.ops import IMAGENET, from_uint8, resize_frame
+
+#: Convolutions of torchvision's ``vgg16().features[:23]`` as (index, inputs, outputs).
+_CONVOLUTIONS = (
+    (0, 3, 64), (2, 64, 64), (5, 64, 128), (7, 128, 128), (10, 128, 256), (12, 256, 256),
+    (14, 256, 256), (17, 256, 512), (19, 512, 512), (21, 512, 512),
+)  # fmt: skip
+#: Layer index behind which each tap is read.
+TAPS = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}
+STYLE_TAPS = tuple(TAPS)
+CONTENT_TAP = "relu3_3"
+IMAGENET_MEAN, IMAGENET_STD = IMAGENET.mean, IMAGENET.std
+#: The file torchvision's own loader keeps in the hub cache.
+_TORCHVISION_FILE = "vgg16-397923af.pth"
+ENVIRONMENT_VARIABLE = "RECONET_BENCH_VGG"
+HOW_TO_GET = (
+    f"give a safetensors file of torchvision's vgg16.features by --vgg FILE or ${ENVIRONMENT_VARIABLE}, "
+    "or fetch torchvision's (528 MB) once: reconet-bench train --download-vgg, or "
+    'python -c "import torchvision; torchvision.models.vgg16(weights=\'IMAGENET1K_V1\')"'
+)
+
+
+class LossNetwork(nn.Module):
+    """Frozen VGG-16 up to relu4_3; ``forward`` returns the taps by name.
+
+    Args:
+        state: tensors named ``"{index}.weight"`` and ``"{index}.bias"`` as in ``vgg16().features``.
+        normalise: divide each tap by its mean activation on fixed photographs. The dissertation
+            works at the raw scale of torchvision's file (``False``), which is near one.
+    """
+
+    def __init__(self, state: dict[str, Tensor], normalise: bool = True) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for index, inputs, outputs in _CONVOLUTIONS:
+            if index in (5, 10, 17):
+                layers.append(nn.MaxPool2d(2))
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+        self.layers.load_state_dict({key: value.float() for key, value in state.items()})
+        self.scales = dict.fromkeys(TAPS, 1.0)
+        self.requires_grad_(False).eval()
+        if normalise:
+            self._normalise(self._mean_activations())
+
+    def forward(self, frame: Tensor, last: str = "relu4_3") -> dict[str, Tensor]:
+        """Tap activations ``(N, C, h, w)`` of frames ``(N, 3, H, W)`` in [0, 1], up to tap ``last``."""
+        mean, std = (frame.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        x = (frame - mean) / std
+        names = {index: name for name, index in TAPS.items()}
+        taps = {}
+        for index, layer in enumerate(self.layers):
+            x = layer(x)
+            if index in names:
+                taps[names[index]] = x
+                if names[index] == last:
+                    break
+        return taps
+
+    def _normalise(self, scales: dict[str, float]) -> None:
+        """Divide each tap by its scale, inside the weights: what a tap loses, the next convolution gives back."""
+        self.scales = scales
+        convolutions = {index: cast(nn.Conv2d, self.layers[index]) for index, _, _ in _CONVOLUTIONS}
+        for name, index in TAPS.items():
+            for parameter in convolutions[index - 1].parameters():
+                parameter.data.div_(scales[name])
+            following = min((i for i in convolutions if i > index), default=None)
+            if following is not None:
+                convolutions[following].weight.data.mul_(scales[name])
+
+    @torch.no_grad()
+    def _mean_activations(self) -> dict[str, float]:
+        photos = [from_uint8(scikit_image_texture(name)) for name in ("astronaut", "chelsea", "coffee")]
+        means = [
+            {name: float(tap.mean()) for name, tap in self(resize_frame(photo, 256, 256)).items()}
+            for photo in photos
+        ]
+        scales = {name: sum(mean[name] for mean in means) / len(means) for name in TAPS}
+        if not all(0 < scale < float("inf") for scale in scales.values()):
+            raise ModelError("the loss network gives no usable activations: are these VGG-16 weights?")
+        return scales
+
+
+def gram(features: Tensor) -> Tensor:
+    """Gram matrix F·Fᵀ / (C·H·W), float32.
+
+    Args:
+        features: ``(N, C, H, W)``.
+
+    Returns:
+        ``(N, C, C)``. The dissertation's text divides by H·W, its code by C·H·W; this is the code's
+        form (also that of Johnson et al. 2016).
+    """
+    return cast(Tensor, _Gram.apply(features))
+
+
+class _Gram(torch.autograd.Function):
+    """Gram matrix in float32 whatever autocast says, with a backward pass of one product instead of two.
+
+    d(F·Fᵀ) = (G + Gᵀ)·F, in the features' own type and memory layout.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        ctx.save_for_backward(features)
+        c, h, w = features.shape[1:]
+        with torch.autocast(features.device.type, enabled=False):
+            flat = features.flatten(2).float()
+            product: Tensor = flat @ flat.transpose(1, 2)
+            return product / (c * h * w)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (features,) = ctx.saved_tensors
+        c, h, w = features.shape[1:]
+        both = ((gradient + gradient.transpose(1, 2)) / (c * h * w)).to(features.dtype)
+        # Pixels first: in channels-last layout, which the loss network works in, nothing is copied.
+        pixels: Tensor = features.flatten(2).transpose(1, 2) @ both
+        return pixels.reshape(-1, h, w, c).permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def style_targets(network: LossNetwork, image: Tensor, size: int) -> dict[str, Tensor]:
+    """Gram matrices of a painting ``(1, 3, H, W)`` scaled so that its shorter side is ``size``."""
+    height, width = image.shape[-2:]
+    scale = size / min(height, width)
+    image = resize_frame(image, round(height * scale), round(width * scale))
+    return {name: gram(tap)[0] for name, tap in network(image).items()}
+
+
+def at_unit_scale(targets: dict[str, Tensor], network: LossNetwork) -> dict[str, Tensor]:
+    """Gram matrices of a loss network at its raw scale as those of ``network``, the same one at unit scale."""
+    return {name: gram / network.scales[name] ** 2 for name, gram in targets.items()}
+
+
+def read_style(path: Path) -> Tensor:
+    """A painting from any image file as ``(1, 3, H, W)`` in [0, 1]; grey becomes RGB, and what is transparent white."""
+    image = from_uint8(read_image(path))
+    if (alpha := transparency(path)) is not None:
+        opaque = torch.from_numpy(alpha)
+        image = opaque * image + (1 - opaque)
+    if min(image.shape[-2:]) < 64:
+        raise ModelError(f"{path}: a style image needs at least 64 pixels a side, got {image.shape[-1]}x{image.shape[-2]}")
+    return image
+
+
+def find_weights(path: Path | None = None) -> Path | None:
+    """The weights file to use: ``path``, else the environment variable's, else torchvision's cached one."""
+    if path is not None:
+        return Path(path)
+    if os.environ.get(ENVIRONMENT_VARIABLE):
+        return Path(os.environ[ENVIRONMENT_VARIABLE])
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / _TORCHVISION_FILE
+    return cached if cached.is_file() else None
+
+
+def download_weights() -> Path:
+    """Fetch torchvision's ImageNet weights into its own cache; only ever on the user's request."""
+    from torchvision.models import VGG16_Weights
+
+    VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+    return Path(torch.hub.get_dir()) / "checkpoints" / _TORCHVISION_FILE
+
+
+@cache
+def load_loss_network(path: Path | None = None, normalise: bool = True) -> LossNetwork:
+    """The loss network with the weights :func:`find_weights` names.
+
+    Raises:
+        MetricUnavailable: no weights are here; the message tells how to get them.
+        ModelError: the file is not VGG-16.
+    """
+    found = find_weights(path)
+    if found is None:
+        raise MetricUnavailable(f"no loss-network weights: {HOW_TO_GET}")
+    if found.suffix == ".pth":
+        try:
+            state = dict(torch.load(found, map_location="cpu", weights_only=True))
+        except Exception as error:  # anything that a broken file makes the unpickler raise
+            raise ModelError(f"{found}: not readable as torch weights ({type(error).__name__})") from None
+    else:
+        state = read_tensors(found)[0]
+    state = {key.removeprefix("features."): value for key, value in state.items()}
+    wanted = {f"{index}.{part}" for index, _, _ in _CONVOLUTIONS for part in ("weight", "bias")}
+    if missing := wanted - state.keys():
+        raise ModelError(f"{found}: not the weights of vgg16.features, '{min(missing)}' is missing")
+    try:
+        return LossNetwork({key: state[key] for key in wanted}, normalise)
+    except ModelError as error:
+        raise ModelError(f"{found}: {error}") from None
+    except RuntimeError as error:
+        raise ModelError(f"{found}: not the weights of vgg16.features: {str(error).splitlines()[-1].strip()}") from None
+
+
+def gram_distance(first: dict[str, Tensor], second: dict[str, Tensor]) -> Tensor:
+    """Mean squared error of Gram matrices summed over the taps, ``(N,)``; either side may be one matrix."""
+    return torch.stack([((first[name] - second[name]) ** 2).mean((-2, -1)) for name in STYLE_TAPS]).sum(0)
+
+
+def content_distance(first: dict[str, Tensor], second: dict[str, Tensor], tap: str = CONTENT_TAP) -> Tensor:
+    """Mean squared error of the content tap (relu3_3 unless told otherwise), a scalar."""
+    return F.mse_loss(first[tap].float(), second[tap].float())

@@ -1,0 +1,75 @@
+"""The run folder: records, tables, samples and provenance, each file written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reconet_bench.core.files import write_text
+from reconet_bench.core.record import Record, records_to_csv, to_csv, to_jsonl
+from reconet_bench.report.flow_agreement import flow_markdown
+from reconet_bench.report.latex import latex_table
+from reconet_bench.report.page import Page, render
+from reconet_bench.report.run import Run, load_run
+from reconet_bench.report.tables import report_markdown, spreadsheet, summary
+
+Samples = Mapping[tuple[str, str, str, str], Mapping[int, float]]
+Timings = Sequence[tuple[str, str, str, str, int, float, int]]
+FILES = ("report.html", "summary.md", "summary.csv", "records.csv", "records.jsonl", "frames.csv", "differences.csv", "timings.csv", "provenance.json")
+
+
+def write_run(
+    folder: Path, records: Sequence[Record], samples: Samples, timings: Timings,
+    differences: Sequence[dict[str, Any]], provenance: dict[str, Any], curves: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
+    """Write :data:`FILES` into ``folder``.
+
+    Args:
+        samples: (model, video, runtime, metric) → value by frame index.
+        timings: (model, runtime, size, boundary, number, seconds, round) of every timed frame.
+        differences: rows of paired differences.
+        curves: text of the loss curves by model.
+    """
+    write_text(folder / "records.jsonl", to_jsonl(records))
+    write_text(folder / "records.csv", records_to_csv(records))
+    rows = [(*key, index, value) for key, values in samples.items() for index, value in values.items()]
+    write_text(folder / "frames.csv", to_csv(rows, ("model", "video", "runtime", "metric", "frame", "value")))
+    write_text(folder / "timings.csv", to_csv(timings, ("model", "runtime", "size", "boundary", "number", "seconds", "round")))
+    header = ("metric", "better", "video", "first", "second", "difference", "ci_low", "ci_high", "n", "verdict")
+    write_text(folder / "differences.csv", to_csv([[row[name] for name in header] for row in differences], header))
+    write_text(folder / "provenance.json", json.dumps(provenance, indent=2, sort_keys=True) + "\n")
+    for model, text in (curves or {}).items():
+        write_text(folder / "curves" / f"{model}.csv", text)
+    write_reports(load_run(folder), folder)
+
+
+def write_reports(run: Run, folder: Path, latex: bool = False, keep: bool = False) -> tuple[list[str], list[str]]:
+    """Write everything that people read of a run into ``folder``.
+
+    Args:
+        keep: leave a page alone that shows pictures where the run has none any more: they cannot be made again.
+
+    Returns:
+        Names of the files, and a line about each thing that is not in them.
+    """
+    shown = Page(run)
+    texts = {
+        "report.html": render(shown),
+        "summary.md": report_markdown(run.records, run.differences, run.provenance, flow_markdown(run.records)),
+        "summary.csv": spreadsheet(summary(run.records)),
+        **({"table.tex": latex_table(run.records, run.differences)} if latex else {}),
+    }
+    problems = list(shown.problems)
+    if keep and not shown.clips and _has_pictures(folder / "report.html"):
+        del texts["report.html"]
+        problems.append(f"{folder / 'report.html'} is kept as it is, for its pictures are in no folder any more: -o DIR writes one without them elsewhere")
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return list(texts), problems
+
+
+def _has_pictures(page: Path) -> bool:
+    """Whether a page that is there holds a player."""
+    return page.is_file() and 'id="player"' in page.read_text(encoding="utf-8", errors="replace")

@@ -1,0 +1,184 @@
+"""Footage made ready to train on: small frames in the cache, at hand in any order, with estimated motion.
+
+A video can only be read from its beginning and is mostly larger than what is trained on. So its
+frames are brought to a working size once and kept as images; every later run reads those.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+from reconet_bench.core.errors import DataError
+from reconet_bench.core.files import IMAGE_SUFFIXES, files_digest, image_files, read_image, write_image
+from reconet_bench.core.machine import cache_folder
+from reconet_bench.core.ops import LUMINANCE_CAMERA, from_uint8
+from reconet_bench.data.clip import LONG_TERM_STEP, Clip, FramesOnly
+from reconet_bench.data.flow.base import ESTIMATORS, EstimatedClip
+from reconet_bench.data.sintel import sintel_clip
+from reconet_bench.video.media import is_image, open_source
+
+#: What is taken for a video inside a folder; a file that is named may be called anything.
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".gif")
+#: Shorter side of the working size over the side of the training crops.
+MARGIN = 1.5
+#: Most frames that are kept of one video; of a longer one runs of a long-term pair each, evenly spread.
+MAX_FRAMES = 3000
+_RUN = LONG_TERM_STEP + 1
+
+
+class SpooledClip(FramesOnly):
+    """A video or folder of frames as small images in the cache; without motion.
+
+    Args:
+        path: video file, or folder of images of one size.
+        side: shorter side of the frames kept, pixels; smaller footage stays as it is.
+        source, luminance: where the footage is from, if that is known.
+        cache: folder for the frames; by default ``frames`` in :func:`~reconet_bench.core.machine.cache_folder`.
+
+    Raises:
+        DataError: nothing that can be read.
+    """
+
+    kind = "it is footage"
+
+    def __init__(
+        self, path: Path, side: int, source: str = "footage", luminance: tuple[float, float, float] = LUMINANCE_CAMERA,
+        cache: Path | None = None,
+    ) -> None:  # fmt: skip
+        path = Path(path)
+        self.name, self.source, self.luminance = path.stem if path.is_file() else path.resolve().name, source, luminance
+        self.digest = files_digest(image_files(path) if path.is_dir() else [path])
+        self._files = image_files(_spooled(path, side, cache or cache_folder() / "frames"))
+        self._numbers = [int(file.stem) for file in self._files]
+        height, width = _image(self._files[0]).shape[:2]
+        self._size = (height, width)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def frame(self, index: int) -> Tensor:
+        return from_uint8(_image(self._files[index]))
+
+    def label(self, index: int) -> str:
+        return self._files[index].stem
+
+    def adjacent(self) -> list[int]:
+        """Frames whose successor was kept as well."""
+        return [i for i in range(len(self) - 1) if self._numbers[i + 1] == self._numbers[i] + 1]
+
+
+@lru_cache(maxsize=16)
+def _image(path: Path) -> np.ndarray:
+    # Neighbouring pairs share frames. Shared by all clips of a process, or many clips would fill the memory.
+    return read_image(path)
+
+
+def _spooled(path: Path, side: int, cache: Path) -> Path:
+    """The folder of a footage's small frames, named by their numbers; made if it is not there."""
+    folder = cache / _key(path, side)
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=cache, prefix=".spool-"))
+    try:
+        for number, image in _kept(path, side):
+            write_image(temporary / f"{number:06d}.png", image)
+        temporary.chmod(0o755)
+        with contextlib.suppress(OSError):
+            temporary.replace(folder)  # refused where another process was quicker: its frames are the same
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _kept(path: Path, side: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The frames to keep, counted from 1, at the working size."""
+    with contextlib.closing(open_source(path)) as source:
+        height, width = source.size
+        scale = min(1.0, side / min(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        every = max(1, math.ceil(source.length / MAX_FRAMES))
+        kept = 0
+        for index, frame in enumerate(source):
+            if kept == MAX_FRAMES:
+                return
+            if index // _RUN % every == 0:
+                kept += 1
+                yield index + 1, cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA) if scale < 1 else frame.image
+
+
+def _key(path: Path, side: int) -> str:
+    """Changes with the file (or any file of the folder), the working size and the choice of frames."""
+    files = image_files(path) if path.is_dir() else [path]
+    digest = hashlib.sha256(repr((side, MAX_FRAMES, _RUN)).encode())
+    for file in files:
+        try:
+            facts = file.stat()
+        except OSError as error:
+            raise DataError(f"cannot read {file}: {error.strerror}") from None
+        digest.update(repr((str(file.resolve()), facts.st_size, facts.st_mtime_ns)).encode())
+    return digest.hexdigest()
+
+
+def footage_clips(
+    paths: Sequence[Path], crop: int, flow: str = "dis", raft: Path | None = None, report: Callable[[str], None] = lambda text: None,
+    luminance: tuple[float, float, float] = LUMINANCE_CAMERA,
+) -> list[Clip]:  # fmt: skip
+    """Clips to train on from videos, folders of frames, and folders that hold any number of either.
+
+    A sequence in MPI-Sintel's layout keeps its true flow and its name, so that a model trained on it is known to be.
+
+    Args:
+        crop: side of the training crops; footage is kept at :data:`MARGIN` times that.
+        flow, raft: the estimator and its weights, see :class:`~reconet_bench.data.flow.base.EstimatedClip`.
+        report: told what takes its time.
+        luminance: coefficients of footage that is not known to be MPI-Sintel's.
+
+    Raises:
+        UnknownName, ModelError: no such estimator, or it has no weights. DataError: nothing there, or not readable.
+    """
+    ESTIMATORS[flow].load(raft)  # a slip is told before footage is read
+    clips: list[Clip] = []
+    for place in [place for path in paths for place in _places(Path(path))]:
+        true = sintel_clip(place)
+        if true is not None and true.starts(LONG_TERM_STEP):
+            clips.append(true)
+            continue
+        known = (true.source, true.luminance) if true is not None else ("footage", luminance)
+        clip = EstimatedClip(SpooledClip(place, round(MARGIN * crop), *known), flow, raft, remembered=2)
+        if not ESTIMATORS[flow].in_workers:
+            for number in clip.starts():
+                clip.motion(number)  # now and here, since a loader process cannot
+        short = "" if clip.starts(LONG_TERM_STEP) else f": left out, {LONG_TERM_STEP + 1} consecutive ones are needed"
+        report(f"footage: {place.name}, {len(clip)} frame{'s' if len(clip) != 1 else ''}{short}")
+        clips.append(clip)
+    return clips
+
+
+def _places(path: Path) -> list[Path]:
+    """Videos and folders of frames in ``path``, itself included, at any depth."""
+    if path.is_file():
+        if is_image(path):
+            raise DataError(f"{path} is one image: footage is a video or a folder of frames")
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"no such footage: {path}")
+    inside = [p for p in sorted(path.rglob("*")) if not any(part.startswith(".") for part in p.relative_to(path).parts)]
+    folders = {p.parent for p in inside if p.is_file() and is_image(p)}
+    videos = [p for p in inside if p.is_file() and p.suffix.lower() in VIDEO_SUFFIXES]
+    # Beside its frames MPI-Sintel has images of what is hidden: those are no footage.
+    frames = [folder for folder in folders if folder.parent.name not in ("occlusions", "invalid", "flow_viz")]
+    if not videos and not frames:
+        raise DataError(f"no footage in {path}: neither videos ({', '.join(VIDEO_SUFFIXES)}) nor frames ({', '.join(IMAGE_SUFFIXES)})")
+    return sorted([*videos, *frames])

@@ -1,0 +1,139 @@
+"""What a recipe's way of computing gains: its training step against a plain loop, in one run and by turns."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from reconet_bench.core import machine
+from reconet_bench.methods.base import METHODS, Batch, LossContext
+from reconet_bench.training.crops import TrainingCrops
+from reconet_bench.training.loop import compiled, make_optimizer, prepare_loss_network, train_step
+from reconet_bench.training.precision import Precision
+from reconet_bench.training.settings import TrainingSettings
+from reconet_bench.training.signals import one_line
+
+#: The plain loop: fp32, eager, channels first, the optimiser as PyTorch makes it.
+PLAIN = "plain fp32"
+#: Different batches that the steps go round.
+_BATCHES = 4
+
+
+@dataclass
+class Pace:
+    """Seconds of each step of one way to train.
+
+    Attributes:
+        rounds: seconds a step, a list for each turn.
+    """
+
+    name: str
+    rounds: list[list[float]] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """Seconds a step."""
+        return float(np.median([value for one in self.rounds for value in one]))
+
+    @property
+    def turns(self) -> list[float]:
+        """Median of each turn, seconds."""
+        return [float(np.median(one)) for one in self.rounds]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both ways, and how many times faster the recipe's is: of each round the ratio of its two turns.
+
+    Attributes:
+        first: seconds of the recipe's first step, in which ``torch.compile`` does its work.
+        precision: that the recipe computes in.
+    """
+
+    plain: Pace
+    ours: Pace
+    first: float
+    precision: str
+
+    @property
+    def ratios(self) -> list[float]:
+        """Plain over ours, round by round."""
+        return [slow / fast for slow, fast in zip(self.plain.turns, self.ours.turns, strict=True)]
+
+
+def compare_steps(
+    settings: TrainingSettings, data: TrainingCrops, rounds: int = 7, steps: int = 3,
+    report: Callable[[str], None] = lambda text: None,
+) -> Comparison:  # fmt: skip
+    """Time training steps of ``settings`` and of the plain loop on the same batches, by turns.
+
+    Both have the same network, objective, loss network, batches and kind of optimiser; they differ in number format,
+    memory layout, compilation and the optimiser's kernels. Loading data is not in it.
+
+    Args:
+        rounds: turns of each; the second of a round begins the next.
+        steps: timed in a turn, after one that is not.
+    """
+    device = machine.pick_device(settings.device)
+    batches = [_batch(settings, data, number, device) for number in range(_BATCHES)]
+    with one_line(data.size, settings.batch, settings.compile, lambda: "nothing is trained by --benchmark"):
+        report(f"warming up: {PLAIN}")
+        plain = _stepper(replace(settings, precision="fp32", compile=False), device, plain=True)
+        plain(batches[0])
+        report("warming up: the recipe")
+        ours = _stepper(settings, device)
+        first = _time(ours, batches[0], device)
+        paces = (Pace(PLAIN), Pace("this recipe"))
+        turns = list(zip((plain, ours), paces, strict=True))
+        for number in range(rounds):
+            report(f"round {number + 1} of {rounds}")
+            for step, pace in turns if number % 2 else turns[::-1]:
+                pace.rounds.append(_turn(step, batches, steps, device))
+    return Comparison(*paces, first, Precision.of(settings.precision, device).name)
+
+
+def _stepper(settings: TrainingSettings, device: torch.device, plain: bool = False) -> Callable[[Batch], object]:
+    """One step of a training, ready to be called again and again."""
+    precision = Precision.of(settings.precision, device)
+    weights, options = settings.check()
+    perceptual, targets = prepare_loss_network(settings, device, precision)
+    torch.manual_seed(settings.seed)
+    method = METHODS[settings.method]
+    network = method.network(options).to(device)
+    context = LossContext(perceptual, targets, torch.Generator().manual_seed(settings.seed), options)
+    if plain:
+        perceptual.to(memory_format=torch.contiguous_format)
+        kind = torch.optim.Adamax if settings.optimizer == "adamax" else torch.optim.Adam
+        optimizer: torch.optim.Optimizer = kind(network.parameters(), lr=settings.learning_rate)
+    else:
+        network = network.to(memory_format=torch.channels_last)
+        optimizer = make_optimizer(settings, network)
+    forward = method.training_module(network)
+    if settings.compile:
+        forward, context = compiled(forward, context)
+    return lambda batch: train_step(method, forward, optimizer, batch, context, weights, precision)
+
+
+def _batch(settings: TrainingSettings, data: TrainingCrops, number: int, device: torch.device) -> Batch:
+    windows = [data[number * settings.batch + place] for place in range(settings.batch)]
+    return Batch(*(torch.stack(parts) for parts in zip(*windows, strict=True))).to(device)
+
+
+def _turn(step: Callable[[Batch], object], batches: Sequence[Batch], steps: int, device: torch.device) -> list[float]:
+    """Seconds of each of ``steps`` steps; the one before them, after another's turn, is not counted."""
+    gc.collect()
+    step(batches[-1])
+    return [_time(step, batches[number % len(batches)], device) for number in range(steps)]
+
+
+def _time(step: Callable[[Batch], object], batch: Batch, device: torch.device) -> float:
+    began = perf_counter()
+    step(batch)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return perf_counter() - began

@@ -1,0 +1,266 @@
+"""The dissertation's studies, at any number of steps and size: loss weights, optimisers, and what epochs add."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import pandas as pd
+import torch
+
+from reconet_bench.core.errors import DataError, TrainingError, UnknownName, ended_by
+from reconet_bench.core.files import atomic_path, write_image, write_text
+from reconet_bench.core.machine import usable_cpus
+from reconet_bench.report.loss_curves import parse_curves
+from reconet_bench.report.loss_plot import plot_losses
+from reconet_bench.training.progress_pictures import progress_picture
+from reconet_bench.training.run_folder import CURVES_FILE
+from reconet_bench.training.signals import stopping
+
+#: Rows of the picture of what epochs add.
+ROWS = 8
+#: The last share of a run that a table's loss is the mean of.
+TAIL = 0.1
+#: In the run folder of a setting that is done: the arguments it was trained with.
+DONE_FILE = "done"
+_TERMS = ("temporal_short", "temporal_long", "content", "style")
+#: Table 5.1: λ_st, λ_lt, β, and the published temporal, long temporal, content and style loss (α = 1).
+_TABLE_5_1 = (
+    (10, 10, 1e4, 0.0004767, 0.0023654, 13.15, 0.0004993),
+    (10, 100, 1e4, 0.0004494, 0.0015406, 14.85, 0.0004313),
+    (100, 10, 1e4, 0.0002522, 0.0010092, 18.15, 0.0006853),
+    (100, 100, 1e4, 0.0005467, 0.0018495, 10.82, 0.0003616),
+    (10, 10, 1e5, 0.0035184, 0.0018208, 32.27, 0.0001166),
+    (10, 100, 1e5, 0.0024016, 0.0026946, 28.37, 0.0001167),
+    (100, 10, 1e5, 0.0021918, 0.0020594, 25.35, 0.0001065),
+    (100, 100, 1e5, 0.0018925, 0.0020170, 27.14, 0.0001323),
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One run of a study.
+
+    Attributes:
+        label: name of its run folder and of its row.
+        overrides: ``key=value`` settings on top of the study's recipe.
+        published: the numbers of the dissertation beside it, by term.
+    """
+
+    label: str
+    overrides: tuple[str, ...]
+    published: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question and the runs that answer it."""
+
+    summary: str
+    settings: tuple[Setting, ...]
+
+
+STUDIES: dict[str, Study] = {
+    "weights": Study(
+        "loss weights: the eight settings of Table 5.1, beside their published losses",
+        tuple(
+            Setting(
+                f"st{short:g}-lt{long:g}-style{style:g}",
+                (f"weights.temporal_short={short}", f"weights.temporal_long={long}", f"weights.style={style}", "weights.content=1"),
+                dict(zip(_TERMS, published, strict=True)),
+            )
+            for short, long, style, *published in _TABLE_5_1
+        ),
+    ),
+    "optimizers": Study(
+        "Adam against Adamax (Fig. 5.2: Adamax reaches the lower loss)",
+        (Setting("adam", ("optimizer=adam",), {}), Setting("adamax", ("optimizer=adamax",), {})),
+    ),
+    "epochs": Study("what longer training adds: the same scene at several points of one run (Fig. 5.1)", (Setting("run", (f"sample_count={ROWS}", "sample_every=0"), {}),)),
+}
+
+
+def check_shared(name: str, named: Collection[str]) -> None:
+    """Refuse options for all runs of a study that name what it varies: they would make its runs alike.
+
+    Args:
+        named: settings by the names that overrides give them.
+
+    Raises:
+        UnknownName: no such study. TrainingError: one of them is the study's own.
+    """
+    varied = {override.partition("=")[0] for setting in _study(name).settings for override in setting.overrides}
+    if clash := sorted(own for own in varied for key in named if own == key or own.startswith(f"{key}.")):
+        raise TrainingError(f"study {name} sets {clash[0]} itself, a value for each run: leave it out after --")
+
+
+def run_study(
+    name: str, arguments: Sequence[str], folder: Path, jobs: int = 1, report: Callable[[str], None] = lambda text: None
+) -> pd.DataFrame:
+    """Train every setting of a study, each as a process of its own, and write its table.
+
+    A setting that is done is not trained again, one that was broken off goes on.
+
+    Args:
+        arguments: of ``reconet-bench train``, shared by all settings.
+        folder: gets a run folder for each setting, ``summary.csv``, ``summary.md`` and ``curves.png``.
+        jobs: settings that train at the same time.
+
+    Returns:
+        One row per setting: its unweighted losses, mean over the last tenth of the run, and ``published_*`` beside them.
+
+    Raises:
+        UnknownName: no such study. TrainingError: a run failed, and the others' results stay; or a run that is done was
+            given other arguments. KeyboardInterrupt: on Ctrl-C or SIGTERM, after every run at hand has saved its step.
+    """
+    study = _study(name)
+    for done in (folder / setting.label / DONE_FILE for setting in study.settings):
+        if done.exists() and done.read_text() != shlex.join(arguments):
+            was = done.read_text() or "that were not noted"
+            raise TrainingError(f"{done.parent} was trained with other options ({was}): choose another --output")
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = max(1, min(jobs, len(study.settings)))
+    running = _Running(_shares(jobs, arguments))
+    with stopping(running.signal) as stop, ThreadPoolExecutor(jobs) as pool:
+        outcomes = list(pool.map(lambda setting: _train(setting, arguments, folder, running, report), study.settings))
+    if stop.asked:
+        raise KeyboardInterrupt(f"study {name}: stopped, and what was trained is saved in {folder}; run the same command again to go on")
+    errors: dict[str, list[str]] = {}
+    for setting, error in zip(study.settings, outcomes, strict=True):
+        if error:
+            errors.setdefault(error, []).append(setting.label)
+    if errors:
+        failed = "; ".join(f"{', '.join(labels)}: {error}" for error, labels in errors.items())
+        raise TrainingError(f"study {name}: {failed}; run the same command again to go on")
+    table = pd.DataFrame([_row(setting, folder / setting.label) for setting in study.settings])
+    with atomic_path(folder / "summary.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    write_text(folder / "summary.md", _markdown(name, study, table))
+    if name == "epochs":
+        write_image(folder / "epochs.png", progress_picture(folder / study.settings[0].label))
+    runs = {setting.label: parse_curves((folder / setting.label / CURVES_FILE).read_text()) for setting in study.settings}
+    try:
+        plot_losses(folder / "curves.png", runs, study.summary)
+    except DataError as reason:
+        report(str(reason))
+    return table
+
+
+class _Running:
+    """The trainings at hand: each in a place of its own among the machine's threads and GPUs, and all reached by a signal.
+
+    Args:
+        places: environment variables of each place.
+    """
+
+    def __init__(self, places: Sequence[Mapping[str, str]]) -> None:
+        self._places = list(places)
+        self._processes: set[subprocess.Popen[str]] = set()
+        self._lock = threading.RLock()  # a second signal may come while the first is handed on
+        self._asked = False
+
+    def signal(self, number: int) -> None:
+        """Hand a signal on."""
+        with self._lock:
+            self._asked = True
+            for process in self._processes:
+                process.send_signal(number)
+
+    def run(self, command: Sequence[str], log: TextIO) -> int | None:
+        """Run a command to its end; returns its exit code, ``None`` where a signal came before it began."""
+        with self._lock:
+            if self._asked:
+                return None
+            place = self._places.pop()
+            # A session of its own: what a terminal sends to the whole group would come twice, which means at once.
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True, env={**os.environ, **place}, start_new_session=True)
+            self._processes.add(process)
+        code = process.wait()
+        with self._lock:
+            self._processes.remove(process)
+            self._places.append(place)
+        return code
+
+
+def _shares(jobs: int, arguments: Sequence[str]) -> list[dict[str, str]]:
+    """Environment variables that give each of ``jobs`` its share of the CPU's threads, and a GPU of its own as far as there are some."""
+    if jobs == 1:
+        return [{}]
+    threads = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(max(1, usable_cpus() // jobs))}
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    gpus = seen.split(",") if seen else [str(number) for number in range(torch.cuda.device_count())]
+    if len(gpus) < 2 or any("cuda:" in word for word in arguments):
+        return [threads] * jobs
+    return [{**threads, "CUDA_VISIBLE_DEVICES": gpus[job % len(gpus)]} for job in range(jobs)]
+
+
+def _study(name: str) -> Study:
+    if name not in STUDIES:
+        raise UnknownName("study", name, STUDIES)
+    return STUDIES[name]
+
+
+def _train(setting: Setting, arguments: Sequence[str], folder: Path, running: _Running, report: Callable[[str], None]) -> str:
+    """Train one setting; returns the reason of a failure, empty where there is none."""
+    run = folder / setting.label
+    run.mkdir(exist_ok=True)
+    done = run / DONE_FILE
+    if done.exists():
+        report(f"{setting.label}: done before")
+        return ""
+    command = [sys.executable, "-m", "reconet_bench.cli", "train", *arguments, "-o", str(run), "--resume", "--set", *setting.overrides]
+    report(f"{setting.label}: training")
+    with (run / "log.txt").open("a") as log:
+        code = running.run(command, log)
+    if code is None:
+        return ""
+    if code < 0:
+        # Its log ends in a line of progress, which is no reason.
+        return ended_by(code, "lower --size, --batch or --jobs")
+    if code:
+        lines = (run / "log.txt").read_text().strip().splitlines()
+        return lines[-1] if lines else f"exit code {code}"
+    write_text(done, shlex.join(arguments))
+    report(f"{setting.label}: done")
+    return ""
+
+
+def _row(setting: Setting, run: Path) -> dict[str, object]:
+    measured = final_losses(run)
+    row: dict[str, object] = {"setting": setting.label, **measured}
+    return {**row, **{f"published_{term}": value for term, value in setting.published.items()}}
+
+
+def final_losses(run: Path) -> dict[str, float]:
+    """Unweighted losses of a run, mean over the last :data:`TAIL` of its curve.
+
+    Weighted terms of ``curves.csv`` are divided by the weights of the run's checkpoint.
+    """
+    from reconet_bench.models.checkpoint import load_checkpoint
+
+    checkpoint = next(path for path in sorted(run.glob("*.safetensors")) if path.name != "state.safetensors")
+    weights = load_checkpoint(checkpoint).info["weights"]
+    with (run / CURVES_FILE).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    last = rows[-max(1, round(TAIL * len(rows))) :]
+    return {term: float(np.mean([float(row[term]) for row in last])) / (weights[term] or 1.0) for term in last[0] if term in weights}
+
+
+def _markdown(name: str, study: Study, table: pd.DataFrame) -> str:
+    from reconet_bench.report.tables import markdown, significant
+
+    rows = [[value if isinstance(value, str) else significant(value) for value in row] for row in table.itertuples(index=False)]
+    note = "Unweighted losses, mean over the last tenth of each run."
+    if any(setting.published for setting in study.settings):
+        note += " Published: Mahakalkar 2022, Table 5.1; 512x512, 60 epochs of MPI-Sintel, its own code's losses: compare the order, not the numbers."
+    return f"# Study: {name}\n\n{study.summary}\n\n{markdown(list(table.columns), rows)}\n{note}\n"

@@ -1,0 +1,270 @@
+"""Footage as people have it: a video, a folder of frames, a pattern, one image or a camera; and the same on the way out.
+
+A source gives :class:`~reconet_bench.video.frames.Frame` after frame and knows size, timing and length; a
+sink takes them. What either is follows from its name.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from reconet_bench.core.errors import DataError
+from reconet_bench.core.files import IMAGE_SUFFIXES, image_files, natural_key, read_image, write_image
+from reconet_bench.video.frames import TOLERANCE, Frame, Timing, moment
+from reconet_bench.video.reader import VideoReader
+from reconet_bench.video.writer import SUFFIXES, VideoWriter
+
+#: Frames per second of images, which know no time of their own.
+DEFAULT_RATE = Fraction(25)
+#: Where a name counts. A percent sign may stand for itself, as in ``100%done.png``.
+_NUMBER = re.compile(r"%(?:0(\d{1,2})d|d(?![^\W\d_]))")
+
+
+class Source(Protocol):
+    """Frames in: ``size`` (height, width), ``timing``, ``length`` (0 = unknown), and an iterator over all frames."""
+
+    size: tuple[int, int]
+    timing: Timing
+    length: int
+
+    def __iter__(self) -> Iterator[Frame]: ...
+    def close(self) -> None:
+        """Give the files back."""
+
+
+class Sink(Protocol):
+    """Frames out; nothing is there under its name before ``close``, and nothing ever after ``abandon`` alone."""
+
+    remark: str
+
+    def write(self, frame: Frame) -> None:
+        """The next frame."""
+
+    def close(self, whole: bool = True) -> None:
+        """Finish; ``whole`` says that the source came to its end."""
+
+    def abandon(self) -> None:
+        """Leave nothing behind; after ``close``, do nothing."""
+
+
+class ImageSequence:
+    """Images one after another, each shown equally long; all must be of one size.
+
+    Attributes:
+        names: what each file is called, without suffix.
+    """
+
+    def __init__(self, files: list[Path], rate: Fraction = DEFAULT_RATE, start: float = 0.0, end: float | None = None) -> None:
+        begin, stop = moment(start) - TOLERANCE, None if end is None else moment(end) - TOLERANCE
+        self._files = [path for i, path in enumerate(files) if i / rate >= begin and (stop is None or i / rate < stop)]
+        if not self._files:
+            until = "on" if end is None else f"to {end:g} s"
+            raise DataError(f"{len(files)} images at {float(rate):g} a second: none from {start:g} s {until}")
+        self.timing = Timing(1 / rate, rate)
+        self.length = len(self._files)
+        self.names = [path.stem for path in self._files]
+        height, width = read_image(self._files[0]).shape[:2]
+        self.size = (height, width)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, path in enumerate(self._files):
+            image = read_image(path)
+            if image.shape[:2] != self.size:
+                raise DataError(f"{path}: frame is {image.shape[1]}x{image.shape[0]}, the first is {self.size[1]}x{self.size[0]}")
+            yield Frame(image, index, 1)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Camera:
+    """Live pictures from camera ``index``, stamped in milliseconds, until the caller stops."""
+
+    length = 0
+
+    def __init__(self, index: int) -> None:
+        import cv2
+
+        level = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the error below says it in one line
+        self._camera = cv2.VideoCapture(index)
+        cv2.utils.logging.setLogLevel(level)
+        if not self._camera.isOpened():
+            self._camera.release()
+            raise DataError(f"camera {index} cannot be opened: is it connected, and may this user read it?")
+        rate = Fraction(self._camera.get(cv2.CAP_PROP_FPS) or 25).limit_denominator(1001)
+        self.timing = Timing(Fraction(1, 1000), rate)
+        self.size = (int(self._camera.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(self._camera.get(cv2.CAP_PROP_FRAME_WIDTH)))
+
+    def __iter__(self) -> Iterator[Frame]:
+        began, last = time.monotonic(), -1
+        while True:
+            there, image = self._camera.read()
+            if not there:
+                return
+            last = max(last + 1, round(1000 * (time.monotonic() - began)))
+            yield Frame(np.ascontiguousarray(image[:, :, ::-1]), last)
+
+    def close(self) -> None:
+        """Give the camera back."""
+        self._camera.release()
+
+
+class ImageSink:
+    """Images into a folder that is new or empty, all at once when they are whole.
+
+    Args:
+        folder: where to.
+        names: of the files, without suffix; further ones are counted.
+        pattern: of a name such as ``frame_%04d.png``, counted from 1.
+
+    Attributes:
+        remark: that names had to be counted, since several frames have the same.
+    """
+
+    remark = ""
+
+    def __init__(self, folder: Path, names: list[str] | None = None, pattern: str = "%06d.png") -> None:
+        # A link cannot be renamed onto, nor can a folder that is in use.
+        self._folder, self._names, self._pattern, self._count = Path(folder).resolve(), names or [], pattern, 0
+        if len({name.casefold() for name in self._names}) < len(self._names):
+            self._names, self.remark = [], "several frames have the same name: they are counted instead"
+        if self._folder.exists() and (not self._folder.is_dir() or any(self._folder.iterdir())):
+            raise DataError(f"{folder} is there and not empty: frames go to a new or empty folder")
+        self._is_new = not self._folder.exists()
+        place = self._folder.parent if self._is_new else self._folder
+        place.mkdir(parents=True, exist_ok=True)
+        self._temporary = Path(tempfile.mkdtemp(dir=place, prefix=f".{self._folder.name}-"))
+
+    def write(self, frame: Frame) -> None:
+        """One image more."""
+        named = self._count < len(self._names)
+        name = f"{self._names[self._count]}.png" if named else _numbered(self._pattern, self._count + 1)
+        self._count += 1
+        write_image(self._temporary / name, frame.image)
+
+    def close(self, whole: bool = True) -> None:
+        """Give the folder its name, or its content where it was there before."""
+        if self._is_new:
+            self._temporary.chmod(0o755)
+            self._temporary.replace(self._folder)
+            return
+        for path in self._temporary.iterdir():
+            path.replace(self._folder / path.name)
+        self._temporary.rmdir()
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+class SingleImage:
+    """One image by its own name; a second frame has no place in it."""
+
+    remark = ""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._image = Path(path), np.zeros((0, 0, 3), np.uint8)
+        if self._path.is_dir():
+            raise DataError(f"cannot write {path}: it is a folder")
+
+    def write(self, frame: Frame) -> None:
+        """The image."""
+        if self._image.size:
+            raise DataError(f"{self._path} holds one frame: for more, name a folder, a pattern such as frame_%04d.png, or a video")
+        self._image = frame.image
+
+    def close(self, whole: bool = True) -> None:
+        """Write it."""
+        write_image(self._path, self._image)
+
+    def abandon(self) -> None:
+        """Nothing was written."""
+
+
+def _numbered(pattern: str, number: int) -> str:
+    """A printf pattern as the name of one file."""
+    return _NUMBER.sub(lambda match: f"{number:{match[0][1:]}}", pattern)
+
+
+def _called_like(name: str) -> list[Path]:
+    """Images that a glob or a printf pattern means, by number; what stands in the name of a folder that is there is no pattern."""
+    path = Path(name)
+    folder = glob.escape(str(path.parent)) if path.parent.is_dir() else str(path.parent)
+    if match := _NUMBER.search(path.name):
+        digits = rf"\d{{{match[1] or 1},}}"
+        wanted = re.compile(re.escape(path.name[: match.start()]) + digits + re.escape(path.name[match.end() :]))
+        found = [Path(file) for file in glob.glob(f"{folder}/*") if wanted.fullmatch(Path(file).name)]  # noqa: PTH207 - a Path cannot glob an absolute pattern
+    else:
+        found = [Path(file) for file in glob.glob(f"{folder}/{path.name}")]  # noqa: PTH207
+    return sorted((file for file in found if is_image(file)), key=natural_key)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a name is that of an image (a GIF is footage)."""
+    return Path(path).suffix.lower() in IMAGE_SUFFIXES
+
+
+def open_source(name: str | Path, rate: Fraction | None = None, start: float = 0.0, end: float | None = None) -> Source:
+    """A video, a folder of images, a glob or printf pattern, or one image.
+
+    Args:
+        rate: frames per second of images; a video knows its own.
+        start, end: the part to read, seconds.
+
+    Raises:
+        DataError: nothing there, or nothing that can be read.
+    """
+    if not str(name):
+        raise DataError("the input has no name")
+    path, given, rate = Path(name), rate, rate or DEFAULT_RATE
+    if path.is_dir():
+        return ImageSequence(image_files(path), rate, start, end)
+    if not path.exists() and (glob.has_magic(str(name)) or _NUMBER.search(path.name)):
+        if not (files := _called_like(str(name))):
+            raise DataError(f"no image is called like {name}")
+        return ImageSequence(files, rate, start, end)
+    if is_image(path):
+        return ImageSequence([path], rate, start, end)
+    if given is not None:
+        raise DataError(f"{path} has frame times of its own: --fps is for images")
+    return VideoReader(path, start, end)
+
+
+def open_sink(path: Path, source: Source, size: tuple[int, int], codec: str = "", sound: Path | None = None) -> Sink:
+    """What ``path`` names: a video by its suffix, an image, ``FOLDER/frame_%04d.png``, or a folder of PNG files.
+
+    Args:
+        source: where the frames come from: their timing, names and sound go along.
+        size: height and width of the frames to be written.
+        sound: the file whose sound goes along; ``None`` is silent.
+
+    Raises:
+        DataError, UnknownName: no such kind of file or codec, or no place to write to.
+    """
+    path = Path(path)
+    if is_image(path):
+        if codec:
+            raise DataError(f"--codec {codec} is for videos, and {path} is an image")
+        if count := len(_NUMBER.findall(path.name)):
+            if count > 1:
+                raise DataError(f"cannot write {path}: a name counts in one place, such as frame_%04d.png")
+            return ImageSink(path.parent, pattern=path.name)
+        return SingleImage(path)
+    if path.suffix.lower() in SUFFIXES or codec:
+        origin, end = (source.origin, source.stop) if isinstance(source, VideoReader) else (Fraction(0), None)
+        return VideoWriter(path, size, source.timing, codec, sound, origin, end)
+    if path.suffix and not path.is_dir():
+        kinds = ", ".join([*SUFFIXES, *IMAGE_SUFFIXES])
+        raise DataError(f"cannot write {path}: its name ends in none of {kinds}, nor is it a folder for PNG frames")
+    return ImageSink(path, source.names if isinstance(source, ImageSequence) else None)

@@ -1,0 +1,659 @@
+"""The comparison: a record for every number, speed beside its parity, the same numbers however they are taken."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import SIZE, TranslationClip
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from reconet_bench.benchmark import compare as compare_module
+from reconet_bench.benchmark import paired_differences, speed_records
+from reconet_bench.benchmark.compare import compare
+from reconet_bench.benchmark.fastest_runtime import Choice
+from reconet_bench.benchmark.plan import Plan, Result
+from reconet_bench.benchmark.provenance import provenance
+from reconet_bench.benchmark.timing import BOUNDARIES, Samples, Timing, measure
+from reconet_bench.core.errors import DataError, ModelError, RuntimeUnavailable, UnknownName
+from reconet_bench.core.machine import usable_cpus
+from reconet_bench.core.ops import from_uint8
+from reconet_bench.core.record import Record, to_jsonl
+from reconet_bench.data.clip import Clip
+from reconet_bench.data.footage import read_frames
+from reconet_bench.data.selection import Selection
+from reconet_bench.methods.base import METHODS
+from reconet_bench.metrics.base import METRICS, Footage
+from reconet_bench.metrics.measure import measure_footage
+from reconet_bench.metrics.statistics import FEWEST, estimate, mean_difference
+from reconet_bench.metrics.style import StyleDistance, style_of
+from reconet_bench.models import loading
+from reconet_bench.models.checkpoint import Checkpoint, save_checkpoint
+from reconet_bench.models.loading import Model, load_subject, load_subjects, trained_on
+from reconet_bench.networks.reconet import Identity, ReCoNet
+from reconet_bench.networks.vgg import gram
+from reconet_bench.report import tables
+from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Parity
+from reconet_bench.runtimes.selection import usable_runtimes
+from reconet_bench.training.crops import RandomScenes
+
+QUALITY = {name for name, _ in METRICS.items()}
+ROUNDS = 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_turns() -> Iterator[None]:
+    """Speed is measured for the sake of its rows: a few frames are enough."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare_module, "SPEED_SECONDS", 0.01)
+        patch.setattr(compare_module, "measure", functools.partial(measure, warmup_seconds=0.01))
+        yield
+
+
+def seeded(seed: int) -> nn.Module:
+    """A network with random weights: it paints nonsense, but always the same."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return ReCoNet().eval()
+
+
+@pytest.fixture(scope="module")
+def targets(loss_network) -> dict[str, Tensor]:
+    """Gram matrices of a checkerboard."""
+    board = from_uint8(np.kron(np.indices((8, 8)).sum(0) % 2, np.ones((8, 8)))[..., None].repeat(3, 2).astype(np.uint8) * 255)
+    return {name: gram(tap)[0] for name, tap in loss_network(board).items()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, targets) -> Path:
+    """Checkpoints of two methods in one style; the first says that it was trained on a sequence of Sintel."""
+    path = tmp_path_factory.mktemp("checkpoints")
+    info = {"data": {"name": "sintel-clean", "windows": 6, "sequences": ["alley_1", "bandage_1"]}}
+    save_checkpoint(path / "reconet-board.safetensors", Checkpoint(seeded(1), "reconet", "board", targets, info))
+    save_checkpoint(path / "johnson-board.safetensors", Checkpoint(seeded(2), "johnson", "board", targets, {}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def models(folder) -> list[Model]:
+    """Both of them, and the identity."""
+    return load_subjects([str(folder / "johnson-board.safetensors"), str(folder / "reconet-board.safetensors")], [], folder)
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[Clip]:
+    """Two rendered clips of seven frames: two long pairs each."""
+    return Selection(size=SIZE, frames=7).clips(["stroll", "rush"])
+
+
+@pytest.fixture(scope="module")
+def timed(models, clips, stand_in_weights, tmp_path_factory) -> tuple[Plan, Result, list[str]]:
+    """One model and the identity on one clip in both runtimes, timed, frames kept; and what was reported."""
+    chosen = [models[0], models[-1]]
+    frames = tmp_path_factory.mktemp("frames")
+    plan = Plan(chosen, clips[:1], ["torch", "onnxruntime"], "cpu", 1, ROUNDS, stand_in_weights, frames)
+    said: list[str] = []
+    return plan, compare(plan, said.append), said
+
+
+@pytest.fixture(scope="module")
+def untimed(models, clips, stand_in_weights) -> tuple[Plan, Result]:
+    """All three models on both clips in PyTorch."""
+    plan = Plan(models, clips, ["torch"], "cpu", 1, 0, stand_in_weights)
+    return plan, compare(plan)
+
+
+def by_metric(records: list[Record], **wanted) -> dict[str, Record]:
+    """Records with these fields, by metric."""
+    found = [record for record in records if all(getattr(record, key) == value for key, value in wanted.items())]
+    assert len({record.metric for record in found}) == len(found)
+    return {record.metric: record for record in found}
+
+
+# --- quality --------------------------------------------------------------------------------------------
+
+
+def test_there_is_a_record_of_every_metric_in_every_runtime(timed):
+    plan, result, _ = timed
+    for subject, runtime in itertools.product(plan.subjects, plan.runtimes):
+        records = by_metric(result.records, model=subject.model.name, runtime=runtime, video="stroll")
+        assert records.keys() == QUALITY
+        for name, record in records.items():
+            assert record.value is not None, record.note
+            assert record.better == METRICS[name].better
+            if record.n < FEWEST:
+                assert (record.ci_low, record.ci_high) == (None, None)
+            else:
+                assert record.ci_low <= record.value <= record.ci_high
+            assert record.n == {"temporal_error_long": 2, "content_similarity": 7, "style_distance": 6}.get(name, 6)
+            assert (record.height, record.width, record.source, record.precision, record.device) == (*SIZE, "synthetic", "fp32", "cpu")
+            assert (record.method, record.style) == (subject.method, subject.style)
+            assert (record.run, record.time) == (result.run, result.time)
+
+
+def test_values_are_those_of_the_samples_that_are_kept(timed):
+    _, result, _ = timed
+    assert len(result.samples) == 2 * 2 * len(QUALITY)
+    for (model, video, runtime, metric), samples in result.samples.items():
+        record = by_metric(result.records, model=model, runtime=runtime, video=video)[metric]
+        again = estimate(METRICS[metric], list(samples.values()))
+        assert (record.value, record.ci_low, record.ci_high, record.n) == (again.value, again.low, again.high, again.n)
+
+
+def test_the_identity_is_the_content(timed):
+    _, result, _ = timed
+    values = {name: record.value for name, record in by_metric(result.records, model="identity", runtime="torch", video="stroll").items()}
+    assert values["temporal_error"] == pytest.approx(values["content_temporal_error"], rel=0.05)
+    assert values["content_similarity"] == pytest.approx(1, abs=0.01)
+    assert values["style_distance"] == pytest.approx(1, abs=0.01)
+    painted = {name: record.value for name, record in by_metric(result.records, model="reconet-board", runtime="torch", video="stroll").items()}
+    assert painted["content_temporal_error"] == values["content_temporal_error"]
+    assert painted["content_similarity"] < 0.9
+
+
+def test_saved_frames_measured_from_their_files_give_the_very_same_numbers(timed, clips):
+    plan, result, _ = timed
+    for subject, runtime in itertools.product(plan.subjects, plan.runtimes):
+        saved = plan.frames_folder / subject.model.name / "stroll" / runtime
+        assert [path.name for path in sorted(saved.iterdir())] == [f"{number:04d}.png" for number in range(1, 8)]
+        values = measure_footage(Footage(clips[0], read_frames(saved), style_of(subject.style_targets, plan.vgg)))
+        for metric, samples in values.items():
+            # The loss network alone differs in the last bits: its threads add in an order of their own.
+            expected = result.samples[subject.model.name, "stroll", runtime, metric]
+            assert samples == (pytest.approx(expected, rel=1e-6) if metric == "style_distance" else expected), metric
+
+
+def test_the_same_run_twice_gives_the_same_numbers(untimed):
+    plan, result = untimed
+    again = compare(plan)
+    assert result.samples == again.samples
+    assert result.differences == again.differences
+    undated = [[dataclasses.replace(record, run="", time="") for record in one.records] for one in (result, again)]
+    assert undated[0] == undated[1]
+
+
+def test_every_step_is_reported(timed):
+    plan, _, said = timed
+    assert len(said) == plan.steps == 2 * 2 + 1
+    assert said[:3] == [
+        "timing reconet-board at 56x40", "reconet-board on stroll in torch", "reconet-board on stroll in onnxruntime",
+    ]  # fmt: skip
+
+
+def test_runtimes_that_give_the_same_bytes_share_their_numbers(models, clips, monkeypatch, stand_in_weights):
+    """The identity's frames are the same in both runtimes: metrics are computed once."""
+    count = 0
+
+    def counted(footage: Footage):
+        nonlocal count
+        count += 1
+        return {"content_similarity": METRICS["content_similarity"].samples(footage)}
+
+    monkeypatch.setattr(measure, "measure_footage", counted)
+    result = compare(Plan(models[-1:], clips[:1], ["torch", "onnxruntime"], "cpu", 1, 0, stand_in_weights))
+    assert count == 1
+    assert [record.runtime for record in result.records] == ["torch", "onnxruntime"]
+
+
+# --- speed ----------------------------------------------------------------------------------------------
+
+
+def test_no_speed_row_without_its_parity(timed):
+    plan, result, _ = timed
+    for runtime in plan.runtimes:
+        rows = by_metric(result.records, model="reconet-board", runtime=runtime, video="")
+        for boundary in BOUNDARIES:
+            assert rows[f"fps_{boundary}"].value == pytest.approx(1000 / rows[f"latency_{boundary}"].value)
+            assert rows[f"latency_{boundary}"].value <= rows[f"latency_{boundary}_p90"].value <= rows[f"latency_{boundary}_p99"].value
+        assert rows["parity_max_abs"].value is not None
+        assert rows["temporal_error_change"].value is not None
+        assert {"load_time", "first_frame", "peak_memory", "speed_up"} <= rows.keys()
+        assert rows["parity_max_abs"].n == 4
+    torch_rows, onnx_rows = (by_metric(result.records, model="reconet-board", runtime=name, video="") for name in plan.runtimes)
+    assert (torch_rows["parity_max_abs"].value, torch_rows["parity_psnr"].value, torch_rows["parity_psnr"].note) == (0, None, "reference")
+    assert (torch_rows["temporal_error_change"].value, torch_rows["speed_up"].value) == (0, 1)
+    assert 0 < onnx_rows["parity_max_abs"].value < 1e-3
+    assert onnx_rows["parity_psnr"].value > 60
+    ratio = torch_rows["latency_device"].value / onnx_rows["latency_device"].value
+    assert onnx_rows["speed_up"].value == pytest.approx(ratio)
+
+
+def test_the_change_of_the_temporal_error_is_that_of_the_values(timed):
+    _, result, _ = timed
+    values = [by_metric(result.records, model="reconet-board", runtime=name, video="stroll")["temporal_error"].value for name in ("torch", "onnxruntime")]
+    change = by_metric(result.records, model="reconet-board", runtime="onnxruntime", video="")["temporal_error_change"].value
+    assert change == pytest.approx(100 * (values[1] / values[0] - 1), abs=1e-9)
+
+
+def test_the_change_pools_the_pairs_of_all_videos():
+    result = Result("r", "t")
+    for runtime, samples in (("torch", ({0: 1.0}, {0: 4.0, 1: 4.0})), ("onnxruntime", ({0: 4.0}, {0: 4.0, 1: 4.0}))):
+        for video, values in zip("ab", samples, strict=True):
+            result.samples["m", video, runtime, "temporal_error"] = values
+    assert compare_module._error_change(("m", "torch"), ("m", "onnxruntime"), "ab", result) == pytest.approx(100 * (2 / 3**0.5 - 1))
+    assert compare_module._error_change(("m", "torch"), ("m", "torch"), "ab", result) == 0
+    assert compare_module._error_change(("m", "torch"), ("m", "torch"), "c", result) is None
+
+
+def test_the_speed_table_says_each_doubt_once_and_leaves_facts_to_the_records(timed):
+    _, result, _ = timed
+    doubted = [
+        dataclasses.replace(record, note=f"{speed_records.UNSTABLE}; torch: {speed_records.COLD}" if record.metric == "speed_up" else speed_records.UNSTABLE)
+        if record.metric in ("speed_up", "fps_device") else dataclasses.replace(record, note="" if "latency" in record.metric or "fps" in record.metric else record.note)
+        for record in result.records
+    ]  # fmt: skip
+    rows, _ = tables.speed_rows(doubted)
+    assert {row[-1] for row in rows} == {f"{speed_records.UNSTABLE}; torch: {speed_records.COLD}"}
+    (nodes,) = [record for record in result.records if record.metric == "compute_nodes"]
+    assert (nodes.runtime, nodes.note) == ("onnxruntime", "compute nodes all on CPUExecutionProvider")
+
+
+def test_a_runtime_without_a_form_of_the_model_costs_its_own_rows_alone(models, clips):
+    """The content has no convolutions to quantise."""
+    result = compare(Plan(models[-1:], clips[:1], ["torch", "onnxruntime:int8"], "cpu", 1, ROUNDS))
+    (skipped,) = result.skipped
+    assert skipped.startswith("identity in onnxruntime:int8: ")
+    assert skipped.endswith("has no convolutions to quantise")
+    assert {record.runtime for record in result.records} == {"torch"}
+
+
+@pytest.mark.parametrize(
+    ("rounds", "warm", "base_rounds", "says"),
+    [
+        ([[1.0], [1.0]], True, [[1.0], [1.0]], []),
+        ([[1.0], [2.0]], True, [[1.0], [1.0]], [speed_records.UNSTABLE]),
+        ([[1.0], [1.0]], False, [[1.0], [1.0]], [speed_records.COLD]),
+        ([[1.0], [1.0]], True, [[1.0], [2.0]], [f"torch: {speed_records.UNSTABLE}"]),
+    ],
+)
+def test_a_speed_says_why_not_to_trust_it(rounds, warm, base_rounds, says):
+    def timing(rounds: list[list[float]], warm: bool = True) -> Timing:
+        return Timing("r", "cpu", "fp32", 1, 0.1, warm=warm, samples={name: Samples(rounds) for name in BOUNDARIES})
+
+    mine, base = timing(rounds, warm), timing(base_rounds)
+    rows = speed_records.speed_rows(mine, base, Parity(0.0, 100.0, 4), 0.0, "")
+    assert rows["speed_up"].note == "; ".join(says)
+    assert rows["fps_device"].note == "; ".join(one for one in says if not one.startswith("torch"))
+    assert "compute_nodes" not in rows
+
+
+def test_the_identity_is_not_timed(timed):
+    _, result, _ = timed
+    assert not [record for record in result.records if record.model == "identity" and record.video == ""]
+
+
+def test_every_timed_frame_is_kept(timed):
+    plan, result, _ = timed
+    for runtime, boundary in itertools.product(plan.runtimes, BOUNDARIES):
+        mine = [row for row in result.timings if row[:4] == ("reconet-board", runtime, "56x40", boundary)]
+        assert [row[4] for row in mine] == list(range(len(mine)))
+        assert len(mine) >= 3 * ROUNDS
+        median = by_metric(result.records, model="reconet-board", runtime=runtime, video="")[f"latency_{boundary}"].value
+        assert 1000 * np.median([row[5] for row in mine]) == pytest.approx(median)
+
+
+def test_without_rounds_nothing_is_timed(untimed):
+    _, result = untimed
+    assert result.timings == []
+    assert all(record.video for record in result.records)
+
+
+def test_without_the_reference_in_the_run_the_change_is_absent_for_that_reason(models, clips, stand_in_weights):
+    """Parity is measured all the same, against PyTorch opened for the purpose."""
+    result = compare(Plan(models[:1], clips[:1], ["onnxruntime"], "cpu", 1, ROUNDS, stand_in_weights))
+    rows = by_metric(result.records, runtime="onnxruntime", video="")
+    assert 0 < rows["parity_max_abs"].value < 1e-3
+    assert rows["speed_up"].note == "torch was not timed in this run"
+    change = rows["temporal_error_change"]
+    if change.value is None:
+        assert "no true flow" not in change.note, "there is true flow: that is not the reason"
+        assert "torch" in change.note
+    else:
+        assert abs(change.value) < 2
+
+
+# --- differences ----------------------------------------------------------------------------------------
+
+
+def test_models_of_one_style_are_compared_frame_by_frame(untimed):
+    _, result = untimed
+    rows = {(row["metric"], row["video"]): row for row in result.differences}
+    assert rows.keys() == set(itertools.product(paired_differences.COMPARED, ("all", "stroll", "rush")))
+    assert len(rows) == len(result.differences)
+    for (metric, video), row in rows.items():
+        assert (row["first"], row["second"], row["better"]) == ("reconet-board", "johnson-board", METRICS[metric].better)
+        videos = ("stroll", "rush") if video == "all" else (video,)
+        pairs = [tuple(list(result.samples[row[side], place, "torch", metric].values()) for side in ("first", "second")) for place in videos]
+        expected = mean_difference(METRICS[metric], pairs)
+        assert (row["difference"], row["ci_low"], row["ci_high"], row["n"]) == (expected.value, expected.low, expected.high, expected.n)
+        assert row["n"] == sum(len(first) for first, _ in pairs)
+
+
+@pytest.mark.parametrize(
+    ("metric", "first", "second", "verdict"),
+    [
+        ("warping_error", [0.1, 0.2] * 6, [0.3, 0.4] * 6, "a is better"),
+        ("warping_error", [0.3, 0.4] * 6, [0.1, 0.2] * 6, "b is better"),
+        ("ssim_adjacent", [0.9, 0.8] * 6, [0.7, 0.6] * 6, "a is better"),
+        ("ssim_adjacent", [0.7, 0.6] * 6, [0.9, 0.8] * 6, "b is better"),
+        ("ssim_adjacent", [0.7, 0.9] * 6, [0.9, 0.7] * 6, "no difference shown"),
+        ("ssim_adjacent", [0.7, 0.9, 0.7] * 2, [0.7, 0.9, 0.7] * 2, "no difference shown"),
+        ("ssim_adjacent", [0.7], [0.9], "too few frames to tell"),
+        ("ssim_adjacent", [0.7, 0.6] * 2, [0.9, 0.8] * 2, "too few frames to tell"),
+    ],
+)
+def test_verdicts(metric, first, second, verdict):
+    row = paired_differences._difference(METRICS[metric], metric, "all", "a", "b", [(first, second)])
+    assert row["verdict"] == verdict
+
+
+def test_models_of_other_styles_are_compared_in_motion_and_not_in_style(models):
+    other = dataclasses.replace(models[1], style="wave")
+    samples = {(s.model.name, "v", "torch", name): {0: 0.1, 1: 0.2} for s in models for name in ("temporal_error", "style_distance")}
+    rows = paired_differences.differences([models[0], other, models[2]], ["v"], samples)
+    assert [(row["metric"], row["second"]) for row in rows] == [("temporal_error", "johnson-board")], "the content is no model"
+    same = paired_differences.differences(models, ["v"], samples)
+    assert [(row["metric"], row["video"], row["difference"]) for row in same] == [("temporal_error", "v", 0), ("style_distance", "v", 0)]
+
+
+def test_what_is_ranked_is_what_is_tested(models):
+    """A wild clip that is long does not outweigh a calm one: the mean over videos decides, in the row as on the page."""
+    random = np.random.default_rng(0)
+    samples = {
+        (subject.model.name, video, "torch", "temporal_error"): dict(enumerate(value**2 * (1 + 0.01 * random.random(n))))
+        for subject, values in zip(models, ((0.020, 0.100), (0.050, 0.085)), strict=False)
+        for (video, n), value in zip({"calm": 11, "wild": 40}.items(), values, strict=True)
+    }
+    row = next(row for row in paired_differences.differences(models[:2], ["calm", "wild"], samples) if row["video"] == "all")
+    assert row["difference"] == pytest.approx(0.060 - 0.0675, rel=0.02)
+    assert row["verdict"] == "reconet-board is better"
+    assert row["n"] == 51
+
+
+def test_only_frames_that_both_models_have_are_compared(models):
+    keys = [(s.model.name, "v", "torch", "warping_error") for s in models[:2]]
+    result = Result("r", "t", samples={keys[0]: {0: 0.1, 1: 0.2, 5: 0.4}, keys[1]: {5: 0.1, 0: 0.1, 7: 9.0}})
+    assert paired_differences._paired(models[0], models[1], "v", "warping_error", result.samples) == ([0.1, 0.4], [0.1, 0.1])
+
+
+# --- what takes part ------------------------------------------------------------------------------------
+
+
+def test_subjects_come_in_order_with_the_identity_last(models):
+    assert [subject.model.name for subject in models] == ["reconet-board", "johnson-board", "identity"]
+    assert [subject.method for subject in models] == ["reconet", "johnson", "identity"]
+    assert models[0].trained_on == {"sintel:alley_1", "sintel:bandage_1"}
+    assert models[2].style_targets.keys() == models[0].style_targets.keys()
+    assert models[0].checksum.startswith("sha256:")
+
+
+def test_methods_named_without_the_identity_leave_it_out(folder):
+    assert [subject.method for subject in load_subjects([], ["identity"], folder)] == ["identity"]
+    with pytest.raises(UnknownName, match="unknown method 'recone': did you mean 'reconet'"):
+        load_subjects([], ["recone"], folder)
+
+
+def test_two_models_of_one_name_would_share_their_rows_and_are_refused(folder, tmp_path):
+    """Two runs of one method and style write files of one name, in folders of their own."""
+    other = tmp_path / "reconet-board.safetensors"
+    other.write_bytes((folder / "johnson-board.safetensors").read_bytes())
+    with pytest.raises(ModelError, match="two models are called 'reconet-board'"):
+        load_subjects([str(folder / "reconet-board.safetensors"), str(other)], [], tmp_path)
+
+
+def test_usable_runtimes_are_those_that_are_here(monkeypatch):
+    assert usable_runtimes([])[0] == "torch"
+    assert not [name for name in usable_runtimes([]) if name.startswith("torch-compile")], "compiling is asked for, or not done"
+    every = usable_runtimes(["all"])
+    assert (every[0], len(set(every))) == ("torch", len(every))
+    assert {"torch:bf16", "onnxruntime"} < set(every)
+    assert usable_runtimes(["torch:bf16", "torch:fp32", "torch"]) == ["torch:bf16", "torch"]
+    assert usable_runtimes(["onnxruntime", "torch", "onnxruntime"]) == ["onnxruntime", "torch"]
+    with pytest.raises(UnknownName, match="unknown runtime 'onnx'"):
+        usable_runtimes(["onnx"])
+    monkeypatch.setattr(RUNTIMES["torch"], "missing", lambda: "not here: pip install torch", raising=False)
+    said: list[str] = []
+    assert "torch" not in usable_runtimes([], said.append)
+    assert said == ["skipped torch: not here: pip install torch"]
+    with pytest.raises(RuntimeUnavailable, match="no usable runtime: not here: pip install torch"):
+        usable_runtimes(["torch"])
+
+
+def test_an_onnx_file_is_compared_with_onnxruntime_whatever_was_named_first(tmp_path):
+    subject = load_subject(str(own_onnx(tmp_path / "mine.onnx")), tmp_path)
+    plan = Plan([subject], [TranslationClip(length=3)], ["openvino:bf16", "onnxruntime"], "cpu", 1)
+    with RUNTIMES["onnxruntime"].load(subject.model, "cpu", 1) as session:
+        sessions = {"openvino:bf16": session, "onnxruntime": session}
+        with compare_module._reference(plan, subject, sessions) as reference:
+            assert reference is session
+        sessions.pop("onnxruntime")
+        with compare_module._reference(plan, subject, sessions) as reference:
+            assert reference is not session
+            assert (reference.runtime, reference.device) == ("onnxruntime", "cpu")
+
+
+def test_auto_stands_for_one_runtime_of_each_model_and_says_which(models, monkeypatch):
+    asked = []
+
+    def choose(subject, size, device, threads):
+        asked.append((subject.model.name, size, device, threads))
+        return Choice("torch:channels-last", "torch:channels-last: for a reason")
+
+    monkeypatch.setattr(compare_module, "choose_runtime", choose)
+    clip = TranslationClip(length=3)
+    result = compare(Plan(models[:1], [clip], usable_runtimes(["torch", "auto", "torch:channels-last"]), "cpu", 1, 0))
+    assert asked == [("reconet-board", clip.size, "cpu", 1)]
+    assert {record.runtime for record in result.records} == {"torch", "torch:channels-last"}
+    assert result.chosen == ["reconet-board in torch:channels-last: for a reason"]
+
+
+def test_a_model_trained_on_the_video_is_marked(tiny_sintel, models):
+    clips = Selection(sintel=tiny_sintel, frames=3).clips(["bandage_1", "cave_2"])
+    result = compare(Plan(models[:2], clips, ["torch"], "cpu", 1, 0))
+    notes = {(record.model, record.video): record.note for record in result.records if record.metric == "temporal_error"}
+    leak = "trained on this sequence: not a fair test"
+    assert notes == {
+        ("reconet-board", "bandage_1"): leak, ("reconet-board", "cave_2"): "",
+        ("johnson-board", "bandage_1"): "", ("johnson-board", "cave_2"): "",
+    }  # fmt: skip
+
+
+def test_a_model_trained_on_the_photographs_of_a_built_in_clip_is_marked(models):
+    model = dataclasses.replace(models[0], trained_on=trained_on({"data": RandomScenes(48, 0).describe()}))
+    result = compare(Plan([model], Selection(size=SIZE, frames=2).clips(["stroll"]), ["torch"], "cpu", 1, 0))
+    assert {record.note for record in result.records if record.metric == "temporal_error"} == {"trained on the photographs in this clip: not a fair test"}
+    assert trained_on({"data": RandomScenes(48, 0, Path(compare_module.__file__).parents[2] / "docs").describe()}) == frozenset(), "photographs of one's own"
+
+
+def test_a_rendered_clip_of_the_same_name_is_no_leak(models):
+    clip = TranslationClip(length=3, name="bandage_1")
+    result = compare(Plan(models[:1], [clip], ["torch"], "cpu", 1, 0))
+    assert {record.note for record in result.records if record.value is not None} == {""}
+
+
+def test_absent_metrics_are_recorded_with_their_reason_and_without_a_number(models, monkeypatch):
+    monkeypatch.setattr(loading, "load_loss_network", lambda path: (_ for _ in ()).throw(compare_module.MetricUnavailable("no weights")))
+    result = compare(Plan(models[:1], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
+    records = by_metric(result.records)
+    assert records.keys() == QUALITY
+    absent = {name: record.note for name, record in records.items() if record.value is None}
+    assert absent == {"style_distance": "no weights", "temporal_error_long": "moving has 3 frames, pairs 5 apart need 6"}
+    assert all(records[name].n == 0 for name in absent)
+    assert not {key[3] for key in result.samples} & absent.keys()
+
+
+def own_onnx(path: Path, operator: str = "Sigmoid", size: tuple[int | str, int | str] = ("h", "w")) -> Path:
+    """An image-to-image ONNX file made by hand."""
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, *size]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node(operator, ["x"], ["y"])], "g", value[:1], value[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    return path
+
+
+def test_an_onnx_file_of_ones_own_takes_part_and_torch_is_skipped_with_the_reason(tmp_path, stand_in_weights):
+    subject = load_subject(str(own_onnx(tmp_path / "mine.onnx")), tmp_path)
+    result = compare(Plan([subject], [TranslationClip(length=3)], ["torch", "onnxruntime"], "cpu", 1, ROUNDS, stand_in_weights))
+    with pytest.raises(RuntimeUnavailable, match="cannot run an ONNX file") as caught:
+        RUNTIMES["torch"].load(subject.model, "cpu", 1)
+    assert result.skipped == [f"mine in torch: {caught.value}"]
+    assert {record.runtime for record in result.records} == {"onnxruntime"}
+    records = by_metric(result.records, video="moving")
+    assert records["ssim_adjacent"].value < 1
+    assert "no style is known" in records["style_distance"].note
+    rows = by_metric(result.records, video="")
+    assert (rows["parity_max_abs"].value, rows["parity_psnr"].note) == (0, "reference")
+    assert "same file in ONNX Runtime on the CPU" in rows["parity_max_abs"].note
+    assert rows["temporal_error_change"].value is None or rows["temporal_error_change"].value == 0
+    with pytest.raises(ModelError, match="no runtime runs 'mine': mine in torch: "):
+        compare(Plan([subject], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
+
+
+def test_a_model_that_nothing_runs_costs_its_own_rows_alone(tmp_path, models):
+    own = load_subject(str(own_onnx(tmp_path / "mine.onnx")), tmp_path)
+    result = compare(Plan([own, *models], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
+    assert {record.model for record in result.records} == {subject.model.name for subject in models}
+    (line,) = result.skipped
+    assert line.startswith("mine in torch: torch cannot run an ONNX file")
+    with pytest.raises(ModelError, match="no runtime runs 'mine': mine in torch: "):
+        compare(Plan([own, models[-1]], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
+
+
+def test_a_size_that_a_model_does_not_take_costs_those_clips_alone(tmp_path, models):
+    path = own_onnx(tmp_path / "fixed.onnx", size=(24, 32))
+    clips = [TranslationClip(length=3), TranslationClip(length=3, size=(24, 32), name="small")]
+    result = compare(Plan([load_subject(str(path), tmp_path), models[-1]], clips, ["onnxruntime"], "cpu", 1, ROUNDS))
+    assert {(record.model, record.video) for record in result.records if record.video} == {
+        ("fixed", "small"), ("identity", "moving"), ("identity", "small")
+    }  # fmt: skip
+    assert {(record.height, record.width) for record in result.records if record.model == "fixed"} == {(24, 32)}
+    (line,) = result.skipped
+    assert line.startswith("fixed on moving: 'fixed' takes frames of 32x24 pixels only, got 56x40")
+
+
+def test_the_content_is_measured_though_the_runtime_has_no_form_of_it(models):
+    """Nothing in it can be quantised; whoever asks for int8 alone still gets the row to compare with."""
+    result = compare(Plan([models[-1]], [TranslationClip(length=3)], ["onnxruntime:int8"], "cpu", 1, ROUNDS))
+    assert {(record.model, record.runtime) for record in result.records} == {("identity", "torch")}
+
+
+def test_an_export_of_ours_is_held_against_the_network_it_came_from(models, folder):
+    """A changed copy of a model, with the facts that say whose weights it had: it is not the reference of itself."""
+    path = models[0].model.onnx()
+    changed = onnx.load(path)
+    bias = next(tensor for tensor in changed.graph.initializer if list(tensor.dims) == [3])
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(0.2), bias.name))
+    onnx.save(changed, folder / "board-brighter.onnx")
+    subjects = load_subjects([str(folder / "board-brighter.onnx"), str(folder / "reconet-board.safetensors")], ["identity"], folder)
+    origins = {subject.model.name: subject.origin.name for subject in subjects if subject.origin}
+    assert origins == {"board-brighter": "reconet-board"}
+    result = compare(Plan(subjects, [TranslationClip(length=3)], ["torch", "onnxruntime"], "cpu", 1, ROUNDS))
+    rows = by_metric(result.records, model="board-brighter", video="")
+    assert rows["parity_psnr"].value < speed_records.GATE_PSNR
+    assert "changed output" in rows["fps_device"].note
+    assert rows["parity_psnr"].note == "fidelity is that to reconet-board in PyTorch fp32"
+    assert rows["temporal_error_change"].value is not None
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------
+
+
+class NotANumber(nn.Module):
+    """A network that breaks down in one pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.clone()
+        y[..., 3, 4] = float("nan")
+        return y
+
+
+@pytest.mark.parametrize("rounds", [0, ROUNDS])
+def test_output_that_is_not_a_number_is_said_and_not_recorded(rounds, tmp_path):
+    model = ModelSource("broken", NotANumber(), lambda: tmp_path / "none.onnx")
+    plan = Plan([Model(model, "mine", "")], [TranslationClip(length=3)], ["torch"], "cpu", 1, rounds)
+    with pytest.raises(ModelError) as caught:
+        compare(plan)
+    assert "'broken'" in str(caught.value)
+    assert "not finite" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["flow", "clean"])
+def test_a_broken_clip_stops_the_comparison(tiny_sintel, models, kind):
+    path = next((tiny_sintel / "training" / kind / "alley_2").glob("frame_0003.*"))
+    path.write_bytes(path.read_bytes()[:-40])
+    clips = Selection(sintel=tiny_sintel).clips(["alley_2"])
+    with pytest.raises(DataError, match=r"frame_0003\.(flo|png): truncated"):
+        compare(Plan(models[-1:], clips, ["torch"], "cpu", 1, 0))
+
+
+def test_a_bug_in_a_metric_is_not_taken_for_an_absent_number(models, monkeypatch):
+    def broken(*_: object) -> dict[int, float]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(StyleDistance, "samples", broken)
+    with pytest.raises(ZeroDivisionError):
+        compare(Plan(models[-1:], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
+
+
+# --- provenance -----------------------------------------------------------------------------------------
+
+
+def test_provenance_says_where_the_numbers_come_from(untimed, monkeypatch, tmp_path):
+    plan, result = untimed
+    facts = json.loads(json.dumps(provenance(plan, seed=7)))
+    assert facts["seed"] == 7
+    assert facts["models"].keys() == {"reconet-board", "johnson-board", "identity"}
+    assert facts["loss_network"].startswith("sha256:")
+    assert facts["videos"]["stroll"]["size"] == list(SIZE)
+    assert facts["videos"]["stroll"]["frames"] == 7
+    assert len({video["pixels"] for video in facts["videos"].values()}) == 2
+    assert {"command", "versions", "cpu", "threads"} <= facts.keys()
+    assert facts["threads"] == plan.threads == 1, "not those of this process"
+    assert provenance(dataclasses.replace(plan, threads=None), 0)["threads"] == usable_cpus()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert provenance(dataclasses.replace(plan, vgg=None), 0)["loss_network"] is None
+    assert to_jsonl(result.records), "every number is finite"
+
+
+def test_a_clip_that_breaks_does_not_take_the_provenance_with_it(models, monkeypatch):
+    def broken(index: int) -> Tensor:
+        raise DataError("frame 2: truncated")
+
+    clip = TranslationClip(length=3)
+    monkeypatch.setattr(clip, "frame", broken)
+    facts = provenance(Plan(models[:1], [clip], ["torch"]), 0)["videos"]["moving"]
+    assert (facts["broken"], facts["frames"]) == ("frame 2: truncated", 3)
+
+
+# --- real data ------------------------------------------------------------------------------------------
+
+
+def test_real_sintel_pairs_go_through(shared_data, models, stand_in_weights):
+    root = shared_data / "sintel"
+    names = ("alley_2", "cave_2", "market_5")
+    if not all((root / "training" / "clean" / name).is_dir() for name in names):
+        pytest.skip("no real Sintel: not all of alley_2, cave_2 and market_5 are among the shared data")
+    clips = Selection(sintel=root, size=(48, 112), frames=2).clips(names)
+    result = compare(Plan([models[0], models[-1]], clips, ["torch"], "cpu", 1, 0, stand_in_weights))
+    for name in names:
+        records = by_metric(result.records, model="identity", video=name)
+        assert records["temporal_error"].n == 1
+        assert records["temporal_error"].ci_low is None
+        assert records["temporal_error"].value == pytest.approx(records["content_temporal_error"].value, abs=1e-3)
+        assert 0 < records["content_temporal_error"].value < 0.1
+        assert records["temporal_error_long"].note == f"{name} has 2 frames, pairs 5 apart need 6"
+        assert records["ssim_adjacent_warped"].value > records["ssim_adjacent"].value, "warping helps only if the flow points the right way"
+
+
+def test_the_identity_is_a_method_like_any_other():
+    assert isinstance(METHODS["identity"].network(), Identity)
+    assert not METHODS["identity"].trainable

@@ -1,0 +1,152 @@
+"""Studies: every setting trains for real, a table stands at the end, and a broken study goes on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import TranslationClip, picture
+
+from reconet_bench.core.errors import TrainingError, UnknownName
+from reconet_bench.core.files import read_image, write_image
+from reconet_bench.core.machine import usable_cpus
+from reconet_bench.models.checkpoint import load_checkpoint
+from reconet_bench.networks.reconet import Identity
+from reconet_bench.training.crops import ClipWindows
+from reconet_bench.training.presets import load_recipe
+from reconet_bench.training.progress_pictures import MARGIN, sample_strip
+from reconet_bench.training.studies import STUDIES, _Running, _shares, _train, run_study
+
+
+@pytest.fixture
+def arguments(tmp_path, stand_in_weights) -> list[str]:
+    style = tmp_path / "wave.png"
+    write_image(style, picture(0, (0.0, 0.0), (64, 64)))
+    return ["--style", str(style), "--vgg", str(stand_in_weights), "--steps", "2", "--size", "32", "--style-size", "64",
+            "--device", "cpu", "--precision", "fp32", "--set", "sample_every=1"]  # fmt: skip
+
+
+def test_a_study_trains_its_settings_and_writes_a_table(arguments, tmp_path):
+    folder = tmp_path / "study"
+    said: list[str] = []
+    table = run_study("optimizers", arguments, folder, report=said.append)
+    assert list(table["setting"]) == ["adam", "adamax"]
+    infos = [load_checkpoint(folder / name / "reconet-wave.safetensors").info for name in table["setting"]]
+    assert [info["optimizer"] for info in infos] == ["adam", "adamax"]
+    assert {key for key in infos[0] if infos[0][key] != infos[1][key]} <= {"optimizer", "command"}
+    assert (table[["content", "style", "temporal_short", "temporal_long"]] > 0).all(axis=None)
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "summary.csv"), table)
+    assert "adamax" in (folder / "summary.md").read_text()
+    # The losses are unweighted: the curve's own, over the weight.
+    curve = pd.read_csv(folder / "adam" / "curves.csv").iloc[-1]
+    assert table["style"][0] == pytest.approx(curve["style"] / infos[0]["weights"]["style"], rel=1e-6)
+    run_study("optimizers", arguments, folder, report=said.append)
+    assert said[-2:] == ["adam: done before", "adamax: done before"]
+    assert (folder / "curves.png").is_file(), "a short run has its rows too"
+
+
+def test_a_folder_does_not_pass_off_old_numbers_as_those_of_other_options(arguments, tmp_path):
+    folder = tmp_path / "study"
+    run_study("epochs", arguments, folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for changed in ([*arguments, "--seed", "1"], arguments[:-2]):
+        with pytest.raises(TrainingError) as caught:
+            run_study("epochs", changed, folder)
+        assert str(caught.value).startswith(f"{folder / 'run'} was trained with other options (--style ")
+        assert str(caught.value).endswith("choose another --output")
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    # What an older version left does not say what it was trained with.
+    (folder / "run" / "done").write_text("")
+    with pytest.raises(TrainingError, match="that were not noted"):
+        run_study("epochs", arguments, folder)
+
+
+def test_what_epochs_add_is_one_picture(arguments, tmp_path):
+    run_study("epochs", arguments, tmp_path / "study")
+    picture = read_image(tmp_path / "study" / "epochs.png")
+    assert picture.shape == (2 * 32, MARGIN + 4 * 32, 3)  # two steps, one above the other
+    labels, picture = picture[:, :MARGIN], picture[:, MARGIN:]
+    assert not np.array_equal(labels[:32], labels[32:])
+    assert not np.array_equal(picture[:32, 32:64], picture[32:, 32:64])
+    np.testing.assert_array_equal(picture[:32, :32], picture[32:, :32])
+
+
+def test_a_failed_setting_is_named_and_the_others_stay(arguments, tmp_path):
+    with pytest.raises(TrainingError, match=r"study optimizers: adam, adamax: [^;]*No such file[^;]*; run the same command again"):
+        run_study("optimizers", [*arguments, "--style", str(tmp_path / "none.png")], tmp_path / "study")
+    with pytest.raises(UnknownName, match="did you mean 'weights'"):
+        run_study("weight", arguments, tmp_path / "study")
+
+
+def test_one_that_the_system_killed_is_called_so(tmp_path):
+    """The last line of its log is one of progress."""
+    running = _Running([{}])
+    running.run = lambda command, log: log.write("125/500  content 1.2\n") and -signal.SIGKILL
+    reason = _train(STUDIES["optimizers"].settings[0], [], tmp_path, running, lambda text: None)
+    assert reason == "killed by SIGKILL, as the system does when memory runs out: lower --size, --batch or --jobs"
+
+
+def test_jobs_share_threads_and_gpus(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    threads = {"OMP_NUM_THREADS": str(max(1, usable_cpus() // 3))}
+    assert _shares(1, []) == [{}]
+    assert _shares(3, []) == [{**threads, "CUDA_VISIBLE_DEVICES": gpu} for gpu in ("3", "5", "3")]
+    assert _shares(3, ["--device", "cuda:1"]) == [threads] * 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert _shares(2, []) == [{}, {}]
+
+
+def test_a_signal_reaches_what_a_study_trains(arguments, tmp_path):
+    """SIGTERM to the study alone: the training finishes its step, saves it and ends, and no other begins."""
+    folder = tmp_path / "study"
+    words = [*arguments[:4], "--size", "32", "--style-size", "64", "--device", "cpu", "--steps", "100000", "--set", "save_every=1", "sample_every=0"]
+    command = [sys.executable, "-m", "reconet_bench.cli", "study", "optimizers", "-o", str(folder), "--", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as study:
+        ends = time.monotonic() + 240
+        while not (folder / "adam" / "state.safetensors").exists() and study.poll() is None and time.monotonic() < ends:
+            time.sleep(0.2)
+        study.terminate()
+        _, said = study.communicate(timeout=120)
+    assert study.returncode == 2
+    assert f"study optimizers: stopped, and what was trained is saved in {folder}; run the same command again to go on" in said
+    assert "go on with --resume" in (folder / "adam" / "log.txt").read_text().splitlines()[-1]
+    assert not (folder / "adam" / "done").exists()
+    assert not (folder / "adamax" / "state.safetensors").exists()
+
+
+def test_the_settings_are_those_of_table_5_1():
+    settings = STUDIES["weights"].settings
+    assert len(settings) == 8
+    for setting in settings:
+        recipe = load_recipe("dissertation", setting.overrides)
+        weights = recipe["weights"]
+        assert setting.label == f"st{weights['temporal_short']:g}-lt{weights['temporal_long']:g}-style{weights['style']:g}"
+    chosen = next(s for s in settings if s.published["style"] == 0.0001065)
+    assert load_recipe("dissertation", chosen.overrides) == load_recipe("dissertation"), "the setting the dissertation chose"
+
+
+def test_a_sample_shows_content_two_frames_and_their_difference():
+    data = ClipWindows(32, 0, [TranslationClip((2.0, 1.0))])
+    strip = sample_strip(Identity(), data, torch.device("cpu"))
+    assert strip.shape == (32, 128, 3)
+    np.testing.assert_array_equal(strip[:, :32], strip[:, 32:64])
+    assert not np.array_equal(strip[:, 32:64], strip[:, 64:96])
+    # An exact translation differs from itself by nothing: black where it is traced, grey elsewhere.
+    colours = {tuple(colour) for colour in strip[:, 96:].reshape(-1, 3)}
+    assert max(max(colour) for colour in colours if colour != (90, 90, 90)) < 40
+
+
+def test_the_table_says_what_was_published():
+    from reconet_bench.training.studies import _markdown
+
+    table = pd.DataFrame([{"setting": "a", "style": 0.1, "published_style": 0.2}])
+    assert "Table 5.1" in _markdown("weights", STUDIES["weights"], table)
+    assert "Table 5.1" not in _markdown("optimizers", STUDIES["optimizers"], table)
