@@ -26,8 +26,21 @@ SIZES = ((256, 256), (256, 448))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("reconet-bench")
-    group.addoption("--runtimes", nargs="+", default=[], metavar="NAME", help="runtimes of the suites, or all (default: the usual ones)")
-    group.addoption("--sizes", nargs="+", type=size, default=SIZES, metavar="WxH", help="of frames, such as 512 1024x436 (default: 256 448x256)")
+    group.addoption(
+        "--runtimes",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="runtimes of the suites, or all (default: the usual ones)",
+    )
+    group.addoption(
+        "--sizes",
+        nargs="+",
+        type=size,
+        default=SIZES,
+        metavar="WxH",
+        help="of frames, such as 512 1024x436 (default: 256 448x256)",
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -49,13 +62,21 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_benchmark_compare_machine_info(benchmarksession: Any, machine_info: dict[str, Any], compared_benchmark: dict[str, Any]) -> Generator[None, Any, Any]:
+def pytest_benchmark_compare_machine_info(
+    benchmarksession: Any, machine_info: dict[str, Any], compared_benchmark: dict[str, Any]
+) -> Generator[None, Any, Any]:
     """One line on what differs from the stored run; the plugin's own, of all facts, comes every time: the command differs, and the clock."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         told = yield
-    now, then = (_of_speed(info.get("reconet_bench", {})) for info in (machine_info, compared_benchmark.get("machine_info", {})))
-    if changed := [f"{fact} {then.get(fact, 'unknown')} → {now.get(fact, 'unknown')}" for fact in sorted(now.keys() | then.keys()) if now.get(fact) != then.get(fact)]:
+    now, then = (
+        _of_speed(info.get("reconet_bench", {})) for info in (machine_info, compared_benchmark.get("machine_info", {}))
+    )
+    if changed := [
+        f"{fact} {then.get(fact, 'unknown')} → {now.get(fact, 'unknown')}"
+        for fact in sorted(now.keys() | then.keys())
+        if now.get(fact) != then.get(fact)
+    ]:
         benchmarksession.logger.info(f"The stored run is not like this one: {', '.join(changed)}")
     return told
 
@@ -73,7 +94,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     benchmark: Any = pyfuncitem.funcargs.get("benchmark")
     if benchmark is not None and benchmark.stats is not None:
         percentiles = np.percentile(1000 * np.array(benchmark.stats.stats.data), (50, 90, 99)).round(3).tolist()
-        benchmark.extra_info.update(zip(("p50_ms", "p90_ms", "p99_ms"), percentiles, strict=True), **provenance.commit())
+        benchmark.extra_info.update(
+            zip(("p50_ms", "p90_ms", "p99_ms"), percentiles, strict=True), **provenance.commit()
+        )
     return result
 
 
@@ -86,7 +109,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     write_text(FOLDER / "benchmarks.csv", to_csv(rows, HEADER))
     shown = [[significant(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     known = provenance.versions()
-    versions = ", ".join(f"{name} {known[name]}" for name in ("torch", "onnxruntime", "onnxruntime-gpu", "openvino") if name in known)
+    versions = ", ".join(
+        f"{name} {known[name]}" for name in ("torch", "onnxruntime", "onnxruntime-gpu", "openvino") if name in known
+    )
     measured_on = f"{machine.cpu_name()}, {machine.usable_cpus()} cores; {versions}; milliseconds of one machine, compare within this table."
     write_text(FOLDER / "benchmarks.md", f"# Benchmarks\n\n{measured_on}\n\n{markdown(HEADER, shown)}")
     print(f"\nWritten: {FOLDER / 'benchmarks.csv'}, {FOLDER / 'benchmarks.md'}")

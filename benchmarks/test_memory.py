@@ -15,7 +15,11 @@ from reconet_bench.runtimes.base import RUNTIMES, Session
 from reconet_bench.runtimes.worker import Worker
 
 #: What takes part: the usual ones, and those that are asked for by name and run on any machine.
-NAMES = list(dict.fromkeys([*RUNTIMES.names(default=True), "torch-compile", "torch:bf16", "ncnn", "onnxruntime:int8", "openvino:int8"]))
+NAMES = list(
+    dict.fromkeys(
+        [*RUNTIMES.names(default=True), "torch-compile", "torch:bf16", "ncnn", "onnxruntime:int8", "openvino:int8"]
+    )
+)
 FRAMES, SETTLED = 2000, 200
 #: Of a frame, pixels: were each kept, at 8 bits, they would be 21 MiB by the end.
 SIDE = 64

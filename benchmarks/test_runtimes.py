@@ -51,8 +51,14 @@ def test_stylise(benchmark: Any, session: Session, subject: Model, size: tuple[i
     with RUNTIMES[REFERENCE_RUNTIME].load(subject.model, session.device) as reference:
         fidelity = probe.compare(probe.expect(reference), session)
     assert not fidelity.failed, f"{fidelity.failed}: {fidelity}"
-    benchmark.extra_info.update(psnr=round(fidelity.parity.psnr, 1), max_abs=f"{fidelity.parity.max_abs:.1e}", change_percent=fidelity.change and round(fidelity.change, 3))
-    benchmark.extra_info.update(build_seconds=round(session.build_seconds, 2), threads=session.threads, precision=session.precision)
+    benchmark.extra_info.update(
+        psnr=round(fidelity.parity.psnr, 1),
+        max_abs=f"{fidelity.parity.max_abs:.1e}",
+        change_percent=fidelity.change and round(fidelity.change, 3),
+    )
+    benchmark.extra_info.update(
+        build_seconds=round(session.build_seconds, 2), threads=session.threads, precision=session.precision
+    )
     benchmark.extra_info.update(device=session.device, model=subject.checksum[:19])
     if session.placement:
         benchmark.extra_info["placement"] = str(session.placement)

@@ -46,5 +46,7 @@ def test_a_video_takes_as_long_as_its_network(benchmark: Any, tmp_path: Path) ->
 
         benchmark.pedantic(whole, setup=network, rounds=TURNS, warmup_rounds=0)
     share = float(np.median(shares))
-    benchmark.extra_info.update(network_fps=round(float(np.median(alone)), 2), share_of_network=round(share, 3), frames=FRAMES)
+    benchmark.extra_info.update(
+        network_fps=round(float(np.median(alone)), 2), share_of_network=round(share, 3), frames=FRAMES
+    )
     assert share >= SHARE

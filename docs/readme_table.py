@@ -20,12 +20,22 @@ def table(run: Run) -> str:
     rows = []
     for row in overall(run.records, run.differences):
         numbers = [known.get((row.model, video, "temporal_error")) for video in run.videos]
-        means = [row.cells.get(metric) for metric in ("temporal_error", "temporal_error_long", "style_distance", "content_similarity")]
+        means = [
+            row.cells.get(metric)
+            for metric in ("temporal_error", "temporal_error_long", "style_distance", "content_similarity")
+        ]
         best = means[0] is not None and means[0].standing == "best"
         values = [*numbers, *(cell.value if cell else None for cell in means)]
-        rows.append([f"**{row.label}**" if best else row.label, *("–" if value is None else significant(value) for value in values)])
+        rows.append(
+            [
+                f"**{row.label}**" if best else row.label,
+                *("–" if value is None else significant(value) for value in values),
+            ]
+        )
     videos = [f"{video} ↓" for video in run.videos]
-    return markdown(["model, and its E(V) on", *videos, "all ↓", "five frames apart ↓", "style distance ↓", "content SSIM ↑"], rows).replace(r"\*\*", "**")  # cells are text, and these stars are ours
+    return markdown(
+        ["model, and its E(V) on", *videos, "all ↓", "five frames apart ↓", "style distance ↓", "content SSIM ↑"], rows
+    ).replace(r"\*\*", "**")  # cells are text, and these stars are ours
 
 
 def with_table(readme: str, run: Run) -> str:

@@ -57,9 +57,15 @@ class StyleModel:
 
 
 def load_model(
-    name: str | Path, runtime: str = "onnxruntime", device: str = "auto", threads: int | None = None, *,
-    input_range: str = "", output_range: str = "", layout: str = "",
-) -> StyleModel:  # fmt: skip
+    name: str | Path,
+    runtime: str = "onnxruntime",
+    device: str = "auto",
+    threads: int | None = None,
+    *,
+    input_range: str = "",
+    output_range: str = "",
+    layout: str = "",
+) -> StyleModel:
     """A shipped model by name, a checkpoint, or an ONNX file.
 
     Args:
@@ -72,7 +78,9 @@ def load_model(
     """
     folder = workspace()
     try:
-        subject = load_subject(str(name), Path(folder.name), OnnxFormat(input_range, output_range, layout), warnings.warn)
+        subject = load_subject(
+            str(name), Path(folder.name), OnnxFormat(input_range, output_range, layout), warnings.warn
+        )
         return StyleModel(subject.model.name, RUNTIMES[runtime].load(subject.model, device, threads), folder)
     except BaseException:
         folder.cleanup()
@@ -80,9 +88,17 @@ def load_model(
 
 
 def stylize(
-    model: StyleModel | str, footage: str | Path, output: str | Path, *, strength: float = 1.0, keep_colors: bool = False,
-    side_by_side: bool = False, start: float = 0.0, end: float | None = None, max_size: int | None = None,
-) -> Done:  # fmt: skip
+    model: StyleModel | str,
+    footage: str | Path,
+    output: str | Path,
+    *,
+    strength: float = 1.0,
+    keep_colors: bool = False,
+    side_by_side: bool = False,
+    start: float = 0.0,
+    end: float | None = None,
+    max_size: int | None = None,
+) -> Done:
     """A video, folder of frames or image into another, as ``reconet-bench stylize`` does.
 
     Args:
@@ -96,16 +112,31 @@ def stylize(
     """
     if not isinstance(model, StyleModel):
         with load_model(model) as loaded:
-            return stylize(loaded, footage, output, strength=strength, keep_colors=keep_colors, side_by_side=side_by_side,
-                           start=start, end=end, max_size=max_size)  # fmt: skip
+            return stylize(
+                loaded,
+                footage,
+                output,
+                strength=strength,
+                keep_colors=keep_colors,
+                side_by_side=side_by_side,
+                start=start,
+                end=end,
+                max_size=max_size,
+            )
     look = Look(strength, keep_colors, side_by_side)
     return stylize_file(model, footage, Path(output), look, start=start, end=end, max_size=max_size)
 
 
 def measure(
-    video: str | Path, stylized: str | Path | Sequence[np.ndarray], *, style: str | Path | None = None, flow: str = "",
-    frames: int | None = None, sintel: str | Path | None = None, vgg: str | Path | None = None,
-) -> dict[str, float]:  # fmt: skip
+    video: str | Path,
+    stylized: str | Path | Sequence[np.ndarray],
+    *,
+    style: str | Path | None = None,
+    flow: str = "",
+    frames: int | None = None,
+    sintel: str | Path | None = None,
+    vgg: str | Path | None = None,
+) -> dict[str, float]:
     """Every metric that can be measured on a stylised clip, by name; see the README for what they say.
 
     Args:
@@ -128,4 +159,6 @@ def measure(
     clip = Selection(sintel=Path(sintel) if sintel else None, frames=frames, flow=flow).clip(str(video))
     weights = Path(vgg) if vgg else None
     measured = measure_footage(Footage(clip, ours, painting_style(Path(style), 384, weights) if style else None))
-    return {name: estimate(METRICS[name], list(s.values())).value for name, s in measured.items() if not isinstance(s, str)}
+    return {
+        name: estimate(METRICS[name], list(s.values())).value for name, s in measured.items() if not isinstance(s, str)
+    }

@@ -74,17 +74,21 @@ def build_parser() -> argparse.ArgumentParser:
     from reconet_bench.core.provenance import versions
 
     parser = _Parser(
-        prog="reconet-bench", formatter_class=RawDescriptionRichHelpFormatter,
+        prog="reconet-bench",
+        formatter_class=RawDescriptionRichHelpFormatter,
         description="Train ReCoNet, export it, and compare video style transfer: speed, stability, fidelity.",
         epilog="Start here:  reconet-bench compare",
-    )  # fmt: skip
+    )
     parser.add_argument("--version", action="version", version=f"reconet-bench {versions().get('reconet-bench', '')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         sub = commands.add_parser(
-            name, help=command.summary, description=command.summary, epilog=f"Example:  {command.example}",
+            name,
+            help=command.summary,
+            description=command.summary,
+            epilog=f"Example:  {command.example}",
             formatter_class=RawDescriptionRichHelpFormatter,
-        )  # fmt: skip
+        )
         command.add_options(sub)
         sub.set_defaults(run=command.run)
     return parser

@@ -24,9 +24,17 @@ def scene(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 def make_clip(
-    path: Path, times: Sequence[int] = range(0, 24 * 8, 24), size: tuple[int, int] = SIZE, codec: str = "libx264",
-    pixels: str = "yuv420p", sound: str = "", rotation: int = 0, full: bool = False, grey: bool = False, sounds_longer: float = 0.0,
-) -> Path:  # fmt: skip
+    path: Path,
+    times: Sequence[int] = range(0, 24 * 8, 24),
+    size: tuple[int, int] = SIZE,
+    codec: str = "libx264",
+    pixels: str = "yuv420p",
+    sound: str = "",
+    rotation: int = 0,
+    full: bool = False,
+    grey: bool = False,
+    sounds_longer: float = 0.0,
+) -> Path:
     """A video of :func:`scene`.
 
     Args:
@@ -84,7 +92,11 @@ def remux(source: Path, target: Path, start: Fraction = Fraction(0), index_first
         for packet in file.demux():
             shift = round(start / packet.time_base)
             if packet.dts is not None and (packet.stream.type == "video" or packet.pts >= shift):
-                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, streams[packet.stream.index]
+                packet.pts, packet.dts, packet.stream = (
+                    packet.pts - shift,
+                    packet.dts - shift,
+                    streams[packet.stream.index],
+                )
                 out.mux(packet)
     return target
 
@@ -92,7 +104,11 @@ def remux(source: Path, target: Path, start: Fraction = Fraction(0), index_first
 def sound_end(path: Path) -> float:
     """When the last packet of sound ends, seconds."""
     with av.open(str(path)) as file:
-        return max(float((packet.pts + packet.duration) * packet.time_base) for packet in file.demux(audio=0) if packet.pts is not None)
+        return max(
+            float((packet.pts + packet.duration) * packet.time_base)
+            for packet in file.demux(audio=0)
+            if packet.pts is not None
+        )
 
 
 def sound_packets(path: Path) -> list[bytes]:

@@ -54,7 +54,11 @@ class TranslationClip(Clip):
     luminance = LUMINANCE_ANIMATION
 
     def __init__(
-        self, shift: tuple[float, float] = (2.0, 1.0), length: int = 8, size: tuple[int, int] = SIZE, name: str = "moving"
+        self,
+        shift: tuple[float, float] = (2.0, 1.0),
+        length: int = 8,
+        size: tuple[int, int] = SIZE,
+        name: str = "moving",
     ) -> None:
         self.name, self.shift, self._length, self._size = name, shift, length, size
 
@@ -149,8 +153,18 @@ def tiny_sintel(tmp_path: Path) -> Path:
 def stand_in_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A safetensors file of VGG-16's shape with seeded random weights: enough for plumbing, no judge of pictures."""
     generator = torch.Generator().manual_seed(16)
-    shapes = {0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128), 10: (128, 256), 12: (256, 256),
-              14: (256, 256), 17: (256, 512), 19: (512, 512), 21: (512, 512)}  # fmt: skip
+    shapes = {
+        0: (3, 64),
+        2: (64, 64),
+        5: (64, 128),
+        7: (128, 128),
+        10: (128, 256),
+        12: (256, 256),
+        14: (256, 256),
+        17: (256, 512),
+        19: (512, 512),
+        21: (512, 512),
+    }
     state = {}
     for index, (inputs, outputs) in shapes.items():
         he = (2 / (9 * inputs)) ** 0.5
@@ -167,7 +181,15 @@ def settings(tmp_path: Path, stand_in_weights: Path) -> TrainingSettings:
     style = tmp_path / "wave.png"
     write_image(style, picture(0, (0.0, 0.0), (64, 64))[:, ::-1, ::-1] // 2)
     return TrainingSettings(
-        "reconet", style, steps=6, style_size=64, vgg=stand_in_weights, device="cpu", precision="fp32", save_every=2, log_every=1
+        "reconet",
+        style,
+        steps=6,
+        style_size=64,
+        vgg=stand_in_weights,
+        device="cpu",
+        precision="fp32",
+        save_every=2,
+        log_every=1,
     )
 
 

@@ -41,7 +41,10 @@ def test_arrays_and_videos_are_stylised_and_measured(model, tmp_path):
     assert values["content_similarity"] > 0.9
     assert values["temporal_error"] < 0.05
     frames = [scene(number) for number in range(4)]
-    assert reconet_bench.measure(source, frames, frames=4, flow="none").keys() == {"content_similarity", "ssim_adjacent"}
+    assert reconet_bench.measure(source, frames, frames=4, flow="none").keys() == {
+        "content_similarity",
+        "ssim_adjacent",
+    }
 
 
 def test_mistakes_are_errors_of_one_tree(model, tmp_path):

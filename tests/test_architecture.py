@@ -29,7 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
 #: The files at the root: everything else is in a room.
 DOORS = {"__init__.py", "api.py", "cli.py"}
 #: No module is longer than this.
-LONGEST = 330
+LONGEST = 360
 #: What a floor alone does not forbid: reports read records only, and write files as everything does.
 ONLY = {"report": {"report", "core.errors", "core.registry", "core.record", "core.files"}}
 
@@ -56,7 +56,12 @@ def type_checking_lines(path: Path) -> set[int]:
     """Lines of a file below ``if TYPE_CHECKING:``, which never run."""
     blocks = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.If)]
     guarded = [node for node in blocks if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"]
-    return {line for node in guarded for part in node.body for line in range(part.lineno, (part.end_lineno or part.lineno) + 1)}
+    return {
+        line
+        for node in guarded
+        for part in node.body
+        for line in range(part.lineno, (part.end_lineno or part.lineno) + 1)
+    }
 
 
 def floor(name: str) -> int | None:
@@ -85,7 +90,9 @@ def violations(package: Path) -> list[str]:
                 broken.append(f"{relative}:{line}: the package itself imports {target}")
             elif target != owner and (floor(target) is None or floor(target) >= floor(owner)):
                 broken.append(f"{relative}:{line}: {owner} imports {target}, which is not below it")
-            elif owner in ONLY and not any(name == allowed or name.startswith(f"{allowed}.") for allowed in ONLY[owner]):
+            elif owner in ONLY and not any(
+                name == allowed or name.startswith(f"{allowed}.") for allowed in ONLY[owner]
+            ):
                 broken.append(f"{relative}:{line}: {owner} may not import {name}")
     return broken
 
@@ -102,7 +109,9 @@ def test_the_root_holds_the_doors_and_the_rooms_alone():
 
 
 def test_no_module_is_too_long():
-    lengths = {path.relative_to(PACKAGE): len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    lengths = {
+        path.relative_to(PACKAGE): len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")
+    }
     assert {path: length for path, length in lengths.items() if length > LONGEST} == {}
 
 
@@ -122,7 +131,11 @@ def test_the_tests_mirror_the_rooms():
         ("data/clip.py", "from .. import cli", "data imports cli"),
         ("data/clip.py", "from toy.methods.base import Method", "data imports methods"),
         ("runtimes/base.py", "from toy.models.export import to_onnx", "runtimes imports models"),
-        ("methods/base.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import toy.cli", "methods imports cli"),
+        (
+            "methods/base.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import toy.cli",
+            "methods imports cli",
+        ),
         ("report/page.py", "from toy.core.ops import warp", "report may not import core.ops"),
         ("helpers.py", "", "helpers.py: 'helpers' has no floor"),
         ("__init__.py", "from toy.cli import main", "the package itself imports cli"),
@@ -130,7 +143,18 @@ def test_the_tests_mirror_the_rooms():
 )
 def test_an_import_that_points_upward_is_seen(tmp_path, file, code, message):
     package = tmp_path / "toy"
-    for name in ["__init__", "cli", "core/ops", "models/export", "training/loop", "metrics/base", "data/clip", "runtimes/base", "methods/base", "report/page"]:
+    for name in [
+        "__init__",
+        "cli",
+        "core/ops",
+        "models/export",
+        "training/loop",
+        "metrics/base",
+        "data/clip",
+        "runtimes/base",
+        "methods/base",
+        "report/page",
+    ]:
         (package / f"{name}.py").parent.mkdir(parents=True, exist_ok=True)
         (package / f"{name}.py").write_text("")
     assert violations(package) == []
@@ -156,7 +180,19 @@ def test_imports_that_point_downward_are_let_pass(tmp_path):
 
 
 def test_the_command_line_loads_heavy_libraries_only_when_they_are_used():
-    heavy = ["av", "matplotlib", "ncnn", "nncf", "onnx", "onnxruntime", "onnxscript", "openvino", "pandas", "ray", "tensorrt"]
+    heavy = [
+        "av",
+        "matplotlib",
+        "ncnn",
+        "nncf",
+        "onnx",
+        "onnxruntime",
+        "onnxscript",
+        "openvino",
+        "pandas",
+        "ray",
+        "tensorrt",
+    ]
     code = f"import sys, reconet_bench.cli; print(*(name for name in {heavy} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert done.stdout.split() == []

@@ -14,29 +14,63 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def suites(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Runs a copy of the suites, so that tables of a real run are not written over; the package is the one tested here."""
-    shutil.copytree(ROOT / "benchmarks", folder / "benchmarks", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
-    words = (sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), "-p", "no:cacheprovider", "-q", *words)
+    shutil.copytree(
+        ROOT / "benchmarks", folder / "benchmarks", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
+    )
+    words = (
+        sys.executable,
+        "-m",
+        "pytest",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        "--rootdir",
+        str(folder),
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        *words,
+    )
     paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    return subprocess.run(words, cwd=folder, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        words, cwd=folder, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False
+    )
 
 
 def test_every_suite_is_collected(tmp_path):
     done = suites(tmp_path, "benchmarks", "--collect-only")
     assert done.returncode == 0, done.stdout
-    for name in ("test_memory_is_flat[torch]", "test_metrics[256x256]", "test_warp", "test_stylise[onnxruntime-448x256]", "test_a_video_takes_as_long_as_its_network"):
+    for name in (
+        "test_memory_is_flat[torch]",
+        "test_metrics[256x256]",
+        "test_warp",
+        "test_stylise[onnxruntime-448x256]",
+        "test_a_video_takes_as_long_as_its_network",
+    ):
         assert name in done.stdout
 
 
 def test_runtimes_and_sizes_are_chosen(tmp_path):
-    done = suites(tmp_path, "benchmarks", "--collect-only", "--runtimes", "ncnn", "openvino:int8", "--sizes", "512", "1024x436")
+    done = suites(
+        tmp_path, "benchmarks", "--collect-only", "--runtimes", "ncnn", "openvino:int8", "--sizes", "512", "1024x436"
+    )
     found = [line.partition("::")[2] for line in done.stdout.splitlines() if "test_stylise[" in line]
-    assert sorted(found) == [f"test_stylise[{name}-{size}]" for name in ("ncnn", "openvino:int8") for size in ("1024x436", "512x512")]
+    assert sorted(found) == [
+        f"test_stylise[{name}-{size}]" for name in ("ncnn", "openvino:int8") for size in ("1024x436", "512x512")
+    ]
     done = suites(tmp_path, "benchmarks", "--collect-only", "--runtimes", "torhc")
     assert "unknown runtime 'torhc': did you mean 'torch'?" in done.stdout + done.stderr
 
 
 def test_a_run_leaves_its_tables_and_can_be_compared_with(tmp_path):
-    short = ("benchmarks/test_operations.py", "--benchmark-only", "--benchmark-max-time=0.01", "--benchmark-min-rounds=2", "--benchmark-storage=stored", "--sizes", "64x48")
+    short = (
+        "benchmarks/test_operations.py",
+        "--benchmark-only",
+        "--benchmark-max-time=0.01",
+        "--benchmark-min-rounds=2",
+        "--benchmark-storage=stored",
+        "--sizes",
+        "64x48",
+    )
     done = suites(tmp_path, *short, "--benchmark-save=first")
     assert done.returncode == 0, done.stdout
     with (tmp_path / "reports" / "benchmarks" / "benchmarks.csv").open() as file:

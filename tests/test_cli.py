@@ -35,7 +35,19 @@ from reconet_bench.runtimes.base import RUNTIMES
 SMALL = ["--size", "56x40", "--frames", "3"]
 README = Path(__file__).parents[1] / "README.md"
 #: One model, one runtime, no timing: seconds are for the tests of the comparison.
-QUICK = ["compare", "--methods", "identity", "--runtimes", "torch", "--device", "cpu", "--threads", "1", "--rounds", "0"]
+QUICK = [
+    "compare",
+    "--methods",
+    "identity",
+    "--runtimes",
+    "torch",
+    "--device",
+    "cpu",
+    "--threads",
+    "1",
+    "--rounds",
+    "0",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -107,12 +119,12 @@ def in_a_process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[s
 
 OPTIONS = {
     "compare": "--videos --methods --models --runtimes --device --threads --rounds --save-frames --no-pictures --output --style --style-size --vgg "
-               "--input-range --output-range --layout "
-               "--data --sintel --pass --size --frames --flow --raft --seed",
+    "--input-range --output-range --layout "
+    "--data --sintel --pass --size --frames --flow --raft --seed",
     "evaluate": "--stylized --video --style --style-size --json --vgg --data --sintel --pass --size --frames --flow --raft --seed",
     "train": "--method --style --data --textures --sintel --pass --split --steps --size --batch --learning-rate --style-size "
-             "--weights --seed --device --precision --compile --save-every --branch-from --resume --download-vgg --output --vgg "
-             "--preset --set --show --optimizer --epochs --footage --flow --raft --workers --tensorboard --benchmark",
+    "--weights --seed --device --precision --compile --save-every --branch-from --resume --download-vgg --output --vgg "
+    "--preset --set --show --optimizer --epochs --footage --flow --raft --workers --tensorboard --benchmark",
     "export": "--output --all --size",
     "study": "--jobs --output",
     "curves": "--output",
@@ -125,8 +137,8 @@ OPTIONS = {
     "runs": "",
     "data": "--videos --pass --output --url",
     "stylize": "--output --model --runtime --device --threads --camera --codec --max-size --strength --keep-colors "
-               "--side-by-side --start --end --fps --input-range --output-range --layout",
-}  # fmt: skip
+    "--side-by-side --start --end --fps --input-range --output-range --layout",
+}
 
 
 @pytest.mark.parametrize("command", OPTIONS)
@@ -145,7 +157,10 @@ def test_the_example_of_a_command_can_be_typed(command):
     _, *words = shlex.split(base.COMMANDS[command].example)
     asked = cli.parse(words)
     if command == "diff":
-        assert [limit.text for limit in parse_limits(asked.fail_on, ["temporal_error", "fps_device"])] == ["temporal_error>+2%", "fps<-5%"]
+        assert [limit.text for limit in parse_limits(asked.fail_on, ["temporal_error", "fps_device"])] == [
+            "temporal_error>+2%",
+            "fps<-5%",
+        ]
 
 
 def readme_commands() -> list[str]:
@@ -167,7 +182,9 @@ def test_the_readme_has_commands():
 
 
 def test_a_study_hands_on_what_follows_the_dashes():
-    options = cli.parse(["study", "weights", "--jobs", "2", "--", "--preset", "dissertation", "--style", "x", "--footage", "a", "b"])
+    options = cli.parse(
+        ["study", "weights", "--jobs", "2", "--", "--preset", "dissertation", "--style", "x", "--footage", "a", "b"]
+    )
     assert (options.study, options.jobs, options.output) == ("weights", 2, None)
     assert options.handed_on == ["--preset", "dissertation", "--style", "x", "--footage", "a", "b"]
     assert (options.handed_on_options.preset, options.handed_on_options.style) == ("dissertation", Path("x"))
@@ -196,12 +213,16 @@ def test_list_shows_everything_there_is(run):
 
 
 def test_list_shows_one_kind_and_why_something_is_missing(run, monkeypatch, tiny_sintel):
-    monkeypatch.setattr(RUNTIMES["onnxruntime"], "missing", lambda: "not installed: pip install onnxruntime", raising=False)
+    monkeypatch.setattr(
+        RUNTIMES["onnxruntime"], "missing", lambda: "not installed: pip install onnxruntime", raising=False
+    )
     printed = run("list", "runtimes")
     assert "missing: not installed: pip install onnxruntime" in printed
     assert "openvino:bf16" in printed
     assert "style_distance" not in printed
-    assert "sintel clean alley_1, alley_2, bandage_1, cave_2" in " ".join(run("list", "data", "--sintel", tiny_sintel).split())
+    assert "sintel clean alley_1, alley_2, bandage_1, cave_2" in " ".join(
+        run("list", "data", "--sintel", tiny_sintel).split()
+    )
 
 
 # --- render, evaluate, compare --------------------------------------------------------------------------
@@ -219,7 +240,9 @@ def test_a_rendered_clip_is_evaluated_with_its_own_flow(run, capsys, tmp_path):
     assert values["content_similarity"] == 1
     assert values["ssim_adjacent"] < values["ssim_adjacent_warped"] < 1
     assert printed.err.startswith("style_distance not measured: no style is known")
-    built_in = json.loads(run("evaluate", "--stylized", folder, "--video", "stroll", "--size", "56x40", "--frames", "7", "--json"))
+    built_in = json.loads(
+        run("evaluate", "--stylized", folder, "--video", "stroll", "--size", "56x40", "--frames", "7", "--json")
+    )
     assert built_in["temporal_error"] == pytest.approx(values["temporal_error"], rel=1e-3)
 
 
@@ -251,22 +274,59 @@ def test_names_with_brackets_are_shown_as_they_are(run, frames, tmp_path):
 
 def test_evaluate_measures_the_distance_to_a_painting(run, frames, tmp_path, stand_in_weights):
     write_image(tmp_path / "painting.png", picture(5, (3, 2), (64, 80)))
-    words = ["evaluate", "--stylized", frames, "--video", frames, "--json", "--style", tmp_path / "painting.png", "--style-size", "64"]
+    words = [
+        "evaluate",
+        "--stylized",
+        frames,
+        "--video",
+        frames,
+        "--json",
+        "--style",
+        tmp_path / "painting.png",
+        "--style-size",
+        "64",
+    ]
     assert json.loads(run(*words, "--vgg", stand_in_weights))["style_distance"] == pytest.approx(1)
     assert "style_distance" not in json.loads(run(*words))
 
 
 def test_compare_writes_every_file_and_prints_a_table(run, model, tmp_path, stand_in_weights):
     target = tmp_path / "deep" / "run"
-    words = ["compare", "--models", model, "--videos", "stroll", *SMALL, *QUICK[3:], "--save-frames", "--vgg", stand_in_weights, "-o", target]
+    words = [
+        "compare",
+        "--models",
+        model,
+        "--videos",
+        "stroll",
+        *SMALL,
+        *QUICK[3:],
+        "--save-frames",
+        "--vgg",
+        stand_in_weights,
+        "-o",
+        target,
+    ]
     printed = run(*words)
     assert sorted(path.name for path in target.iterdir()) == sorted([*FILES, "frames", "pictures"])
     records = read_records(target / "records.jsonl")
     assert {(record.model, record.video, record.runtime) for record in records} == {
-        ("reconet-noise", "stroll", "torch"), ("identity", "stroll", "torch"),
-    }  # fmt: skip
-    values = {record.metric: record.value for record in records if record.model == "reconet-noise" and record.value is not None}
-    for part in ("stroll", "reconet", "identity", "Written to", "summary.md", f"{values['ssim_adjacent']:.3g}", "stroll has 3 frames, pairs 5 apart need 6"):
+        ("reconet-noise", "stroll", "torch"),
+        ("identity", "stroll", "torch"),
+    }
+    values = {
+        record.metric: record.value
+        for record in records
+        if record.model == "reconet-noise" and record.value is not None
+    }
+    for part in (
+        "stroll",
+        "reconet",
+        "identity",
+        "Written to",
+        "summary.md",
+        f"{values['ssim_adjacent']:.3g}",
+        "stroll has 3 frames, pairs 5 apart need 6",
+    ):
         assert part in printed
     saved = target / "frames" / "reconet-noise" / "stroll" / "torch"
     again = json.loads(run("evaluate", "--stylized", saved, "--video", "stroll", *SMALL, "--json"))
@@ -278,14 +338,38 @@ def test_compare_writes_every_file_and_prints_a_table(run, model, tmp_path, stan
 def test_a_painting_gives_foreign_models_a_style(run, fails, model, tmp_path, stand_in_weights):
     write_image(tmp_path / "wave.png", picture(5, (3, 2), (64, 80)))
     run("export", model, "-o", tmp_path / "mine.onnx")
-    words = ["--models", tmp_path / "mine.onnx", "--videos", "stroll", *SMALL, "--runtimes", "onnxruntime", "--device", "cpu", "--rounds", 0, "--style", tmp_path / "wave.png", "--style-size", "64"]
+    words = [
+        "--models",
+        tmp_path / "mine.onnx",
+        "--videos",
+        "stroll",
+        *SMALL,
+        "--runtimes",
+        "onnxruntime",
+        "--device",
+        "cpu",
+        "--rounds",
+        0,
+        "--style",
+        tmp_path / "wave.png",
+        "--style-size",
+        "64",
+    ]
     run("compare", *words, "--vgg", stand_in_weights, "-o", tmp_path / "run")
-    found = {record.model: record for record in read_records(tmp_path / "run" / "records.jsonl") if record.metric == "style_distance"}
+    found = {
+        record.model: record
+        for record in read_records(tmp_path / "run" / "records.jsonl")
+        if record.metric == "style_distance"
+    }
     assert found["mine"].style == "wave"
     assert found["identity"].value == pytest.approx(1)
     assert found["mine"].value != pytest.approx(1, abs=1e-3)
     run("compare", *words, "-o", tmp_path / "without")
-    (reason,) = {record.note for record in read_records(tmp_path / "without" / "records.jsonl") if record.metric == "style_distance"}
+    (reason,) = {
+        record.note
+        for record in read_records(tmp_path / "without" / "records.jsonl")
+        if record.metric == "style_distance"
+    }
     assert "--vgg FILE" in reason
     assert "No such file" in fails("compare", *words[:-3], tmp_path / "moon.png")
 
@@ -312,7 +396,9 @@ def test_compare_touches_no_folder_that_is_not_its_own(fails, tmp_path, more):
     assert (theirs / "report.html").read_text() == "mine"
 
 
-@pytest.mark.parametrize("words", [["sweep", "--sizes", "32"], ["study", "epochs", "--", "--style", "STYLE", "--vgg", "VGG"]])
+@pytest.mark.parametrize(
+    "words", [["sweep", "--sizes", "32"], ["study", "epochs", "--", "--style", "STYLE", "--vgg", "VGG"]]
+)
 def test_other_commands_touch_no_folder_that_is_not_theirs_either(fails, tmp_path, words, stand_in_weights):
     write_image(tmp_path / "style.png", picture(0, (1, 0), (64, 64)))
     theirs = tmp_path / "run"
@@ -345,14 +431,30 @@ def test_compare_takes_folders_of_frames(run, frames, tmp_path):
 
 def test_true_and_estimated_flow_stand_side_by_side(run, tmp_path, tiny_sintel):
     run(*QUICK, "--videos", "alley_2", "--sintel", tiny_sintel, "--flow", "dis", "-o", tmp_path / "run")
-    records = [record for record in read_records(tmp_path / "run" / "records.jsonl") if record.metric == "temporal_error"]
-    assert [(record.video, record.note) for record in records] == [("alley_2", ""), ("alley_2~dis", "estimated flow (dis)")]
+    records = [
+        record for record in read_records(tmp_path / "run" / "records.jsonl") if record.metric == "temporal_error"
+    ]
+    assert [(record.video, record.note) for record in records] == [
+        ("alley_2", ""),
+        ("alley_2~dis", "estimated flow (dis)"),
+    ]
     assert records[0].n == records[1].n == 7
 
 
 def test_videos_are_measured_and_take_videos(run, capsys, tmp_path):
     make_clip(tmp_path / "my pan.mp4")
-    cli.main(["evaluate", "--stylized", str(tmp_path / "my pan.mp4"), "--video", str(tmp_path / "my pan.mp4"), "--json", "--frames", "5"])
+    cli.main(
+        [
+            "evaluate",
+            "--stylized",
+            str(tmp_path / "my pan.mp4"),
+            "--video",
+            str(tmp_path / "my pan.mp4"),
+            "--json",
+            "--frames",
+            "5",
+        ]
+    )
     printed = capsys.readouterr()
     values = json.loads(printed.out)
     assert values["content_similarity"] == 1
@@ -361,8 +463,21 @@ def test_videos_are_measured_and_take_videos(run, capsys, tmp_path):
 
 
 def test_a_runtime_that_is_not_here_is_skipped_with_the_reason(run, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(RUNTIMES["onnxruntime"], "missing", lambda: "not installed: pip install onnxruntime", raising=False)
-    words = [*QUICK[:3], "--runtimes", "onnxruntime", "torch", *QUICK[5:], "--videos", "stroll", *SMALL, "-o", str(tmp_path / "run")]
+    monkeypatch.setattr(
+        RUNTIMES["onnxruntime"], "missing", lambda: "not installed: pip install onnxruntime", raising=False
+    )
+    words = [
+        *QUICK[:3],
+        "--runtimes",
+        "onnxruntime",
+        "torch",
+        *QUICK[5:],
+        "--videos",
+        "stroll",
+        *SMALL,
+        "-o",
+        str(tmp_path / "run"),
+    ]
     cli.main(words)
     assert "skipped onnxruntime: not installed: pip install onnxruntime\n" in capsys.readouterr().err
     assert {record.runtime for record in read_records(tmp_path / "run" / "records.jsonl")} == {"torch"}
@@ -370,7 +485,9 @@ def test_a_runtime_that_is_not_here_is_skipped_with_the_reason(run, capsys, monk
 
 def test_export_tells_how_true_the_file_is(run, model, tmp_path):
     printed = run("export", model, "-o", tmp_path / "out.onnx")
-    assert f"Written: {tmp_path / 'out.onnx'} (fp32, opset 18, dynamic batch, height and width; 6.4 MiB)" in " ".join(printed.split("\n"))
+    assert f"Written: {tmp_path / 'out.onnx'} (fp32, opset 18, dynamic batch, height and width; 6.4 MiB)" in " ".join(
+        printed.split("\n")
+    )
     said = re.search(r"against PyTorch fp32: max abs (\S+), PSNR (\S+) dB", printed)
     assert 0 < float(said[1]) < 1e-4
     assert float(said[2]) > 90
@@ -381,8 +498,32 @@ def test_export_tells_how_true_the_file_is(run, model, tmp_path):
 
 def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
     write_image(tmp_path / "squares.png", picture(5, (3, 2), (64, 80)))
-    words = ["train", "--method", "johnson", "--style", tmp_path / "squares.png", "--vgg", stand_in_weights, "--steps", 2, "--size", 32]
-    printed = run(*words, "--style-size", 64, "--device", "cpu", "--precision", "fp32", "--weights", "style=1", "-o", tmp_path / "run")
+    words = [
+        "train",
+        "--method",
+        "johnson",
+        "--style",
+        tmp_path / "squares.png",
+        "--vgg",
+        stand_in_weights,
+        "--steps",
+        2,
+        "--size",
+        32,
+    ]
+    printed = run(
+        *words,
+        "--style-size",
+        64,
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+        "--weights",
+        "style=1",
+        "-o",
+        tmp_path / "run",
+    )
     path = tmp_path / "run" / "johnson-squares.safetensors"
     assert path.name in printed.replace("\n", "")
     assert load_checkpoint(path).info["steps"] == 2
@@ -394,39 +535,87 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["compare", "--data", "synthetic", "--videos", "strol"], "unknown built-in clip 'strol': did you mean 'stroll'?"),
+        (
+            ["compare", "--data", "synthetic", "--videos", "strol"],
+            "unknown built-in clip 'strol': did you mean 'stroll'?",
+        ),
         (["compare", "--data", "sintl"], "unknown data source 'sintl': did you mean 'sintel'?"),
         (["compare", "--pass", "finale"], "unknown pass 'finale': did you mean 'final'? known: albedo, clean, final"),
-        (["compare", "--methods", "reconnet", "--videos", "stroll", *SMALL], "unknown method 'reconnet': did you mean 'reconet'?"),
-        (["compare", "--runtimes", "onnxruntim", "--videos", "stroll", *SMALL], "unknown runtime 'onnxruntim': did you mean 'onnxruntime'?"),
+        (
+            ["compare", "--methods", "reconnet", "--videos", "stroll", *SMALL],
+            "unknown method 'reconnet': did you mean 'reconet'?",
+        ),
+        (
+            ["compare", "--runtimes", "onnxruntim", "--videos", "stroll", *SMALL],
+            "unknown runtime 'onnxruntim': did you mean 'onnxruntime'?",
+        ),
         (["compare", "--models", "nonsense", "--runtimes", "torch"], "unknown model 'nonsense'"),
         (["compare", "--models", "none.onnx", "--runtimes", "torch"], "no such model file: none.onnx"),
         (["compare", "--videos", "no/such/folder"], "no such file or folder: "),
         (["compare", "--frames", "1"], "at least two frames are needed, got --frames 1"),
         (["compare", "--frames", "0"], "at least two frames are needed, got --frames 0"),
         ([*QUICK, "--videos", "stroll", *SMALL, "--device", "tpu"], "no device 'tpu' here"),
-        ([*QUICK, "--videos", "stroll", *SMALL, "--threads", "0"], "argument --threads: '0': give a whole number, at least 1"),
+        (
+            [*QUICK, "--videos", "stroll", *SMALL, "--threads", "0"],
+            "argument --threads: '0': give a whole number, at least 1",
+        ),
         ([*QUICK, "--videos", "stroll", *SMALL, "--rounds", "-1"], "rounds"),
         ([*QUICK, "--videos", "stroll", *SMALL, "--seed", "-1"], "seed"),
         ([*QUICK, "--videos", "stroll", *SMALL, "--vgg", "none.safetensors"], "no such file: none.safetensors"),
         (["render", "strol", "--data", "synthetic", "-o", "out"], "unknown built-in clip 'strol'"),
         (["compare", "--raft", "weights.safetensors"], "--raft names weights for --flow raft: give both"),
-        (["train", "--method", "reconet", "--style", "none.png", "--data", "footage", "--footage", "x", "--raft", "w"], "--raft names weights for --flow raft"),
+        (
+            [
+                "train",
+                "--method",
+                "reconet",
+                "--style",
+                "none.png",
+                "--data",
+                "footage",
+                "--footage",
+                "x",
+                "--raft",
+                "w",
+            ],
+            "--raft names weights for --flow raft",
+        ),
         (["render", "stroll", "--frames", "1", "-o", "out"], "at least two frames are needed, got --frames 1"),
         (["export", "nonsense", "-o", "out.onnx"], "unknown model 'nonsense'"),
-        (["list", "metricks"], "unknown kind 'metricks': did you mean 'metrics'? known: data, methods, metrics, models, runtimes"),
+        (
+            ["list", "metricks"],
+            "unknown kind 'metricks': did you mean 'metrics'? known: data, methods, metrics, models, runtimes",
+        ),
         (["evaluate", "--stylized", "none", "--video", "stroll", *SMALL], "no such folder of frames: none"),
         (["train", "--method", "reconnet", "--style", "none.png"], "unknown method 'reconnet'"),
-        (["train", "--method", "reconet", "--style", "none.png", "--weights", "flicker=3"], "unknown loss term of reconet 'flicker'"),
-        (["train", "--method", "reconet", "--style", "none.png", "--weights", "style"], "--weights takes TERM=NUMBER, got 'style'"),
+        (
+            ["train", "--method", "reconet", "--style", "none.png", "--weights", "flicker=3"],
+            "unknown loss term of reconet 'flicker'",
+        ),
+        (
+            ["train", "--method", "reconet", "--style", "none.png", "--weights", "style"],
+            "--weights takes TERM=NUMBER, got 'style'",
+        ),
         (["train", "--method", "reconet", "--style", "none.png", "--steps", "0"], "steps must be at least 1, got 0"),
-        (["train", "--method", "reconet", "--style", "none.png", "--split", "half", "--data", "sintel"], "cannot read image none.png"),
-        (["train", "--method", "reconet", "--style", "none.png", "--data", "kinetics"], "unknown training data 'kinetics'"),
+        (
+            ["train", "--method", "reconet", "--style", "none.png", "--split", "half", "--data", "sintel"],
+            "cannot read image none.png",
+        ),
+        (
+            ["train", "--method", "reconet", "--style", "none.png", "--data", "kinetics"],
+            "unknown training data 'kinetics'",
+        ),
         (["train", "--preset", "disertation"], "unknown preset 'disertation': did you mean 'dissertation'"),
         (["train", "--set", "step=3"], "unknown setting in --set step=3 'step': did you mean 'steps'"),
         (["train"], "--style FILE is needed"),
-        (["study", "optimizers", "--", "--optimizer", "adamax"], "study optimizers sets optimizer itself, a value for each run: leave it out after --"),
-        (["study", "optimizers", "--", "--set", "steps=3", "optimizer=adamax"], "study optimizers sets optimizer itself"),
+        (
+            ["study", "optimizers", "--", "--optimizer", "adamax"],
+            "study optimizers sets optimizer itself, a value for each run: leave it out after --",
+        ),
+        (
+            ["study", "optimizers", "--", "--set", "steps=3", "optimizer=adamax"],
+            "study optimizers sets optimizer itself",
+        ),
         (["study", "weights", "--jobs", "2", "--", "--weights", "style=5"], "study weights sets weights.style itself"),
         (["study", "weights", "--", "--set", "weights={style=5}"], "study weights sets weights.content itself"),
         (["study", "weights", "--", "--show"], "leave out --show after --"),
@@ -483,7 +672,22 @@ def trains(fails, tmp_path, stand_in_weights) -> Callable[..., str]:
     write_image(tmp_path / "good.png", picture(5, (3, 2), (64, 80)))
 
     def command(*words: object, style: Path = tmp_path / "good.png", vgg: Path = stand_in_weights) -> str:
-        return fails("train", "--style", style, "--vgg", vgg, "--steps", 2, "--size", 32, "--device", "cpu", "-o", tmp_path / "run", *words)
+        return fails(
+            "train",
+            "--style",
+            style,
+            "--vgg",
+            vgg,
+            "--steps",
+            2,
+            "--size",
+            32,
+            "--device",
+            "cpu",
+            "-o",
+            tmp_path / "run",
+            *words,
+        )
 
     return command
 
@@ -517,7 +721,9 @@ def test_numbers_that_no_training_can_have(trains):
     assert "all weights of reconet are zero: there is nothing to optimise" in trains("--weights", *zero)
     assert "precision fp16 needs a CUDA GPU" in trains("--precision", "fp16")
     assert "at least 0" in trains("--workers", "-1")
-    assert "unknown flow estimator 'dsi': did you mean 'dis'" in trains("--data", "footage", "--footage", "x", "--flow", "dsi")
+    assert "unknown flow estimator 'dsi': did you mean 'dis'" in trains(
+        "--data", "footage", "--footage", "x", "--flow", "dsi"
+    )
 
 
 def test_curves_are_plotted_on_demand(run, fails, tmp_path):
@@ -535,16 +741,32 @@ def test_curves_are_plotted_on_demand(run, fails, tmp_path):
 
 def test_the_benchmark_of_a_recipe_trains_nothing(run, tmp_path, stand_in_weights):
     write_image(tmp_path / "squares.png", picture(5, (3, 2), (64, 80)))
-    words = ["train", "--benchmark", "--method", "johnson", "--style", tmp_path / "squares.png", "--vgg", stand_in_weights, "--size", 32]
+    words = [
+        "train",
+        "--benchmark",
+        "--method",
+        "johnson",
+        "--style",
+        tmp_path / "squares.png",
+        "--vgg",
+        stand_in_weights,
+        "--size",
+        32,
+    ]
     printed = run(*words, "--style-size", 64, "--device", "cpu", "-o", tmp_path / "run")
-    assert re.search(r"\d+\.\d\d times as fast, \d+\.\d\d to \d+\.\d\d over 7 rounds; size 32, batch 1, precision (bf16|fp32); ", " ".join(printed.split()))
+    assert re.search(
+        r"\d+\.\d\d times as fast, \d+\.\d\d to \d+\.\d\d over 7 rounds; size 32, batch 1, precision (bf16|fp32); ",
+        " ".join(printed.split()),
+    )
     assert not (tmp_path / "run").exists()
 
 
 # --- what goes wrong: data ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [["--videos", "alley_2"], ["--data", "sintel"], ["--videos", "stroll", "alley_2", "--sintel", "nowhere"]])
+@pytest.mark.parametrize(
+    "words", [["--videos", "alley_2"], ["--data", "sintel"], ["--videos", "stroll", "alley_2", "--sintel", "nowhere"]]
+)
 def test_missing_sintel_says_where_it_looked_how_to_get_it_and_what_runs_without(fails, words):
     line = fails(*QUICK, *words)
     assert "MPI-Sintel not found (looked for 'training' in " in line
@@ -581,7 +803,11 @@ def other_size(path: Path) -> None:
         ("flow/alley_2/frame_0002.flo", other_magic, "frame_0002.flo: wrong magic b'FLOW'"),
         ("flow/alley_2/frame_0002.flo", other_size, "frame_0002.flo: flow is 56x38, the frames are 56x40"),
         ("clean/alley_2/frame_0003.png", truncate, "frame_0003.png: truncated PNG"),
-        ("clean/alley_2/frame_0003.png", lambda path: path.write_text("no picture"), "frame_0003.png: not a readable image"),
+        (
+            "clean/alley_2/frame_0003.png",
+            lambda path: path.write_text("no picture"),
+            "frame_0003.png: not a readable image",
+        ),
         ("clean/alley_2/frame_0003.png", other_size, "frame_0003.png: frame is 56x38, the sequence is 56x40"),
         ("occlusions/alley_2/frame_0002.png", Path.unlink, "missing mask"),
         ("invalid/alley_2/frame_0002.png", Path.unlink, "missing mask"),
@@ -595,7 +821,11 @@ def test_broken_data_are_one_line_that_names_the_file(fails, tiny_sintel, tmp_pa
     shutil.copytree(tiny_sintel / "training" / "clean" / "alley_2", stylized)
     spoil(tiny_sintel / "training" / file)
     where = ["--sintel", tiny_sintel]
-    words = [*QUICK, "--videos", "alley_2", "-o", "run"] if command == "compare" else ["evaluate", "--video", "alley_2", "--stylized", stylized]
+    words = (
+        [*QUICK, "--videos", "alley_2", "-o", "run"]
+        if command == "compare"
+        else ["evaluate", "--video", "alley_2", "--stylized", stylized]
+    )
     line = fails(*words, *where)
     assert message in line
     assert file in line
@@ -630,14 +860,21 @@ def test_stylised_folders_that_do_not_fit(fails, frames, tmp_path):
 def test_tiny_frames_have_reasons_and_no_traceback(run, tmp_path):
     for number in range(2):
         write_image(tmp_path / "tiny" / f"{number}.png", np.full((4, 5, 3), 40 * number, np.uint8))
-    assert json.loads(run("evaluate", "--stylized", tmp_path / "tiny", "--video", tmp_path / "tiny", "--json", "--flow", "none")) == {}
+    assert (
+        json.loads(
+            run("evaluate", "--stylized", tmp_path / "tiny", "--video", tmp_path / "tiny", "--json", "--flow", "none")
+        )
+        == {}
+    )
 
 
 # --- what goes wrong: models ----------------------------------------------------------------------------
 
 
 def onnx_file(path: Path, shape: list[object], operator: str = "Sigmoid", output: list[object] | None = None) -> Path:
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, s) for name, s in (("x", shape), ("y", output or shape))]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, s) for name, s in (("x", shape), ("y", output or shape))
+    ]
     graph = helper.make_graph([helper.make_node(operator, ["x"], ["y"])], "g", values[:1], values[1:])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
     return path
@@ -666,7 +903,9 @@ def test_files_that_are_no_style_transfer_models(fails, tmp_path, name, content,
 def test_a_truncated_checkpoint(fails, model, tmp_path):
     short = tmp_path / "short.safetensors"
     short.write_bytes(model.read_bytes()[:5000])
-    assert "short.safetensors: not a readable safetensors file" in fails("compare", "--models", short, *QUICK[3:], "--videos", "stroll", *SMALL)
+    assert "short.safetensors: not a readable safetensors file" in fails(
+        "compare", "--models", short, *QUICK[3:], "--videos", "stroll", *SMALL
+    )
     assert "short.safetensors" in fails("export", short, "-o", "out.onnx")
 
 
@@ -679,7 +918,17 @@ def test_weights_that_are_no_loss_network(fails, tmp_path, suffix):
 @pytest.mark.parametrize("size", ["0", "-5", "4"])
 def test_a_painting_has_a_size(fails, frames, tmp_path, stand_in_weights, size):
     write_image(tmp_path / "painting.png", picture(5, (3, 2), (64, 80)))
-    words = ["evaluate", "--stylized", frames, "--video", frames, "--style", tmp_path / "painting.png", "--vgg", stand_in_weights]
+    words = [
+        "evaluate",
+        "--stylized",
+        frames,
+        "--video",
+        frames,
+        "--style",
+        tmp_path / "painting.png",
+        "--vgg",
+        stand_in_weights,
+    ]
     assert "style" in fails(*words, "--style-size", size)
 
 
@@ -706,7 +955,10 @@ def test_output_is_refused_before_the_work_is_done_and_not_after(fails, tmp_path
     assert "taken" in fails(*QUICK, "--videos", "stroll", *SMALL, "-o", tmp_path / "taken")
 
 
-@pytest.mark.parametrize(("said", "line"), [("", "stopped"), ("stopped at step 7: go on with --resume", "stopped at step 7: go on with --resume")])
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [("", "stopped"), ("stopped at step 7: go on with --resume", "stopped at step 7: go on with --resume")],
+)
 def test_an_interrupted_command_says_so_in_one_line(fails, monkeypatch, said, line):
     def stop(*_: object) -> None:
         raise KeyboardInterrupt(said) if said else KeyboardInterrupt
@@ -755,9 +1007,15 @@ def test_a_real_process_prints_json_and_nothing_else(frames, tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([*QUICK, "--videos", "stroll", "--size", "1000000", "--frames", "2"], "not enough memory to render stroll at 1000000x1000000: give a smaller --size"),
+        (
+            [*QUICK, "--videos", "stroll", "--size", "1000000", "--frames", "2"],
+            "not enough memory to render stroll at 1000000x1000000: give a smaller --size",
+        ),
         (["roofline", "--size", "1000000", "--runtimes", "torch"], "not enough memory"),
-        (["export", "reconet-starry_night", "-o", "large.onnx", "--size", "1000000"], "not enough memory for this: take smaller frames"),
+        (
+            ["export", "reconet-starry_night", "-o", "large.onnx", "--size", "1000000"],
+            "not enough memory for this: take smaller frames",
+        ),
     ],
 )
 def test_a_size_that_no_memory_holds_is_one_line(fails, tmp_path, words, says):

@@ -76,7 +76,11 @@ class Album:
         self._detail(("long", model, clip.name), clip, frames)
 
     def _frames(self, place: Sequence[str], frames: Sequence[np.ndarray]) -> None:
-        self._lane(place, {index: _smaller(frame, MAX_WIDTH / frame.shape[1]) for index, frame in enumerate(frames)}, self._limit)
+        self._lane(
+            place,
+            {index: _smaller(frame, MAX_WIDTH / frame.shape[1]) for index, frame in enumerate(frames)},
+            self._limit,
+        )
 
     def _lane(self, place: Sequence[str], images: dict[int, np.ndarray], limit: float) -> None:
         """Numbered pictures in one quality: a change of quality would look like flicker.
@@ -85,7 +89,9 @@ class Album:
         """
         few = list(images.values())[:: max(1, len(images) // 5)]
         heaviest = max(few, key=lambda image: len(encode(image, QUALITIES[-1])), default=None)
-        quality = next((q for q in QUALITIES if heaviest is not None and len(encode(heaviest, q)) <= limit), QUALITIES[-1])
+        quality = next(
+            (q for q in QUALITIES if heaviest is not None and len(encode(heaviest, q)) <= limit), QUALITIES[-1]
+        )
         for index, image in images.items():
             with atomic_path(self.folder.joinpath(*place, f"{index + 1:04d}.webp")) as path:
                 path.write_bytes(encode(image, quality))
@@ -115,7 +121,9 @@ def find_return(clip: Clip) -> tuple[tuple[int, int, int], tuple[slice, slice]] 
             if index not in clip.starts(step):
                 continue
             hidden = back & (clip.motion(index, step).mask[0, 0].numpy() == 0)
-            count = cv2.boxFilter(hidden.astype(np.float32), -1, side[::-1], normalize=False, borderType=cv2.BORDER_CONSTANT)
+            count = cv2.boxFilter(
+                hidden.astype(np.float32), -1, side[::-1], normalize=False, borderType=cv2.BORDER_CONSTANT
+            )
             y, x = np.unravel_index(int(count.argmax()), count.shape)
             if count[y, x] > best:
                 top = int(np.clip(y - side[0] // 2, 0, height - side[0]))

@@ -113,11 +113,15 @@ def _open(
             drop(asked, error)
     sessions.update(open_all(names, subject.model, plan.device, plan.threads, stack, drop, apart=plan.times(subject)))
     if not sessions and subject.method == "identity":
-        sessions.update(open_all([REFERENCE_RUNTIME], subject.model, plan.device, plan.threads, stack, drop, apart=False))
+        sessions.update(
+            open_all([REFERENCE_RUNTIME], subject.model, plan.device, plan.threads, stack, drop, apart=False)
+        )
     return sessions
 
 
-def _dropper(subject: Model, sessions: dict[str, SessionHandle], result: Result) -> Callable[[str, ReconetBenchError], None]:
+def _dropper(
+    subject: Model, sessions: dict[str, SessionHandle], result: Result
+) -> Callable[[str, ReconetBenchError], None]:
     """Takes a runtime that does not run the model, or does no longer, out of ``sessions`` and notes why."""
 
     def drop(name: str, error: ReconetBenchError) -> None:
@@ -152,16 +156,24 @@ def _reference(plan: Plan, subject: Model, sessions: dict[str, SessionHandle]) -
         yield reference
 
 
-
-
 def _quality(
-    plan: Plan, subject: Model, clip: Clip, sessions: dict[str, SessionHandle], style: Style,
-    result: Result, report: Callable[[str], None], album: Album | None,
-) -> None:  # fmt: skip
+    plan: Plan,
+    subject: Model,
+    clip: Clip,
+    sessions: dict[str, SessionHandle],
+    style: Style,
+    result: Result,
+    report: Callable[[str], None],
+    album: Album | None,
+) -> None:
     """Stylise one clip in every runtime; record metrics and what each runtime changes."""
     family = clip.source.split("-")[0]
     what = "the photographs in this clip" if family == "synthetic" else "this sequence"
-    leak = f"trained on {what}: not a fair test" if f"{family}:{clip.name.partition(MARK)[0]}" in subject.trained_on else ""
+    leak = (
+        f"trained on {what}: not a fair test"
+        if f"{family}:{clip.name.partition(MARK)[0]}" in subject.trained_on
+        else ""
+    )
     content = clip_frames(clip)
     done: list[tuple[list[np.ndarray], dict[str, dict[int, float] | str]]] = []
     drop = _dropper(subject, sessions, result)
@@ -174,7 +186,9 @@ def _quality(
             continue
         if plan.frames_folder is not None:
             for index, frame in enumerate(frames):
-                write_image(plan.frames_folder / subject.model.name / clip.name / name / f"{clip.label(index)}.png", frame)
+                write_image(
+                    plan.frames_folder / subject.model.name / clip.name / name / f"{clip.label(index)}.png", frame
+                )
         if album is not None and not done and subject.method != "identity":
             album.add(subject.model.name, clip, frames)
         # Metrics cost more than frames; where two runtimes give the same bytes they give the same numbers.
@@ -198,7 +212,12 @@ Timed = tuple[list[np.ndarray], dict[str, Timing]]
 
 
 def _time(
-    plan: Plan, subject: Model, clips: Sequence[Clip], sessions: dict[str, SessionHandle], result: Result, report: Callable[[str], None]
+    plan: Plan,
+    subject: Model,
+    clips: Sequence[Clip],
+    sessions: dict[str, SessionHandle],
+    result: Result,
+    report: Callable[[str], None],
 ) -> list[Timed]:
     """Time all runtimes of one model at each frame size, in order of the clips."""
     drop = _dropper(subject, sessions, result)
@@ -214,7 +233,12 @@ def _time(
 
 
 def _speed(
-    plan: Plan, subject: Model, frames: Sequence[np.ndarray], timings: dict[str, Timing], sessions: dict[str, SessionHandle], result: Result
+    plan: Plan,
+    subject: Model,
+    frames: Sequence[np.ndarray],
+    timings: dict[str, Timing],
+    sessions: dict[str, SessionHandle],
+    result: Result,
 ) -> None:
     """Record what was timed of one model at one frame size; no speed without its parity."""
     height, width = frames[0].shape[:2]
@@ -235,7 +259,15 @@ def _speed(
     for name, timing in timings.items():
         change = _error_change((origin, reference.runtime), (subject.model.name, name), videos, result)
         record = result.recorder(subject, sessions[name], (height, width))
-        for metric, row in speed_rows(timing, timings.get(REFERENCE_RUNTIME), parities[name], change, unknown, subject.against, sessions[name] is reference).items():
+        for metric, row in speed_rows(
+            timing,
+            timings.get(REFERENCE_RUNTIME),
+            parities[name],
+            change,
+            unknown,
+            subject.against,
+            sessions[name] is reference,
+        ).items():
             count = parities[name].frames if metric in PARITY else len(timing.samples["device"].seconds)
             record(metric, row.unit, row.better, row.value, n=count, note=row.note)
         for boundary, samples in timing.samples.items():
@@ -244,7 +276,9 @@ def _speed(
             result.timings += [(*place, number, seconds, turn) for number, (seconds, turn) in enumerate(taken)]
 
 
-def _error_change(reference: tuple[str, str], place: tuple[str, str], videos: Sequence[str], result: Result) -> float | None:
+def _error_change(
+    reference: tuple[str, str], place: tuple[str, str], videos: Sequence[str], result: Result
+) -> float | None:
     """Change of E(V) over all videos from one model and runtime to another, in percent; ``None`` without true flow."""
 
     def pooled(model: str, name: str) -> float:
@@ -254,7 +288,3 @@ def _error_change(reference: tuple[str, str], place: tuple[str, str], videos: Se
 
     expected, got = pooled(*reference), pooled(*place)
     return 100 * (got / expected - 1) if expected > 0 and got == got else None
-
-
-
-

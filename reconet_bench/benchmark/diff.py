@@ -90,8 +90,14 @@ class Limit:
         got = change.relative if self.percent else change.after - change.before
         if got is None:
             # From nothing to something: no percentage says how much, but the direction is known.
-            got = float("inf") if change.after > change.before else float("-inf") if change.after < change.before else 0.0
-        return change.metric == self.metric and change.shown and (got > self.amount if self.sign == ">" else got < self.amount)
+            got = (
+                float("inf") if change.after > change.before else float("-inf") if change.after < change.before else 0.0
+            )
+        return (
+            change.metric == self.metric
+            and change.shown
+            and (got > self.amount if self.sign == ">" else got < self.amount)
+        )
 
 
 def parse_limits(text: str, known: Sequence[str]) -> list[Limit]:
@@ -104,7 +110,9 @@ def parse_limits(text: str, known: Sequence[str]) -> list[Limit]:
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         found = re.fullmatch(r"(\w+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(%?)", part)
         if not found:
-            raise DataError(f"'{part}' is no limit: write METRIC>NUMBER or METRIC<NUMBER, in percent with %, e.g. temporal_error>+2%")
+            raise DataError(
+                f"'{part}' is no limit: write METRIC>NUMBER or METRIC<NUMBER, in percent with %, e.g. temporal_error>+2%"
+            )
         name = ALIASES.get(found[1], found[1])
         if name not in known:
             raise UnknownName("metric of the run to compare with", found[1], known)
@@ -128,7 +136,9 @@ def changes(before: Run, after: Run) -> tuple[list[Change], list[str]]:
     videos, more = _same_videos(before, after)
     found = [*_quality(before, after, pairs, videos), *_speed(before, after, pairs)]
     if not found:
-        raise DataError(f"{before.folder} and {after.folder} have nothing in common: no model on the same video in the same runtime")
+        raise DataError(
+            f"{before.folder} and {after.folder} have nothing in common: no model on the same video in the same runtime"
+        )
     return found, notes + more
 
 
@@ -189,8 +199,12 @@ def _quality(before: Run, after: Run, pairs: dict[str, str], videos: Sequence[st
         if pairs_of:
             how = known.get(metric) or _Unknown()
             e = mean_difference(how, pairs_of)
-            new_value, old_value = (float(np.mean([how.reduce(np.asarray(pair[side])) for pair in pairs_of])) for side in (0, 1))
-            yield Change(metric, better.get(metric, "reference"), model, runtime, old_value, new_value, e.low, e.high, e.n)
+            new_value, old_value = (
+                float(np.mean([how.reduce(np.asarray(pair[side])) for pair in pairs_of])) for side in (0, 1)
+            )
+            yield Change(
+                metric, better.get(metric, "reference"), model, runtime, old_value, new_value, e.low, e.high, e.n
+            )
 
 
 def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
@@ -203,16 +217,34 @@ def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
         twin = next((other for other in after.records if _same_place(record, other, pairs[model])), None)
         if twin is not None and twin.value is not None:
             size = f"{record.width}x{record.height}"
-            rounds = [run.timings.get((name, record.runtime, size, found[2]), []) for run, name in ((before, model), (after, pairs[model]))]
+            rounds = [
+                run.timings.get((name, record.runtime, size, found[2]), [])
+                for run, name in ((before, model), (after, pairs[model]))
+            ]
             low, high = _median_interval(rounds, found[1] == "fps")
             frames = min(sum(map(len, side)) for side in rounds)
             unstable = any("unstable" in side.note for side in (record, twin))
-            yield Change(record.metric, record.better, model, _place(record), record.value, twin.value, low, high, frames, unstable)
+            yield Change(
+                record.metric,
+                record.better,
+                model,
+                _place(record),
+                record.value,
+                twin.value,
+                low,
+                high,
+                frames,
+                unstable,
+            )
 
 
 def _place(record: Record) -> str:
     """Where a record was taken, in words."""
-    return record.runtime if record.video else f"{record.runtime} {record.precision} {record.device} {record.width}x{record.height}"
+    return (
+        record.runtime
+        if record.video
+        else f"{record.runtime} {record.precision} {record.device} {record.width}x{record.height}"
+    )
 
 
 def _same_place(one: Record, other: Record, model: str) -> bool:
@@ -233,7 +265,10 @@ def _median_interval(rounds: Sequence[Sequence[Sequence[float]]], rate: bool) ->
     values, deviations = [], np.zeros(RESAMPLES)
     for sign, side in zip((-1, 1), rounds, strict=True):
         medians = np.array([np.median(one) for one in side])
-        drawn, whole = (1 / x if rate else 1000 * x for x in (np.median(random.choice(medians, (RESAMPLES, len(side))), -1), np.median(np.concatenate(side))))
+        drawn, whole = (
+            1 / x if rate else 1000 * x
+            for x in (np.median(random.choice(medians, (RESAMPLES, len(side))), -1), np.median(np.concatenate(side)))
+        )
         values.append(float(whole))
         deviations += sign * (drawn - drawn.mean()) * np.sqrt(len(side) / (len(side) - 1))
     deviations *= np.sqrt((fewest - 1) / random.chisquare(fewest - 1, RESAMPLES))
@@ -254,7 +289,11 @@ def missing(before: Run, after: Run, found: Sequence[Change], limits: Sequence[L
     keys |= {(metric, model, runtime): None for model, _, runtime, metric in before.samples}
     known = {(change.metric, change.model, change.where) for change in found}
     whose = after.name if before.samples or not after.samples else before.name
-    return [f"{metric} of {model} in {where} is missing in {whose}, or on no frame of both" for metric, model, where in keys if metric in wanted and (metric, model, where) not in known]
+    return [
+        f"{metric} of {model} in {where} is missing in {whose}, or on no frame of both"
+        for metric, model, where in keys
+        if metric in wanted and (metric, model, where) not in known
+    ]
 
 
 def same_machine(before: Run, after: Run, limits: Sequence[Limit]) -> tuple[list[Limit], list[str]]:
@@ -270,7 +309,11 @@ def same_machine(before: Run, after: Run, limits: Sequence[Limit]) -> tuple[list
 def unjudged(found: Sequence[Change], limits: Sequence[Limit]) -> list[str]:
     """A line for each change under a limit that has no interval, or no rounds that agree."""
     wanted = {limit.metric for limit in limits}
-    return [f"{c.metric} of {c.model} in {c.where}: {c.verdict}" for c in found if c.metric in wanted and not c.judged and c.before != c.after]
+    return [
+        f"{c.metric} of {c.model} in {c.where}: {c.verdict}"
+        for c in found
+        if c.metric in wanted and not c.judged and c.before != c.after
+    ]
 
 
 def setup_changes(before: Run, after: Run) -> list[tuple[str, str, str]]:
@@ -294,6 +337,10 @@ def failures(found: Sequence[Change], limits: Sequence[Limit]) -> list[str]:
     lines = []
     for limit, change in itertools.product(limits, found):
         if limit.broken_by(change):
-            amount = f"{change.relative:+.1f} %" if change.relative is not None else f"{change.after - change.before:+.3g}"
-            lines.append(f"{change.metric} of {change.model} in {change.where}: {change.before:.4g} → {change.after:.4g} ({amount}), limit {limit.text}")
+            amount = (
+                f"{change.relative:+.1f} %" if change.relative is not None else f"{change.after - change.before:+.3g}"
+            )
+            lines.append(
+                f"{change.metric} of {change.model} in {change.where}: {change.before:.4g} → {change.after:.4g} ({amount}), limit {limit.text}"
+            )
     return lines

@@ -133,7 +133,12 @@ class _Trials:
 
 
 def _try_all(
-    names: Sequence[str], model: ModelSource, where: tuple[str, int | None], probe: Probe, expected: Expected, report: Report
+    names: Sequence[str],
+    model: ModelSource,
+    where: tuple[str, int | None],
+    probe: Probe,
+    expected: Expected,
+    report: Report,
 ) -> _Trials:
     """Gate and time every runtime, with no other one open; ``expected`` is the reference's."""
     trials = _Trials()
@@ -146,7 +151,9 @@ def _try_all(
                     trials.passed_over[name] = f"{fidelity.failed} ({fidelity})"
                     continue
                 rounds, seconds = _TRIAL
-                timing = measure({name: session}, probe.images, rounds, seconds, ("end_to_end",), warmup_seconds=1.0)[name]
+                timing = measure({name: session}, probe.images, rounds, seconds, ("end_to_end",), warmup_seconds=1.0)[
+                    name
+                ]
         except CANNOT_RUN as error:
             trials.pass_over(name, error)
             continue
@@ -170,7 +177,9 @@ def _run_off(
 
         until = perf_counter() + _PATIENCE
         while True:
-            timings = measure(sessions, probe.images, rounds, seconds, ("end_to_end",), warmup_seconds=1.0, on_failure=drop)
+            timings = measure(
+                sessions, probe.images, rounds, seconds, ("end_to_end",), warmup_seconds=1.0, on_failure=drop
+            )
             if not _doubt(timings) or perf_counter() >= until:
                 return timings
 
@@ -198,9 +207,10 @@ def _choice(trials: _Trials, final: Mapping[str, Timing], reference: str, size: 
     doubt = _doubt(final)
     reason = (
         f"{name}: fastest of {len(taken)} that pass the parity gate at {size[1]}x{size[0]}: {taken[name]:.1f} ms a frame{faster}, "
-        f"{trials.fidelity[name]}" + (f"; then {others}" if others else "")
+        f"{trials.fidelity[name]}"
+        + (f"; then {others}" if others else "")
         + (f"; doubtful, so not remembered and tried anew next time: {doubt}" if doubt else "")
-    )  # fmt: skip
+    )
     return Choice(name, reason, taken, trials.passed_over, doubt)
 
 
@@ -210,9 +220,14 @@ def _key(
     """All that the choice depends on; another in any of them is measured anew."""
     place = pick_device(device)
     return {
-        "model": checksum, "size": list(size), "device": str(place), "processor": _processor(place.type),
-        "threads": threads or usable_cpus(), "versions": dict(sorted(versions().items())), "candidates": sorted(names),
-    }  # fmt: skip
+        "model": checksum,
+        "size": list(size),
+        "device": str(place),
+        "processor": _processor(place.type),
+        "threads": threads or usable_cpus(),
+        "versions": dict(sorted(versions().items())),
+        "candidates": sorted(names),
+    }
 
 
 def _processor(kind: str) -> str:

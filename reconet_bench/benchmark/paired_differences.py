@@ -64,6 +64,14 @@ def _difference(metric: Metric, name: str, video: str, a: str, b: str, parts: Se
     else:
         verdict = f"{a if sign * e.value > 0 else b} is better"
     return {
-        "metric": name, "better": metric.better, "video": video, "first": a, "second": b,
-        "difference": e.value, "ci_low": e.low, "ci_high": e.high, "n": e.n, "verdict": verdict,
-    }  # fmt: skip
+        "metric": name,
+        "better": metric.better,
+        "video": video,
+        "first": a,
+        "second": b,
+        "difference": e.value,
+        "ci_low": e.low,
+        "ci_high": e.high,
+        "n": e.n,
+        "verdict": verdict,
+    }

@@ -51,7 +51,10 @@ def measure_ceiling(precision: str, device: torch.device, threads: int, seconds:
     """
     kind = TYPES[precision]
     with cpu_threads(threads), torch.inference_mode(), _ieee(device):
-        flops = {"matrix product": _product(kind, device, seconds), "3x3 convolution": _convolution(kind, device, seconds)}
+        flops = {
+            "matrix product": _product(kind, device, seconds),
+            "3x3 convolution": _convolution(kind, device, seconds),
+        }
         source = torch.ones(_COPY_BYTES[device.type] // 4, device=device)
         target = torch.empty_like(source)
         copied = _best(lambda: target.copy_(source), device, seconds)

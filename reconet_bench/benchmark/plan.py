@@ -82,11 +82,25 @@ class Result:
         def record(metric: str, unit: str, better: str, value: float | None, **fields: Any) -> None:
             self.records.append(
                 Record(
-                    run=self.run, time=self.time, method=subject.method, style=subject.style, model=subject.model.name,
-                    runtime=session.runtime, precision=session.precision, device=session.device, height=size[0], width=size[1],
-                    metric=metric, unit=unit, better=better, value=value, video=video, source=source, **fields,
+                    run=self.run,
+                    time=self.time,
+                    method=subject.method,
+                    style=subject.style,
+                    model=subject.model.name,
+                    runtime=session.runtime,
+                    precision=session.precision,
+                    device=session.device,
+                    height=size[0],
+                    width=size[1],
+                    metric=metric,
+                    unit=unit,
+                    better=better,
+                    value=value,
+                    video=video,
+                    source=source,
+                    **fields,
                 )
-            )  # fmt: skip
+            )
 
         return record
 

@@ -84,7 +84,9 @@ class Probe:
         count = len(frames)
         self.clip = clip
         self.images = (
-            [np.stack([frames[(start + n) % count] for n in range(batch)]) for start in range(count)] if batch > 1 else frames
+            [np.stack([frames[(start + n) % count] for n in range(batch)]) for start in range(count)]
+            if batch > 1
+            else frames
         )
         #: These hold each frame of the clip, in order.
         self._whole = self.images[::batch]

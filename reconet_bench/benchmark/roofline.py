@@ -169,7 +169,9 @@ def measure_runtimes(
         ModelError: an ONNX file, whose operations are not known; or no runtime runs the model.
     """
     if subject.model.network is None:
-        raise ModelError(f"'{subject.model.name}' is an ONNX file: its operations are counted on a checkpoint's network only")
+        raise ModelError(
+            f"'{subject.model.name}' is an ONNX file: its operations are counted on a checkpoint's network only"
+        )
     cost = network_cost(subject.model.network, *size)
     probe = Probe(probe_clip(size))
     left_out: dict[str, str] = {}
@@ -199,8 +201,9 @@ def measure_runtimes(
     places = {name: (timing.device, timing.threads, timing.precision) for name, timing in timings.items()}
     ceilings = {
         (where, count, precision): measure_ceiling(precision, torch.device(where), count)
-        for where, count, precision in dict.fromkeys(places.values()) if precision in TYPES
-    }  # fmt: skip
+        for where, count, precision in dict.fromkeys(places.values())
+        if precision in TYPES
+    }
     rows = [_row(name, timing, cost, ceilings.get(places[name]), fidelities[name]) for name, timing in timings.items()]
     return Found(cost, ceilings, rows, chosen, list(left_out.values()))
 
@@ -214,15 +217,26 @@ def _row(name: str, timing: Timing, cost: Cost, ceiling: Ceiling | None, fidelit
         limit = cost.seconds(ceiling)
         bound = "arithmetic" if cost.compute_seconds(ceiling) >= cost.copy_seconds(ceiling) else "memory"
     return Row(
-        name, timing.precision, timing.device, timing.threads, seconds, 2 * cost.macs / seconds, limit, bound, fidelity,
+        name,
+        timing.precision,
+        timing.device,
+        timing.threads,
+        seconds,
+        2 * cost.macs / seconds,
+        limit,
+        bound,
+        fidelity,
         "; ".join(filter(None, notes)),
-    )  # fmt: skip
+    )
 
 
 def _fidelities(
-    subject: Model, sessions: dict[str, SessionHandle], timings: dict[str, Timing], probe: Probe,
+    subject: Model,
+    sessions: dict[str, SessionHandle],
+    timings: dict[str, Timing],
+    probe: Probe,
     skip: Callable[[str, ReconetBenchError], None],
-) -> dict[str, Fidelity]:  # fmt: skip
+) -> dict[str, Fidelity]:
     """No speed without its parity here either: by runtime, against the reference on its own device."""
     found: dict[str, Fidelity] = {}
     expected: dict[str, Expected] = {}

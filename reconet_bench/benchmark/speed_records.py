@@ -33,7 +33,13 @@ class Row(NamedTuple):
 
 
 def speed_rows(
-    timing: Timing, base: Timing | None, parity: Parity, change: float | None, unknown: str, against: str = "", itself: bool = False
+    timing: Timing,
+    base: Timing | None,
+    parity: Parity,
+    change: float | None,
+    unknown: str,
+    against: str = "",
+    itself: bool = False,
 ) -> dict[str, Row]:
     """All rows of one model in one runtime at one size, by metric.
 
@@ -65,13 +71,26 @@ def speed_rows(
     else:
         rows["first_frame"] = Row(1000 * timing.first_frame, "ms", "lower")
         peak = timing.peak_memory
-        rows["peak_memory"] = Row(None, "MiB", "lower", "not known: this system does not tell, or the form that it runs was made beside it") if peak is None else Row(peak / 2**20, "MiB", "lower")
+        rows["peak_memory"] = (
+            Row(
+                None,
+                "MiB",
+                "lower",
+                "not known: this system does not tell, or the form that it runs was made beside it",
+            )
+            if peak is None
+            else Row(peak / 2**20, "MiB", "lower")
+        )
     rows["threads"] = Row(timing.threads, "", "reference")
     if timing.placement:
-        rows["compute_nodes"] = Row(sum(timing.placement.values()), "", "reference", f"compute nodes all on {' and '.join(timing.placement)}")
+        rows["compute_nodes"] = Row(
+            sum(timing.placement.values()), "", "reference", f"compute nodes all on {' and '.join(timing.placement)}"
+        )
     same = "reference" if itself else "identical"
     rows["parity_max_abs"] = Row(parity.max_abs, "", "lower", against)
-    rows["parity_psnr"] = Row(parity.psnr, "dB", "higher", against) if math.isfinite(parity.psnr) else Row(None, "dB", "higher", same)
+    rows["parity_psnr"] = (
+        Row(parity.psnr, "dB", "higher", against) if math.isfinite(parity.psnr) else Row(None, "dB", "higher", same)
+    )
     rows["temporal_error_change"] = Row(change, "%", "reference", against if change is not None else unknown)
     return rows
 

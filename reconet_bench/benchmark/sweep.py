@@ -127,7 +127,9 @@ def sweep(
             for size in dict.fromkeys(sizes):
                 _all_batches(opened, size, list(dict.fromkeys(batches)), runtimes, rounds, seconds)
     if not result.rows:
-        raise ModelError(f"no runtime runs '{subject.model.name}' on {device}: {'; '.join(dict.fromkeys(result.skipped))}")
+        raise ModelError(
+            f"no runtime runs '{subject.model.name}' on {device}: {'; '.join(dict.fromkeys(result.skipped))}"
+        )
     return result
 
 
@@ -135,9 +137,14 @@ class _Opened:
     """The model in one runtime after another on one number of threads, each in a worker that stays for all sizes."""
 
     def __init__(
-        self, subject: Model, device: str, threads: int | None, result: Result, report: Callable[[str], None],
+        self,
+        subject: Model,
+        device: str,
+        threads: int | None,
+        result: Result,
+        report: Callable[[str], None],
         stack: contextlib.ExitStack,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.subject, self.device, self.threads, self.result, self.report = subject, device, threads, result, report
         self._stack = stack
         self._sessions: dict[str, SessionHandle] = {}
@@ -196,7 +203,9 @@ class _Opened:
         """
         if self._reference is None:
             name, device = reference_runtime(self.subject.model)
-            self._reference = self._stack.enter_context(load_apart(name, self.subject.model, device or self.device, self.threads))
+            self._reference = self._stack.enter_context(
+                load_apart(name, self.subject.model, device or self.device, self.threads)
+            )
         try:
             return probe.expect(self._reference)
         except RuntimeUnavailable:
@@ -252,12 +261,27 @@ def _at(
             continue
         samples, each, parity = timing.samples["device"], 1000 / batch, fidelity.parity if fidelity else None
         remarks = fidelity.remarks if fidelity else (absent,)
-        opened.result.rows.append(Row(
-            opened.subject.model.name, name, timing.precision, timing.device, timing.threads, size[1], size[0], batch,
-            each * samples.median, each * samples.p90, each * samples.p99, each * timing.samples["end_to_end"].median,
-            batch * samples.fps, parity.max_abs if parity else None, parity.psnr if parity else None,
-            fidelity.change if fidelity else None, "; ".join(filter(None, (*remarks, *doubts(timing)))),
-        ))  # fmt: skip
+        opened.result.rows.append(
+            Row(
+                opened.subject.model.name,
+                name,
+                timing.precision,
+                timing.device,
+                timing.threads,
+                size[1],
+                size[0],
+                batch,
+                each * samples.median,
+                each * samples.p90,
+                each * samples.p99,
+                each * timing.samples["end_to_end"].median,
+                batch * samples.fps,
+                parity.max_abs if parity else None,
+                parity.psnr if parity else None,
+                fidelity.change if fidelity else None,
+                "; ".join(filter(None, (*remarks, *doubts(timing)))),
+            )
+        )
 
 
 def growth(rows: Sequence[Row]) -> list[Growth]:

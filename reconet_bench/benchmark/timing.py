@@ -223,7 +223,9 @@ def _rotation(frames: Sequence[np.ndarray], first: int) -> Iterator[np.ndarray]:
     return itertools.islice(itertools.cycle(frames), first % len(frames), None)
 
 
-def _warm_up(session: Session, frames: Sequence[np.ndarray], first: int, boundaries: Sequence[str], limit: float) -> Timing:
+def _warm_up(
+    session: Session, frames: Sequence[np.ndarray], first: int, boundaries: Sequence[str], limit: float
+) -> Timing:
     """First frame, peak memory and warm-up: until two successive windows agree, or the time is over."""
     rotation = _rotation(frames, first)
     timing = Timing(session.runtime, session.device, session.precision, session.threads, session.load_seconds)

@@ -100,20 +100,54 @@ def size(text: str) -> tuple[int, int]:
     except ValueError:
         numbers = []
     if len(numbers) not in (1, 2) or min(numbers) < 16:
-        raise argparse.ArgumentTypeError(f"'{text}': give WIDTHxHEIGHT such as 1024x436, or one number for a square, at least 16")
+        raise argparse.ArgumentTypeError(
+            f"'{text}': give WIDTHxHEIGHT such as 1024x436, or one number for a square, at least 16"
+        )
     return numbers[-1], numbers[0]
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("videos")
-    group.add_argument("--data", default="", metavar="synthetic|sintel|davis|DIR", help="where names are looked up, DIR being a copy of MPI-Sintel or DAVIS; without --videos all of sintel, davis or DIR is taken (default: built-in clips, then DAVIS in $RECONET_BENCH_DAVIS or ./data/DAVIS*, then MPI-Sintel)")
-    group.add_argument("--sintel", type=Path, metavar="DIR", help="folder that holds Sintel's 'training' (else $RECONET_BENCH_SINTEL, else ./data/MPI-Sintel*)")
-    group.add_argument("--pass", dest="render_pass", default="clean", metavar="clean|final|albedo", help="Sintel's rendering pass (default: clean)")
+    group.add_argument(
+        "--data",
+        default="",
+        metavar="synthetic|sintel|davis|DIR",
+        help="where names are looked up, DIR being a copy of MPI-Sintel or DAVIS; without --videos all of sintel, davis or DIR is taken (default: built-in clips, then DAVIS in $RECONET_BENCH_DAVIS or ./data/DAVIS*, then MPI-Sintel)",
+    )
+    group.add_argument(
+        "--sintel",
+        type=Path,
+        metavar="DIR",
+        help="folder that holds Sintel's 'training' (else $RECONET_BENCH_SINTEL, else ./data/MPI-Sintel*)",
+    )
+    group.add_argument(
+        "--pass",
+        dest="render_pass",
+        default="clean",
+        metavar="clean|final|albedo",
+        help="Sintel's rendering pass (default: clean)",
+    )
     group.add_argument("--size", type=size, metavar="WxH", help="resize frames and flow, e.g. 512x256")
     group.add_argument("--frames", type=int, metavar="N", help="at most N frames of each video")
-    group.add_argument("--flow", default="", metavar="dis|raft|none", help="estimate motion by this, in compare beside true flow; none estimates nothing (default: true flow, dis where there is none)")
-    group.add_argument("--raft", type=Path, metavar="FILE", help="weights for --flow raft, safetensors (else $RECONET_BENCH_RAFT, else torchvision's where cached)")
-    group.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of the built-in clips' noise and of what flies in rush (default: 0)")
+    group.add_argument(
+        "--flow",
+        default="",
+        metavar="dis|raft|none",
+        help="estimate motion by this, in compare beside true flow; none estimates nothing (default: true flow, dis where there is none)",
+    )
+    group.add_argument(
+        "--raft",
+        type=Path,
+        metavar="FILE",
+        help="weights for --flow raft, safetensors (else $RECONET_BENCH_RAFT, else torchvision's where cached)",
+    )
+    group.add_argument(
+        "--seed",
+        type=at_least(0),
+        default=0,
+        metavar="N",
+        help="of the built-in clips' noise and of what flies in rush (default: 0)",
+    )
 
 
 def selection(options: Any) -> Selection:
@@ -122,15 +156,38 @@ def selection(options: Any) -> Selection:
 
     if options.raft and options.flow != "raft":
         raise DataError("--raft names weights for --flow raft: give both")
-    return Selection(options.data, options.sintel, options.render_pass, options.size, options.frames, options.seed, options.flow, options.raft)
+    return Selection(
+        options.data,
+        options.sintel,
+        options.render_pass,
+        options.size,
+        options.frames,
+        options.seed,
+        options.flow,
+        options.raft,
+    )
 
 
 def add_onnx_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("ONNX files of your own, where a file does not say it itself and the guess is wrong")
+    group = parser.add_argument_group(
+        "ONNX files of your own, where a file does not say it itself and the guess is wrong"
+    )
     ranges = "0..1|0..255|-1..1|imagenet"
-    group.add_argument("--input-range", default="", metavar=ranges, help="values of the frames that they take (default: found from metadata, graph, and trying)")
-    group.add_argument("--output-range", default="", metavar=ranges, help="values of the frames that they give (default: found likewise)")
-    group.add_argument("--layout", default="", metavar="NCHW|NHWC", help="order of their axes (default: read from the file)")
+    group.add_argument(
+        "--input-range",
+        default="",
+        metavar=ranges,
+        help="values of the frames that they take (default: found from metadata, graph, and trying)",
+    )
+    group.add_argument(
+        "--output-range",
+        default="",
+        metavar=ranges,
+        help="values of the frames that they give (default: found likewise)",
+    )
+    group.add_argument(
+        "--layout", default="", metavar="NCHW|NHWC", help="order of their axes (default: read from the file)"
+    )
 
 
 def onnx_hints(options: Any) -> OnnxFormat:
@@ -146,13 +203,24 @@ def warn(line: str) -> None:
 
 
 def add_vgg_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--vgg", type=Path, metavar="FILE", help="VGG-16 weights, safetensors (else $RECONET_BENCH_VGG, else torchvision's where cached)")
+    parser.add_argument(
+        "--vgg",
+        type=Path,
+        metavar="FILE",
+        help="VGG-16 weights, safetensors (else $RECONET_BENCH_VGG, else torchvision's where cached)",
+    )
 
 
 def add_style_options(parser: argparse.ArgumentParser, painted: str) -> None:
     """The painting, for what brings no style of its own."""
     parser.add_argument("--style", type=Path, metavar="FILE", help=f"the painting, for style_distance of {painted}")
-    parser.add_argument("--style-size", type=at_least(16), default=384, metavar="N", help="its shorter side in pixels (default: 384, as our models are trained)")
+    parser.add_argument(
+        "--style-size",
+        type=at_least(16),
+        default=384,
+        metavar="N",
+        help="its shorter side in pixels (default: 384, as our models are trained)",
+    )
 
 
 @contextlib.contextmanager

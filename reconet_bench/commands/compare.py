@@ -34,15 +34,56 @@ class Compare(Command):
     example = "reconet-bench compare --videos alley_2 market_6 --sintel data/MPI-Sintel"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--videos", nargs="+", default=[], metavar="NAME", help="built-in clips, sequences of Sintel or DAVIS, videos, folders of frames, or a folder of all DAVIS (default: stroll carousel lantern rush)")
-        parser.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="shipped models of these methods (default: all, and identity)")
-        parser.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="shipped models by name, checkpoints, or ONNX files of your own")
-        parser.add_argument("--runtimes", nargs="+", default=[], metavar="NAME", help="runtimes and variants such as openvino:bf16, see 'reconet-bench list runtimes'; auto = the fastest whose frames are the reference's, at the size of the first video, all = every one (default: the usual ones that are installed)")
-        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="auto is CUDA where there is one (default: auto)")
-        parser.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads of each runtime (default: all)")
-        parser.add_argument("--rounds", type=at_least(0), default=5, metavar="N", help="rounds of the speed measurement; 0 leaves it out (default: 5)")
+        parser.add_argument(
+            "--videos",
+            nargs="+",
+            default=[],
+            metavar="NAME",
+            help="built-in clips, sequences of Sintel or DAVIS, videos, folders of frames, or a folder of all DAVIS (default: stroll carousel lantern rush)",
+        )
+        parser.add_argument(
+            "--methods",
+            nargs="+",
+            default=[],
+            metavar="NAME",
+            help="shipped models of these methods (default: all, and identity)",
+        )
+        parser.add_argument(
+            "--models",
+            nargs="+",
+            default=[],
+            metavar="MODEL",
+            help="shipped models by name, checkpoints, or ONNX files of your own",
+        )
+        parser.add_argument(
+            "--runtimes",
+            nargs="+",
+            default=[],
+            metavar="NAME",
+            help="runtimes and variants such as openvino:bf16, see 'reconet-bench list runtimes'; auto = the fastest whose frames are the reference's, at the size of the first video, all = every one (default: the usual ones that are installed)",
+        )
+        parser.add_argument(
+            "--device",
+            default="auto",
+            metavar="auto|cpu|cuda|cuda:N",
+            help="auto is CUDA where there is one (default: auto)",
+        )
+        parser.add_argument(
+            "--threads", type=at_least(1), metavar="N", help="CPU threads of each runtime (default: all)"
+        )
+        parser.add_argument(
+            "--rounds",
+            type=at_least(0),
+            default=5,
+            metavar="N",
+            help="rounds of the speed measurement; 0 leaves it out (default: 5)",
+        )
         parser.add_argument("--save-frames", action="store_true", help="keep the stylised frames in the run folder")
-        parser.add_argument("--no-pictures", action="store_true", help="leave the small pictures of the report out: no filmstrip, no player")
+        parser.add_argument(
+            "--no-pictures",
+            action="store_true",
+            help="leave the small pictures of the report out: no filmstrip, no player",
+        )
         parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="run folder (default: reports/TIME)")
         add_onnx_options(parser)
         add_style_options(parser, "ONNX files of your own; checkpoints bring their style")
@@ -72,7 +113,13 @@ class Compare(Command):
         target = own_folder(options.output or Path("reports") / time.strftime("%Y%m%d-%H%M%S"), "run", "records.jsonl")
         hints = onnx_hints(options)
         clips = selection(options).clips(options.videos)
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         runtimes = usable_runtimes(options.runtimes, warn)
         with workspace() as folder:
             models = load_subjects(options.models, options.methods, Path(folder), hints, warn)
@@ -80,9 +127,16 @@ class Compare(Command):
                 give_style(models, options.style, options.style_size, options.vgg)
             pictures = Path(folder) / "pictures"
             plan = Plan(
-                models, clips, runtimes, options.device, options.threads, options.rounds, options.vgg,
-                target / "frames" if options.save_frames else None, None if options.no_pictures else pictures,
-            )  # fmt: skip
+                models,
+                clips,
+                runtimes,
+                options.device,
+                options.threads,
+                options.rounds,
+                options.vgg,
+                target / "frames" if options.save_frames else None,
+                None if options.no_pictures else pictures,
+            )
             with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
                 task = progress.add_task("loading", total=plan.steps)
                 result, failure = new_result(), None

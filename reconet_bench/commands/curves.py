@@ -17,8 +17,20 @@ class CurvesCommand(Command):
     example = "reconet-bench curves runs/adam runs/adamax -o optimizers.svg"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder of a training, or a curves file such as those beside shipped models")
-        parser.add_argument("--output", "-o", type=Path, metavar="FILE", help=".png, .svg or .pdf (default: curves.png, of one run in its own folder)")
+        parser.add_argument(
+            "runs",
+            nargs="+",
+            type=Path,
+            metavar="RUN",
+            help="run folder of a training, or a curves file such as those beside shipped models",
+        )
+        parser.add_argument(
+            "--output",
+            "-o",
+            type=Path,
+            metavar="FILE",
+            help=".png, .svg or .pdf (default: curves.png, of one run in its own folder)",
+        )
 
     def run(self, options: Any) -> None:
         from reconet_bench.report.loss_plot import plot_losses

@@ -17,12 +17,34 @@ class Data(Command):
     example = "reconet-bench data fetch sintel --videos alley_2 market_6"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("action", choices=("list", "info", "fetch", "verify"), metavar="list|info|fetch|verify", help="what to do")
+        parser.add_argument(
+            "action", choices=("list", "info", "fetch", "verify"), metavar="list|info|fetch|verify", help="what to do"
+        )
         parser.add_argument("name", nargs="?", metavar="NAME", help="sintel, davis or styles")
-        parser.add_argument("--videos", nargs="+", default=[], metavar="NAME", help="sequences or paintings to fetch; 'all' is everything (default: see info)")
-        parser.add_argument("--pass", dest="render_pass", default="clean", metavar="clean|final|albedo", help="Sintel's rendering pass (default: clean)")
-        parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="where it goes or is (default: data/…, where the other commands look)")
-        parser.add_argument("--url", default="", metavar="URL", help="a mirror of the archive (of styles: a folder of NAME.jpg)")
+        parser.add_argument(
+            "--videos",
+            nargs="+",
+            default=[],
+            metavar="NAME",
+            help="sequences or paintings to fetch; 'all' is everything (default: see info)",
+        )
+        parser.add_argument(
+            "--pass",
+            dest="render_pass",
+            default="clean",
+            metavar="clean|final|albedo",
+            help="Sintel's rendering pass (default: clean)",
+        )
+        parser.add_argument(
+            "--output",
+            "-o",
+            type=Path,
+            metavar="DIR",
+            help="where it goes or is (default: data/…, where the other commands look)",
+        )
+        parser.add_argument(
+            "--url", default="", metavar="URL", help="a mirror of the archive (of styles: a folder of NAME.jpg)"
+        )
 
     def run(self, options: Any) -> None:
         from reconet_bench.core.errors import DataError
@@ -30,7 +52,10 @@ class Data(Command):
         from reconet_bench.report.terminal import listing
 
         if options.action == "list":
-            rows = [(name, f"{known.summary} ({'here' if known.folder.is_dir() else 'not here'}: {known.folder})") for name, known in DATASETS.items()]
+            rows = [
+                (name, f"{known.summary} ({'here' if known.folder.is_dir() else 'not here'}: {known.folder})")
+                for name, known in DATASETS.items()
+            ]
             out.print(listing("data", rows))
             return
         if options.name is None:
@@ -38,7 +63,13 @@ class Data(Command):
         known = dataset(options.name)
         folder = options.output or known.folder
         if options.action == "info":
-            facts = {"what": known.summary, "licence": known.licence, "from": known.url, "goes to": str(folder), "by default": ", ".join(known.videos)}
+            facts = {
+                "what": known.summary,
+                "licence": known.licence,
+                "from": known.url,
+                "goes to": str(folder),
+                "by default": ", ".join(known.videos),
+            }
             out.print(listing(options.name, list(facts.items())))
         elif options.action == "verify":
             self._verify(folder)
@@ -53,9 +84,14 @@ class Data(Command):
         for line in found.wrong[1:]:
             err.print(line, style="yellow", markup=False)
         if found.wrong:
-            raise DataError(f"{len(found.wrong)} of {found.files} files are wrong, e.g. {found.wrong[0]}; fetch again mends what was fetched")
+            raise DataError(
+                f"{len(found.wrong)} of {found.files} files are wrong, e.g. {found.wrong[0]}; fetch again mends what was fetched"
+            )
         alike = "all" if found.compared == found.files else found.compared
-        out.print(f"{folder}: {found.files} files, all readable, {alike or 'none'} compared with what was fetched", markup=False)
+        out.print(
+            f"{folder}: {found.files} files, all readable, {alike or 'none'} compared with what was fetched",
+            markup=False,
+        )
 
     def _fetch(self, options: Any, folder: Path) -> None:
         from rich.progress import Progress, SpinnerColumn, TextColumn
@@ -63,7 +99,13 @@ class Data(Command):
         from reconet_bench.data.download import fetch
 
         received = 0
-        with Progress(SpinnerColumn(), TextColumn("{task.description}", markup=False), console=err, transient=True, disable=not err.is_terminal) as progress:
+        with Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=err,
+            transient=True,
+            disable=not err.is_terminal,
+        ) as progress:
             task = progress.add_task("asking for the archive's directory")
 
             def show(name: str, size: int) -> None:

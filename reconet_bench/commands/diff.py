@@ -24,10 +24,11 @@ class Diff(Command):
         parser.add_argument("before", type=Path, metavar="RUN_A", help="run folder to compare with")
         parser.add_argument("after", type=Path, metavar="RUN_B", help="run folder to judge")
         parser.add_argument(
-            "--fail-on", metavar="LIMITS",
+            "--fail-on",
+            metavar="LIMITS",
             help="metrics and the change that fails, where its interval leaves zero out; empty for none "
-                 "(default: temporal_error and its long form >+2%%, style_distance >+5%%, fps <-10%%)",
-        )  # fmt: skip
+            "(default: temporal_error and its long form >+2%%, style_distance >+5%%, fps <-10%%)",
+        )
 
     def run(self, options: Any) -> None:
         from reconet_bench.benchmark import diff
@@ -39,9 +40,17 @@ class Diff(Command):
         known = diff.gated_metrics(before)
         limits = diff.default_limits(known) if options.fail_on is None else diff.parse_limits(options.fail_on, known)
         limits, skipped = diff.same_machine(before, after, limits)
-        rows = [(c.metric, c.better, c.model, c.where, c.before, c.after, c.relative, c.low, c.high, c.n, c.verdict) for c in found]
+        rows = [
+            (c.metric, c.better, c.model, c.where, c.before, c.after, c.relative, c.low, c.high, c.n, c.verdict)
+            for c in found
+        ]
         out.print(terminal.changes(rows, diff.setup_changes(before, after)))
-        for line in [*(f"{run.folder}: {problem}" for run in (before, after) for problem in run.problems), *notes, *skipped, *diff.unjudged(found, limits)]:
+        for line in [
+            *(f"{run.folder}: {problem}" for run in (before, after) for problem in run.problems),
+            *notes,
+            *skipped,
+            *diff.unjudged(found, limits),
+        ]:
             err.print(line, style="yellow", markup=False)
         failed = [*diff.missing(before, after, found, limits), *diff.failures(found, limits)]
         for line in failed:

@@ -33,8 +33,19 @@ class Evaluate(Command):
     example = "reconet-bench evaluate --stylized my_frames --video alley_2 --sintel data/MPI-Sintel --json"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--stylized", type=Path, required=True, metavar="DIR", help="folder of stylised frames or a video, one for each content frame, in order of their names")
-        parser.add_argument("--video", required=True, metavar="NAME|PATH", help="the content: built-in clip, sequence of Sintel or DAVIS, video or folder of frames")
+        parser.add_argument(
+            "--stylized",
+            type=Path,
+            required=True,
+            metavar="DIR",
+            help="folder of stylised frames or a video, one for each content frame, in order of their names",
+        )
+        parser.add_argument(
+            "--video",
+            required=True,
+            metavar="NAME|PATH",
+            help="the content: built-in clip, sequence of Sintel or DAVIS, video or folder of frames",
+        )
         add_style_options(parser, "the frames")
         parser.add_argument("--json", action="store_true", help="print one object {metric: value} and nothing else")
         add_vgg_option(parser)
@@ -55,7 +66,9 @@ class Evaluate(Command):
         clip = _content_clip(options, stylized)
         style = painting_style(options.style, options.style_size, options.vgg) if options.style else None
         measured = measure_footage(Footage(clip, stylized, style))
-        estimates = {name: estimate(METRICS[name], list(s.values())) for name, s in measured.items() if not isinstance(s, str)}
+        estimates = {
+            name: estimate(METRICS[name], list(s.values())) for name, s in measured.items() if not isinstance(s, str)
+        }
         if options.json:
             print(json.dumps({name: e.value for name, e in estimates.items()}))
             if clip.remark:

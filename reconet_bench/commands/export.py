@@ -19,8 +19,17 @@ class Export(Command):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("model", metavar="MODEL", help="a shipped model by name, or a checkpoint")
         parser.add_argument("--output", "-o", type=Path, required=True, metavar="FILE.onnx", help="where to write it")
-        parser.add_argument("--all", action="store_true", help="also FILE-fp16.onnx, FILE-int8.onnx (calibrated on the built-in clips), FILE-uint8.onnx (8-bit frames, N H W 3, in and out) and FILE-uint8-fp16.onnx")
-        parser.add_argument("--size", type=size, metavar="WxH", help="fix batch, height and width, as some devices want it: one frame of this size (default: any)")
+        parser.add_argument(
+            "--all",
+            action="store_true",
+            help="also FILE-fp16.onnx, FILE-int8.onnx (calibrated on the built-in clips), FILE-uint8.onnx (8-bit frames, N H W 3, in and out) and FILE-uint8-fp16.onnx",
+        )
+        parser.add_argument(
+            "--size",
+            type=size,
+            metavar="WxH",
+            help="fix batch, height and width, as some devices want it: one frame of this size (default: any)",
+        )
 
     def run(self, options: Any) -> None:
         from reconet_bench.benchmark.speed_records import gate
@@ -30,7 +39,9 @@ class Export(Command):
         from reconet_bench.models.export_formats import Form, export_all, export_form
 
         if options.model.lower().endswith(".onnx"):
-            raise ModelError(f"{options.model}: is ONNX already; export takes a checkpoint (.safetensors) or a shipped model by name")
+            raise ModelError(
+                f"{options.model}: is ONNX already; export takes a checkpoint (.safetensors) or a shipped model by name"
+            )
         fixed: tuple[int, int] | None = options.size
         taken = f"one frame of {fixed[1]}x{fixed[0]}" if fixed else "dynamic batch, height and width"
         checkpoint = load_checkpoint(find_checkpoint(options.model))
@@ -40,7 +51,8 @@ class Export(Command):
             out.print(
                 f"Written: {form.path} ({form.name}, opset {OPSET}, {taken}; {form.path.stat().st_size / 2**20:.1f} MiB)\n"
                 f"ONNX Runtime (CPU) against PyTorch fp32: max abs {form.parity.max_abs:.2e}, PSNR {form.parity.psnr:.1f} dB"
-                + (f"; {failed}" if failed else ""), markup=False
+                + (f"; {failed}" if failed else ""),
+                markup=False,
             )
 
         if options.all:

@@ -17,7 +17,9 @@ class List(Command):
     example = "reconet-bench list runtimes"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("what", nargs="*", metavar="KIND", help="methods, models, runtimes, metrics, data (default: all)")
+        parser.add_argument(
+            "what", nargs="*", metavar="KIND", help="methods, models, runtimes, metrics, data (default: all)"
+        )
         parser.add_argument("--sintel", type=Path, metavar="DIR", help="folder that holds Sintel's 'training'")
 
     def run(self, options: Any) -> None:

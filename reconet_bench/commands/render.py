@@ -18,7 +18,9 @@ class Render(Command):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("video", metavar="NAME", help="see: reconet-bench list data")
-        parser.add_argument("--output", "-o", type=Path, required=True, metavar="DIR", help="its 'training' folder is made in here")
+        parser.add_argument(
+            "--output", "-o", type=Path, required=True, metavar="DIR", help="its 'training' folder is made in here"
+        )
         add_data_options(parser)
 
     def run(self, options: Any) -> None:
@@ -26,4 +28,7 @@ class Render(Command):
 
         clip = selection(options).clip(options.video)
         folder = write_sintel(clip, options.output)
-        out.print(f"Written: {folder} ({len(clip)} frames of {clip.size[1]}x{clip.size[0]}, flow and masks beside it)", markup=False)
+        out.print(
+            f"Written: {folder} ({len(clip)} frames of {clip.size[1]}x{clip.size[0]}, flow and masks beside it)",
+            markup=False,
+        )

@@ -19,7 +19,13 @@ class Report(Command):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders that compare wrote")
         parser.add_argument("--latex", action="store_true", help="also write the main table for a paper, table.tex")
-        parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="where to write, with several runs into a folder each (default: the run folder)")
+        parser.add_argument(
+            "--output",
+            "-o",
+            type=Path,
+            metavar="DIR",
+            help="where to write, with several runs into a folder each (default: the run folder)",
+        )
 
     def run(self, options: Any) -> None:
         from reconet_bench.core.errors import DataError

@@ -15,9 +15,28 @@ if TYPE_CHECKING:
 
 #: Columns of the CSV: a row of them says by itself what was measured, on what, and beside which ceilings.
 COLUMNS = (
-    "model", "runtime", "precision", "device", "threads", "width", "height", "device_ms", "tflops", "limit_ms", "bound", "share",
-    "gmacs", "million_values", "ceiling_tflops", "ceiling_by", "ceiling_gb_per_s", "max_abs", "psnr", "temporal_error_change", "note",
-)  # fmt: skip
+    "model",
+    "runtime",
+    "precision",
+    "device",
+    "threads",
+    "width",
+    "height",
+    "device_ms",
+    "tflops",
+    "limit_ms",
+    "bound",
+    "share",
+    "gmacs",
+    "million_values",
+    "ceiling_tflops",
+    "ceiling_by",
+    "ceiling_gb_per_s",
+    "max_abs",
+    "psnr",
+    "temporal_error_change",
+    "note",
+)
 
 
 @COMMANDS.register("roofline")
@@ -28,13 +47,38 @@ class Roofline(Command):
     example = "reconet-bench roofline reconet-starry_night --size 1024x436 --runtimes torch openvino:bf16"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("model", nargs="?", default="reconet-starry_night", metavar="MODEL", help="a shipped model by name, or a checkpoint (default: reconet-starry_night)")
+        parser.add_argument(
+            "model",
+            nargs="?",
+            default="reconet-starry_night",
+            metavar="MODEL",
+            help="a shipped model by name, or a checkpoint (default: reconet-starry_night)",
+        )
         parser.add_argument("--size", type=size, default=(256, 256), metavar="WxH", help="of the frames (default: 256)")
-        parser.add_argument("--runtimes", nargs="+", default=[], metavar="NAME", help="as of compare (default: the usual ones that are installed)")
-        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="auto is CUDA where there is one (default: auto)")
+        parser.add_argument(
+            "--runtimes",
+            nargs="+",
+            default=[],
+            metavar="NAME",
+            help="as of compare (default: the usual ones that are installed)",
+        )
+        parser.add_argument(
+            "--device",
+            default="auto",
+            metavar="auto|cpu|cuda|cuda:N",
+            help="auto is CUDA where there is one (default: auto)",
+        )
         parser.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads (default: all)")
-        parser.add_argument("--rounds", type=at_least(1), default=5, metavar="N", help="rounds of the measurement (default: 5)")
-        parser.add_argument("--output", "-o", type=Path, metavar="FILE.csv", help="write the table as CSV too, and FILE.provenance.json beside it")
+        parser.add_argument(
+            "--rounds", type=at_least(1), default=5, metavar="N", help="rounds of the measurement (default: 5)"
+        )
+        parser.add_argument(
+            "--output",
+            "-o",
+            type=Path,
+            metavar="FILE.csv",
+            help="write the table as CSV too, and FILE.provenance.json beside it",
+        )
 
     def run(self, options: Any) -> None:
         from reconet_bench.benchmark.roofline import measure_runtimes
@@ -54,21 +98,42 @@ class Roofline(Command):
             subject = loading.load_subject(options.model, Path(folder))
             found = measure_runtimes(subject, options.size, names, options.device, options.threads, options.rounds, say)
         cost, (height, width) = found.cost, options.size
-        out.print(f"{subject.model.name} at {width}x{height}: {cost.macs / 1e9:.1f} GMAC, {cost.values / 1e6:.1f} million numbers moved a frame", markup=False)
+        out.print(
+            f"{subject.model.name} at {width}x{height}: {cost.macs / 1e9:.1f} GMAC, {cost.values / 1e6:.1f} million numbers moved a frame",
+            markup=False,
+        )
         for (place, threads, precision), ceiling in found.ceilings.items():
             where = f"{threads} threads" if place == "cpu" else place
             out.print(
                 f"measured ceilings, {precision} on {where}: {ceiling.flops / 1e12:.2f} TFLOP/s ({ceiling.source}), {ceiling.bandwidth / 1e9:.1f} GB/s (copy)",
-                markup=False, highlight=False,
-            )  # fmt: skip
-        header = ("runtime", "precision", "ms a frame", "TFLOP/s", "limit ms", "bound by", "share of the limit", *tables.PARITY_HEADER, "note")
+                markup=False,
+                highlight=False,
+            )
+        header = (
+            "runtime",
+            "precision",
+            "ms a frame",
+            "TFLOP/s",
+            "limit ms",
+            "bound by",
+            "share of the limit",
+            *tables.PARITY_HEADER,
+            "note",
+        )
         shown = [
-            (row.runtime, row.precision, f"{1000 * row.seconds:.2f}", f"{row.flops / 1e12:.3f}",
-             "–" if row.limit is None else f"{1000 * row.limit:.2f}", row.bound or "–",
-             "–" if row.share is None else f"{100 * row.share:.1f} %",
-             *tables.parity_cells(row.fidelity.parity.psnr, row.fidelity.change), row.note)
+            (
+                row.runtime,
+                row.precision,
+                f"{1000 * row.seconds:.2f}",
+                f"{row.flops / 1e12:.3f}",
+                "–" if row.limit is None else f"{1000 * row.limit:.2f}",
+                row.bound or "–",
+                "–" if row.share is None else f"{100 * row.share:.1f} %",
+                *tables.parity_cells(row.fidelity.parity.psnr, row.fidelity.change),
+                row.note,
+            )
             for row in found.rows
-        ]  # fmt: skip
+        ]
         out.print(plain_table(header, shown, left=(0, 1, 5, 9)))
         if options.output:
             _write(options.output, subject, options.size, found, options.rounds)
@@ -87,15 +152,37 @@ def _write(path: Path, subject: Model, size: tuple[int, int], found: Found, roun
         ceiling = found.ceilings.get(row.place)
         limits = (ceiling.flops / 1e12, ceiling.source, ceiling.bandwidth / 1e9) if ceiling else (None, None, None)
         agreed = row.fidelity.parity
-        rows.append((
-            subject.model.name, row.runtime, row.precision, row.device, row.threads, width, height, 1000 * row.seconds, row.flops / 1e12,
-            None if row.limit is None else 1000 * row.limit, row.bound, row.share, found.cost.macs / 1e9, found.cost.values / 1e6,
-            *limits, agreed.max_abs, tables.exact(agreed.psnr), row.fidelity.change, row.note,
-        ))  # fmt: skip
+        rows.append(
+            (
+                subject.model.name,
+                row.runtime,
+                row.precision,
+                row.device,
+                row.threads,
+                width,
+                height,
+                1000 * row.seconds,
+                row.flops / 1e12,
+                None if row.limit is None else 1000 * row.limit,
+                row.bound,
+                row.share,
+                found.cost.macs / 1e9,
+                found.cost.values / 1e6,
+                *limits,
+                agreed.max_abs,
+                tables.exact(agreed.psnr),
+                row.fidelity.change,
+                row.note,
+            )
+        )
     facts = {
-        **describe(), "threads": sorted({row.threads for row in found.rows}), "models": {subject.model.name: subject.checksum},
-        "rounds": rounds, "chosen": [found.chosen] if found.chosen else [], "skipped": found.skipped,
-    }  # fmt: skip
+        **describe(),
+        "threads": sorted({row.threads for row in found.rows}),
+        "models": {subject.model.name: subject.checksum},
+        "rounds": rounds,
+        "chosen": [found.chosen] if found.chosen else [],
+        "skipped": found.skipped,
+    }
     beside = path.with_suffix(".provenance.json")
     write_text(path, to_csv(rows, COLUMNS))
     write_text(beside, json.dumps(facts, indent=2, sort_keys=True) + "\n")

@@ -17,7 +17,14 @@ class Runs(Command):
     example = "reconet-bench runs reports"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("folder", nargs="?", type=Path, default=Path("reports"), metavar="DIR", help="where to look (default: reports)")
+        parser.add_argument(
+            "folder",
+            nargs="?",
+            type=Path,
+            default=Path("reports"),
+            metavar="DIR",
+            help="where to look (default: reports)",
+        )
 
     def run(self, options: Any) -> None:
         from reconet_bench.core.errors import DataError

@@ -17,9 +17,19 @@ class StudyCommand(Command):
     example = "reconet-bench study weights -o runs/weights -- --preset dissertation --style painting.jpg --data synthetic --size 192 --steps 500"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("study", metavar="NAME", help="weights (Table 5.1), optimizers (Fig. 5.2) or epochs (Fig. 5.1)")
-        parser.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="runs at the same time (default: 1)")
-        parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="folder for the runs, the table and the plots (default: runs/study-NAME)")
+        parser.add_argument(
+            "study", metavar="NAME", help="weights (Table 5.1), optimizers (Fig. 5.2) or epochs (Fig. 5.1)"
+        )
+        parser.add_argument(
+            "--jobs", type=at_least(1), default=1, metavar="N", help="runs at the same time (default: 1)"
+        )
+        parser.add_argument(
+            "--output",
+            "-o",
+            type=Path,
+            metavar="DIR",
+            help="folder for the runs, the table and the plots (default: runs/study-NAME)",
+        )
         parser.usage = "%(prog)s NAME [--jobs N] [--output DIR] -- OPTIONS OF 'reconet-bench train', FOR ALL RUNS"
 
     def run(self, options: Any) -> None:
@@ -31,7 +41,9 @@ class StudyCommand(Command):
         shared = options.handed_on_options
         for name in ("show", "benchmark", "output"):
             if getattr(shared, name):
-                raise TrainingError(f"leave out --{name} after --: a study trains each of its settings, in folders below its own --output")
+                raise TrainingError(
+                    f"leave out --{name} after --: a study trains each of its settings, in folders below its own --output"
+                )
         check_shared(options.study, settings_named(shared))
         for setting in STUDIES[options.study].settings:
             checked(argparse.Namespace(**{**vars(shared), "set": [*shared.set, *setting.overrides]}))

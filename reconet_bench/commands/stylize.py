@@ -43,17 +43,51 @@ class Stylize(Command):
     example = "reconet-bench stylize holiday.mp4 -o painted.mp4 --model reconet-starry_night"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("input", nargs="?", metavar="INPUT", help="video, folder of frames, pattern such as 'in/*.png', or image")
-        parser.add_argument("--output", "-o", type=Path, required=True, metavar="OUT", help=".mp4 .m4v .mov .mkv (H.264), .webm (VP9), .gif, an image, frame_%%04d.png, or a folder for PNG frames")
-        parser.add_argument("--model", default="reconet-starry_night", metavar="MODEL", help="a shipped model by name, a checkpoint, or an ONNX file (default: reconet-starry_night)")
-        parser.add_argument("--runtime", default="onnxruntime", metavar="NAME", help="see: reconet-bench list runtimes; auto = the fastest whose frames are the reference's, found once and remembered (default: onnxruntime)")
-        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="auto is CUDA where there is one (default: auto)")
-        parser.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads of the network (default: all)")
-        parser.add_argument("--camera", type=at_least(0), metavar="N", help="live from camera N instead of INPUT, until Ctrl-C")
-        parser.add_argument("--codec", default="", metavar="h264|hevc|vp9|gif", help="another codec than the suffix means")
+        parser.add_argument(
+            "input", nargs="?", metavar="INPUT", help="video, folder of frames, pattern such as 'in/*.png', or image"
+        )
+        parser.add_argument(
+            "--output",
+            "-o",
+            type=Path,
+            required=True,
+            metavar="OUT",
+            help=".mp4 .m4v .mov .mkv (H.264), .webm (VP9), .gif, an image, frame_%%04d.png, or a folder for PNG frames",
+        )
+        parser.add_argument(
+            "--model",
+            default="reconet-starry_night",
+            metavar="MODEL",
+            help="a shipped model by name, a checkpoint, or an ONNX file (default: reconet-starry_night)",
+        )
+        parser.add_argument(
+            "--runtime",
+            default="onnxruntime",
+            metavar="NAME",
+            help="see: reconet-bench list runtimes; auto = the fastest whose frames are the reference's, found once and remembered (default: onnxruntime)",
+        )
+        parser.add_argument(
+            "--device",
+            default="auto",
+            metavar="auto|cpu|cuda|cuda:N",
+            help="auto is CUDA where there is one (default: auto)",
+        )
+        parser.add_argument(
+            "--threads", type=at_least(1), metavar="N", help="CPU threads of the network (default: all)"
+        )
+        parser.add_argument(
+            "--camera", type=at_least(0), metavar="N", help="live from camera N instead of INPUT, until Ctrl-C"
+        )
+        parser.add_argument(
+            "--codec", default="", metavar="h264|hevc|vp9|gif", help="another codec than the suffix means"
+        )
         parser.add_argument("--max-size", type=at_least(16), metavar="N", help="scale down to at most N pixels a side")
-        parser.add_argument("--strength", type=float, default=1.0, metavar="X", help="0 is the content, 1 the style (default: 1)")
-        parser.add_argument("--keep-colors", action="store_true", help="the content's colours, the painting's light and strokes")
+        parser.add_argument(
+            "--strength", type=float, default=1.0, metavar="X", help="0 is the content, 1 the style (default: 1)"
+        )
+        parser.add_argument(
+            "--keep-colors", action="store_true", help="the content's colours, the painting's light and strokes"
+        )
         parser.add_argument("--side-by-side", action="store_true", help="content on the left, result on the right")
         parser.add_argument("--start", type=seconds, default=0.0, metavar="TIME", help="begin here, e.g. 12.5 or 1:30")
         parser.add_argument("--end", type=seconds, metavar="TIME", help="stop here")
@@ -74,7 +108,13 @@ class Stylize(Command):
         if (not options.input) == (options.camera is None):
             raise DataError("give either an INPUT or --camera N")
         look = Look(options.strength, options.keep_colors, options.side_by_side)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[fps]:.1f} frames/s"), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[fps]:.1f} frames/s"),
+            TimeRemainingColumn(),
+        )
         with loading.workspace() as folder:
             subject = loading.load_subject(options.model, Path(folder), onnx_hints(options), warn)
             runtime = _fastest(options, subject) if options.runtime == selection.AUTO else options.runtime
@@ -89,14 +129,26 @@ class Stylize(Command):
                     progress.update(task, completed=count, fps=count / (time.perf_counter() - began))
 
                 done = stylize_file(
-                    session, options.input or "", options.output, look, start=options.start, end=options.end, rate=options.fps,
-                    camera=options.camera, max_size=options.max_size, codec=options.codec,
-                    begin=lambda length: progress.update(task, total=length or None), progress=show,
-                )  # fmt: skip
+                    session,
+                    options.input or "",
+                    options.output,
+                    look,
+                    start=options.start,
+                    end=options.end,
+                    rate=options.fps,
+                    camera=options.camera,
+                    max_size=options.max_size,
+                    codec=options.codec,
+                    begin=lambda length: progress.update(task, total=length or None),
+                    progress=show,
+                )
                 took = time.perf_counter() - began
         if done.remark:
             err.print(done.remark, style="yellow", markup=False)
-        out.print(f"Written: {options.output} ({done.frames} frames, {done.frames / took:.1f} frames/s, {session.runtime} on {session.device})", markup=False)
+        out.print(
+            f"Written: {options.output} ({done.frames} frames, {done.frames / took:.1f} frames/s, {session.runtime} on {session.device})",
+            markup=False,
+        )
 
 
 def _fastest(options: Any, subject: Model) -> str:
@@ -105,9 +157,15 @@ def _fastest(options: Any, subject: Model) -> str:
     from reconet_bench.video.media import Camera, open_source
     from reconet_bench.video.stylize import fitted
 
-    source = Camera(options.camera) if options.input is None else open_source(options.input, options.fps, options.start, options.end)
+    source = (
+        Camera(options.camera)
+        if options.input is None
+        else open_source(options.input, options.fps, options.start, options.end)
+    )
     size = fitted(source.size, options.max_size)
     source.close()
-    choice = choose_runtime(subject, size, options.device, options.threads, lambda text: err.print(text, style="dim", markup=False))
+    choice = choose_runtime(
+        subject, size, options.device, options.threads, lambda text: err.print(text, style="dim", markup=False)
+    )
     err.print(f"auto: {choice.reason}", markup=False)
     return choice.name

@@ -36,14 +36,61 @@ class Sweep(Command):
     example = "reconet-bench sweep --sizes 256 512 1024x436 --runtimes torch openvino:bf16 -o reports/sweep"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("model", nargs="?", default="reconet-starry_night", metavar="MODEL", help="a shipped model by name, a checkpoint, or an ONNX file (default: reconet-starry_night)")
-        parser.add_argument("--sizes", nargs="+", type=size, default=[], metavar="WxH", help="of the frames (default: 256 512 1024x436 1280x720 1920x1080)")
-        parser.add_argument("--runtimes", nargs="+", default=[], metavar="NAME", help="as of compare (default: the usual ones that are installed)")
-        parser.add_argument("--threads", nargs="+", type=at_least(1), default=[], metavar="N", help="CPU threads, several to compare them (default: all)")
-        parser.add_argument("--batch", nargs="+", type=at_least(1), default=[1], metavar="N", help="frames at once, several to compare them; times are those of one frame; auto is chosen by single frames for all of them (default: 1)")
-        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="auto is CUDA where there is one (default: auto)")
-        parser.add_argument("--rounds", type=at_least(1), default=5, metavar="N", help="rounds of the measurement (default: 5)")
-        parser.add_argument("--output", "-o", type=Path, default=Path("reports/sweep"), metavar="DIR", help="folder for sweep.csv, sweep.md, sweep.svg and provenance.json; what was measured until Ctrl-C is kept too (default: reports/sweep)")
+        parser.add_argument(
+            "model",
+            nargs="?",
+            default="reconet-starry_night",
+            metavar="MODEL",
+            help="a shipped model by name, a checkpoint, or an ONNX file (default: reconet-starry_night)",
+        )
+        parser.add_argument(
+            "--sizes",
+            nargs="+",
+            type=size,
+            default=[],
+            metavar="WxH",
+            help="of the frames (default: 256 512 1024x436 1280x720 1920x1080)",
+        )
+        parser.add_argument(
+            "--runtimes",
+            nargs="+",
+            default=[],
+            metavar="NAME",
+            help="as of compare (default: the usual ones that are installed)",
+        )
+        parser.add_argument(
+            "--threads",
+            nargs="+",
+            type=at_least(1),
+            default=[],
+            metavar="N",
+            help="CPU threads, several to compare them (default: all)",
+        )
+        parser.add_argument(
+            "--batch",
+            nargs="+",
+            type=at_least(1),
+            default=[1],
+            metavar="N",
+            help="frames at once, several to compare them; times are those of one frame; auto is chosen by single frames for all of them (default: 1)",
+        )
+        parser.add_argument(
+            "--device",
+            default="auto",
+            metavar="auto|cpu|cuda|cuda:N",
+            help="auto is CUDA where there is one (default: auto)",
+        )
+        parser.add_argument(
+            "--rounds", type=at_least(1), default=5, metavar="N", help="rounds of the measurement (default: 5)"
+        )
+        parser.add_argument(
+            "--output",
+            "-o",
+            type=Path,
+            default=Path("reports/sweep"),
+            metavar="DIR",
+            help="folder for sweep.csv, sweep.md, sweep.svg and provenance.json; what was measured until Ctrl-C is kept too (default: reports/sweep)",
+        )
         add_onnx_options(parser)
 
     def run(self, options: Any) -> None:
@@ -62,9 +109,16 @@ class Sweep(Command):
             result, failure = Result(), None
             try:
                 sweep(
-                    subject, options.sizes or SIZES, names, options.threads or [None], options.device, options.rounds, say,
-                    batches=options.batch, result=result,
-                )  # fmt: skip
+                    subject,
+                    options.sizes or SIZES,
+                    names,
+                    options.threads or [None],
+                    options.device,
+                    options.rounds,
+                    say,
+                    batches=options.batch,
+                    result=result,
+                )
             except BaseException as stop:  # whatever it was that stopped it, an hour of rows is kept
                 if not result.rows:
                     raise
@@ -87,25 +141,60 @@ def _write(target: Path, subject: Model, result: Result, rounds: int, interrupte
     from reconet_bench.report.terminal import plain_table
 
     rows = result.rows
-    header = ("runtime", "threads", "size", "batch", "ms a frame", "p90 ms", "end to end ms", "fps", *PARITY_HEADER, "note")
+    header = (
+        "runtime",
+        "threads",
+        "size",
+        "batch",
+        "ms a frame",
+        "p90 ms",
+        "end to end ms",
+        "fps",
+        *PARITY_HEADER,
+        "note",
+    )
     shown = [
-        [row.runtime, str(row.threads), f"{row.width}x{row.height}", str(row.batch),
-         *map(significant, (row.device_ms, row.p90_ms, row.end_to_end_ms, row.fps)),
-         *parity_cells(row.psnr, row.temporal_error_change), row.note]
+        [
+            row.runtime,
+            str(row.threads),
+            f"{row.width}x{row.height}",
+            str(row.batch),
+            *map(significant, (row.device_ms, row.p90_ms, row.end_to_end_ms, row.fps)),
+            *parity_cells(row.psnr, row.temporal_error_change),
+            row.note,
+        ]
         for row in rows
-    ]  # fmt: skip
+    ]
     of_growth = ("runtime", "threads", "batch", "time grows as pixels^", "ms a megapixel", "note")
-    grown = [[g.runtime, str(g.threads), str(g.batch), f"{g.exponent:.2f}", significant(g.ms_per_megapixel), g.note] for g in growth(rows)]
+    grown = [
+        [g.runtime, str(g.threads), str(g.batch), f"{g.exponent:.2f}", significant(g.ms_per_megapixel), g.note]
+        for g in growth(rows)
+    ]
     title = f"{subject.model.name}, {cpu_name() if rows[0].device == 'cpu' else rows[0].device}"
-    remarks = [*([subject.against] if subject.against else []), *(["interrupted: this is what was measured until then"] if interrupted else []),
-               *(f"auto: {line}" for line in result.chosen), *(f"skipped {line}" for line in result.skipped)]  # fmt: skip
+    remarks = [
+        *([subject.against] if subject.against else []),
+        *(["interrupted: this is what was measured until then"] if interrupted else []),
+        *(f"auto: {line}" for line in result.chosen),
+        *(f"skipped {line}" for line in result.skipped),
+    ]
     texts = [markdown(header, shown), *([markdown(of_growth, grown)] if grown else [])]
     facts = {
-        **describe(), "threads": sorted({row.threads for row in rows}), "models": {subject.model.name: subject.checksum}, "rounds": rounds,
-        "chosen": result.chosen, "skipped": result.skipped, "interrupted": interrupted,
-    }  # fmt: skip
-    write_text(target / "sweep.csv", to_csv([[exact(value) for value in astuple(row)] for row in rows], [field.name for field in fields(Row)]))
-    write_text(target / "sweep.md", "\n".join([f"# Sweep\n\n{title}\n", *texts, *(f"- {as_text(remark)}" for remark in remarks), ""]))
+        **describe(),
+        "threads": sorted({row.threads for row in rows}),
+        "models": {subject.model.name: subject.checksum},
+        "rounds": rounds,
+        "chosen": result.chosen,
+        "skipped": result.skipped,
+        "interrupted": interrupted,
+    }
+    write_text(
+        target / "sweep.csv",
+        to_csv([[exact(value) for value in astuple(row)] for row in rows], [field.name for field in fields(Row)]),
+    )
+    write_text(
+        target / "sweep.md",
+        "\n".join([f"# Sweep\n\n{title}\n", *texts, *(f"- {as_text(remark)}" for remark in remarks), ""]),
+    )
     write_text(target / "provenance.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
     out.print(plain_table(header, shown, left=(0, 2, 10)))
     if subject.against:

@@ -37,7 +37,12 @@ RECIPE = (
     ("optimizer", str, "adam|adamax", "the optimiser"),
     ("style-size", int, "N", "the painting's shorter side; larger gives larger strokes"),
     ("seed", int, "N", "of weights, data and noise"),
-    ("precision", str, "auto|bf16|fp16|fp32", "auto is bf16 where the device computes it, else fp32 on a CPU and fp16 on a GPU"),
+    (
+        "precision",
+        str,
+        "auto|bf16|fp16|fp32",
+        "auto is bf16 where the device computes it, else fp32 on a CPU and fp16 on a GPU",
+    ),
     ("save-every", int, "N", "steps between saved states"),
     ("flow", str, "dis|raft", "what estimates the motion of footage"),
 )
@@ -55,31 +60,116 @@ class Train(Command):
 
         default = load_recipe()
         parser.add_argument("--style", type=Path, metavar="FILE", help="the painting")
-        parser.add_argument("--textures", type=Path, metavar="DIR", help="photographs to render scenes from (default: those in scikit-image, of which the built-in clips are made too: compare marks them)")
-        parser.add_argument("--sintel", type=Path, metavar="DIR", help="folder that holds Sintel's 'training' (else $RECONET_BENCH_SINTEL, else ./data/MPI-Sintel*)")
-        parser.add_argument("--footage", type=Path, nargs="+", default=[], metavar="DIR|FILE", help="videos, folders of frames, or folders that hold any number of either")
-        parser.add_argument("--raft", type=Path, metavar="FILE", help="weights for --flow raft, safetensors (else $RECONET_BENCH_RAFT, else torchvision's where cached)")
-        parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="auto is CUDA where there is one (default: auto)")
-        parser.add_argument("--compile", action="store_true", help="torch.compile the networks; the first step takes a minute or more")
-        parser.add_argument("--workers", type=at_least(0), metavar="N", help="processes that load data, on Linux (default: none on a CPU, enough to keep a GPU busy)")
-        parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard events into the run folder too")
-        parser.add_argument("--benchmark", action="store_true", help="time this recipe's step against a plain fp32 loop, and train nothing")
-        parser.add_argument("--branch-from", type=Path, metavar="RUN|FILE", help="start from another run's last saved state, or from a checkpoint's weights, then go on with this method")
-        parser.add_argument("--resume", action="store_true", help="go on from the state in the run folder, if there is one")
-        parser.add_argument("--download-vgg", action="store_true", help="fetch torchvision's VGG-16 weights (528 MB) first")
+        parser.add_argument(
+            "--textures",
+            type=Path,
+            metavar="DIR",
+            help="photographs to render scenes from (default: those in scikit-image, of which the built-in clips are made too: compare marks them)",
+        )
+        parser.add_argument(
+            "--sintel",
+            type=Path,
+            metavar="DIR",
+            help="folder that holds Sintel's 'training' (else $RECONET_BENCH_SINTEL, else ./data/MPI-Sintel*)",
+        )
+        parser.add_argument(
+            "--footage",
+            type=Path,
+            nargs="+",
+            default=[],
+            metavar="DIR|FILE",
+            help="videos, folders of frames, or folders that hold any number of either",
+        )
+        parser.add_argument(
+            "--raft",
+            type=Path,
+            metavar="FILE",
+            help="weights for --flow raft, safetensors (else $RECONET_BENCH_RAFT, else torchvision's where cached)",
+        )
+        parser.add_argument(
+            "--device",
+            default="auto",
+            metavar="auto|cpu|cuda|cuda:N",
+            help="auto is CUDA where there is one (default: auto)",
+        )
+        parser.add_argument(
+            "--compile", action="store_true", help="torch.compile the networks; the first step takes a minute or more"
+        )
+        parser.add_argument(
+            "--workers",
+            type=at_least(0),
+            metavar="N",
+            help="processes that load data, on Linux (default: none on a CPU, enough to keep a GPU busy)",
+        )
+        parser.add_argument(
+            "--tensorboard", action="store_true", help="write TensorBoard events into the run folder too"
+        )
+        parser.add_argument(
+            "--benchmark",
+            action="store_true",
+            help="time this recipe's step against a plain fp32 loop, and train nothing",
+        )
+        parser.add_argument(
+            "--branch-from",
+            type=Path,
+            metavar="RUN|FILE",
+            help="start from another run's last saved state, or from a checkpoint's weights, then go on with this method",
+        )
+        parser.add_argument(
+            "--resume", action="store_true", help="go on from the state in the run folder, if there is one"
+        )
+        parser.add_argument(
+            "--download-vgg", action="store_true", help="fetch torchvision's VGG-16 weights (528 MB) first"
+        )
         parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="run folder (default: runs/METHOD-STYLE)")
         add_vgg_option(parser)
         recipe = parser.add_argument_group("recipe")
-        recipe.add_argument("--preset", default="default", metavar="NAME|FILE", help=f"start from a recipe: {', '.join(preset_names())}, or a .toml file of your own")
-        recipe.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="any setting of a recipe, e.g. schedule=constant options.constraint=none")
-        recipe.add_argument("--weights", nargs="+", default=[], metavar="TERM=X", help="loss weights other than the method's, e.g. temporal_short=500")
+        recipe.add_argument(
+            "--preset",
+            default="default",
+            metavar="NAME|FILE",
+            help=f"start from a recipe: {', '.join(preset_names())}, or a .toml file of your own",
+        )
+        recipe.add_argument(
+            "--set",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="KEY=VALUE",
+            help="any setting of a recipe, e.g. schedule=constant options.constraint=none",
+        )
+        recipe.add_argument(
+            "--weights",
+            nargs="+",
+            default=[],
+            metavar="TERM=X",
+            help="loss weights other than the method's, e.g. temporal_short=500",
+        )
         recipe.add_argument("--show", action="store_true", help="print the recipe as a preset file, and train nothing")
-        recipe.add_argument("--data", nargs="+", metavar="synthetic|sintel|footage", default=argparse.SUPPRESS, help=f"rendered scenes without end, MPI-Sintel, your own footage, or a mixture by weight: synthetic:2 sintel:1 (default: {default['data']})")
+        recipe.add_argument(
+            "--data",
+            nargs="+",
+            metavar="synthetic|sintel|footage",
+            default=argparse.SUPPRESS,
+            help=f"rendered scenes without end, MPI-Sintel, your own footage, or a mixture by weight: synthetic:2 sintel:1 (default: {default['data']})",
+        )
         for name, kind, placeholder, text in RECIPE:
             # What was not given must not hide what the preset says, so these have no value of their own.
             value = default[name.replace("-", "_")]
-            recipe.add_argument(f"--{name}", type=kind, metavar=placeholder, default=argparse.SUPPRESS, help=f"{text} (default: {value})")
-        recipe.add_argument("--pass", dest="render_pass", default=argparse.SUPPRESS, metavar="clean|final|albedo", help="Sintel's rendering pass (default: clean)")
+            recipe.add_argument(
+                f"--{name}",
+                type=kind,
+                metavar=placeholder,
+                default=argparse.SUPPRESS,
+                help=f"{text} (default: {value})",
+            )
+        recipe.add_argument(
+            "--pass",
+            dest="render_pass",
+            default=argparse.SUPPRESS,
+            metavar="clean|final|albedo",
+            help="Sintel's rendering pass (default: clean)",
+        )
 
     def run(self, options: Any) -> None:
         from reconet_bench.core.files import transparency, write_text
@@ -133,9 +223,13 @@ def checked_recipe(options: Any) -> tuple[Recipe, DataOptions]:
 
     recipe, named = whole_recipe(_recipe(options)), settings_named(options)
     where = DataOptions(
-        **{name: recipe[name] for name in ("size", "seed", "render_pass", "split", "flow", "fit", "luminance")}, textures=options.textures,
-        sintel=options.sintel, footage=tuple(options.footage), raft=options.raft, report=lambda text: err.print(text, markup=False),
-    )  # fmt: skip
+        **{name: recipe[name] for name in ("size", "seed", "render_pass", "split", "flow", "fit", "luminance")},
+        textures=options.textures,
+        sintel=options.sintel,
+        footage=tuple(options.footage),
+        raft=options.raft,
+        report=lambda text: err.print(text, markup=False),
+    )
     check_used(recipe["data"], where, named)
     if named >= {"steps", "epochs"}:
         raise TrainingError("--steps and --epochs both say how long to train: give one of them")
@@ -153,8 +247,16 @@ def checked(options: Any) -> tuple[Recipe, DataOptions, TrainingSettings]:
     recipe, where = checked_recipe(options)
     if options.style is None:
         raise TrainingError("--style FILE is needed: the painting to learn from")
-    settings = from_recipe(recipe, options.style, vgg=options.vgg, device=options.device, compile=options.compile, workers=options.workers,
-                           tensorboard=options.tensorboard, branch_from=options.branch_from)  # fmt: skip
+    settings = from_recipe(
+        recipe,
+        options.style,
+        vgg=options.vgg,
+        device=options.device,
+        compile=options.compile,
+        workers=options.workers,
+        tensorboard=options.tensorboard,
+        branch_from=options.branch_from,
+    )
     check_start(settings)
     check_files(settings, network=not options.download_vgg)
     if options.vgg and options.download_vgg:
@@ -167,7 +269,9 @@ def _warn_of_emulation(settings: TrainingSettings) -> None:
     from reconet_bench.core.machine import computes_bf16, pick_device
 
     if settings.precision == "bf16" and pick_device(settings.device).type == "cpu" and not computes_bf16():
-        warn("precision bf16: this processor emulates it, several times slower than fp32; --precision auto or fp32 is faster")
+        warn(
+            "precision bf16: this processor emulates it, several times slower than fp32; --precision auto or fp32 is faster"
+        )
 
 
 def _pictures(folder: Path, curves: str) -> list[str]:
@@ -196,7 +300,10 @@ def _benchmark(settings: TrainingSettings, data: TrainingCrops) -> None:
     from reconet_bench.training.step_benchmark import compare_steps
 
     found = compare_steps(settings, data, report=lambda text: err.print(text, markup=False))
-    rows = [[pace.name, f"{1000 * pace.median:.0f}", f"{1000 * min(pace.turns):.0f}", f"{1000 * max(pace.turns):.0f}"] for pace in (found.plain, found.ours)]
+    rows = [
+        [pace.name, f"{1000 * pace.median:.0f}", f"{1000 * min(pace.turns):.0f}", f"{1000 * max(pace.turns):.0f}"]
+        for pace in (found.plain, found.ours)
+    ]
     out.print(plain_table(("", "ms a step", "fastest turn", "slowest turn"), rows, left=(0,)))
     ratios = found.ratios
     out.print(

@@ -48,9 +48,15 @@ class UnknownName(ReconetBenchError):
 
 #: What libraries say when they get no memory; few of them have a type of exception for it.
 _NO_MEMORY = (
-    "out of memory", "not enough memory", "bad_alloc", "bad allocation", "failed to allocate",
-    "cannot allocate", "can't allocate", "could not allocate",
-)  # fmt: skip
+    "out of memory",
+    "not enough memory",
+    "bad_alloc",
+    "bad allocation",
+    "failed to allocate",
+    "cannot allocate",
+    "can't allocate",
+    "could not allocate",
+)
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -63,7 +69,9 @@ def ended_by(code: int | None, advice: str) -> str:
     if code is None or code >= 0:
         return f"exit code {code}"
     killed = f"killed by {signal.Signals(-code).name}"
-    return killed + (f", as the system does when memory runs out: {advice}" if -code == getattr(signal, "SIGKILL", 0) else "")
+    return killed + (
+        f", as the system does when memory runs out: {advice}" if -code == getattr(signal, "SIGKILL", 0) else ""
+    )
 
 
 @contextlib.contextmanager

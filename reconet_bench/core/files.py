@@ -43,7 +43,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 def natural_key(path: Path) -> tuple[object, ...]:
     """Sorts file names as people number them: ``frame_2`` before ``frame_10``, with or without leading zeros."""
-    parts = tuple(tuple(int(piece) if n % 2 else piece for n, piece in enumerate(re.split(r"(\d+)", part))) for part in path.parts)
+    parts = tuple(
+        tuple(int(piece) if n % 2 else piece for n, piece in enumerate(re.split(r"(\d+)", part))) for part in path.parts
+    )
     return (*parts, path.name)
 
 

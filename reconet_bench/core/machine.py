@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import torch
 
 
-
 def pick_device(name: str = "auto") -> torch.device:
     """``auto`` is CUDA where there is one, else the CPU; raises RuntimeUnavailable for what is not here."""
     import torch
@@ -27,12 +26,16 @@ def pick_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise RuntimeUnavailable(f"device '{name}' asked for, but torch {torch.__version__} sees no CUDA GPU; use --device cpu")
+        raise RuntimeUnavailable(
+            f"device '{name}' asked for, but torch {torch.__version__} sees no CUDA GPU; use --device cpu"
+        )
     try:
         device = torch.device(name)
     except RuntimeError:
         device = torch.device("meta")
-    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
+    if device.type not in ("cpu", "cuda") or (
+        device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
+    ):
         raise RuntimeUnavailable(f"no device '{name}' here: use auto, cpu or cuda ({torch.cuda.device_count()} found)")
     return device
 
@@ -112,18 +115,6 @@ def cpu_threads(count: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-
-
-
-
-
-
-
-
-
-
-
-
 def cache_folder() -> Path:
     """Where what was measured here is remembered: ``$RECONET_BENCH_CACHE``, else the platform's place; it need not exist."""
     if folder := os.environ.get("RECONET_BENCH_CACHE"):
@@ -135,7 +126,3 @@ def cache_folder() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "reconet-bench"
-
-
-
-

@@ -157,9 +157,7 @@ def resize_frame(frame: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(frame, (height, width), mode="bilinear", align_corners=False, antialias=True)
 
 
-def compose_flows(
-    first: Tensor, first_mask: Tensor, second: Tensor, second_mask: Tensor
-) -> tuple[Tensor, Tensor]:
+def compose_flows(first: Tensor, first_mask: Tensor, second: Tensor, second_mask: Tensor) -> tuple[Tensor, Tensor]:
     """Chain a→b and b→c into a→c on a's grid.
 
     Returns:

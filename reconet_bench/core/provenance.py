@@ -19,8 +19,23 @@ if TYPE_CHECKING:
     # Only for annotations: importing torch takes seconds, and --help needs none of it.
     import onnx
 
-_PACKAGES = ("reconet-bench", "torch", "torchvision", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "nncf", "tensorrt",
-             "ncnn", "pnnx", "numpy", "scikit-image", "opencv-python-headless", "pandas")  # fmt: skip
+_PACKAGES = (
+    "reconet-bench",
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "nncf",
+    "tensorrt",
+    "ncnn",
+    "pnnx",
+    "numpy",
+    "scikit-image",
+    "opencv-python-headless",
+    "pandas",
+)
 
 
 @cache
@@ -89,7 +104,9 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 def command_line() -> str:
     """The command as a person would type it: the program by name, not by its place on this machine."""
     program = Path(sys.argv[0])
-    name = "reconet-bench" if program.parts[-2:] == ("reconet_bench", "cli.py") else program.name  # python -m reconet_bench.cli
+    name = (
+        "reconet-bench" if program.parts[-2:] == ("reconet_bench", "cli.py") else program.name
+    )  # python -m reconet_bench.cli
     return shlex.join([name, *sys.argv[1:]])
 
 

@@ -88,7 +88,9 @@ def _line(record: Record) -> str:
         return json.dumps(dataclasses.asdict(record), allow_nan=False)
     except ValueError:
         whose = f"{record.metric} of {record.model or record.method} on {record.video or record.runtime}"
-        raise DataError(f"{whose} is not finite and is not recorded: {record.value} [{record.ci_low}, {record.ci_high}]") from None
+        raise DataError(
+            f"{whose} is not finite and is not recorded: {record.value} [{record.ci_low}, {record.ci_high}]"
+        ) from None
 
 
 def from_jsonl(text: str, where: str = "records") -> list[Record]:

@@ -47,9 +47,13 @@ class Painting:
 
 
 PAINTINGS = {
-    "starry_night": Painting("Vincent van Gogh, The Starry Night, 1889", "Van Gogh - Starry Night - Google Art Project.jpg"),
+    "starry_night": Painting(
+        "Vincent van Gogh, The Starry Night, 1889", "Van Gogh - Starry Night - Google Art Project.jpg"
+    ),
     "wave": Painting("Katsushika Hokusai, The Great Wave off Kanagawa, c. 1831", "Tsunami by hokusai 19th century.jpg"),
-    "composition_7": Painting("Wassily Kandinsky, Composition VII, 1913", "Vassily Kandinsky, 1913 - Composition 7.jpg"),
+    "composition_7": Painting(
+        "Wassily Kandinsky, Composition VII, 1913", "Vassily Kandinsky, 1913 - Composition 7.jpg"
+    ),
 }
 _COMMONS = "https://commons.wikimedia.org/wiki/Special:FilePath"
 
@@ -57,19 +61,25 @@ DATASETS = {
     "sintel": Dataset(
         "MPI-Sintel: rendered film with true flow, occlusions and invalid pixels",
         "CC BY 3.0, Blender Foundation; cite Butler et al., ECCV 2012 (http://sintel.is.tue.mpg.de)",
-        "http://files.is.tue.mpg.de/sintel/MPI-Sintel-complete.zip", Path("data/MPI-Sintel"), HELD_OUT,
+        "http://files.is.tue.mpg.de/sintel/MPI-Sintel-complete.zip",
+        Path("data/MPI-Sintel"),
+        HELD_OUT,
     ),
     "davis": Dataset(
         "DAVIS 2017: camera footage at 480p, without true flow",
         "CC BY-NC 4.0; cite Pont-Tuset et al., The 2017 DAVIS Challenge (https://davischallenge.org)",
-        "https://data.vision.ee.ethz.ch/csergi/share/davis/DAVIS-2017-trainval-480p.zip", Path("data/DAVIS"), ("bmx-trees", "car-roundabout"),
+        "https://data.vision.ee.ethz.ch/csergi/share/davis/DAVIS-2017-trainval-480p.zip",
+        Path("data/DAVIS"),
+        ("bmx-trees", "car-roundabout"),
     ),
     "styles": Dataset(
         "Paintings to train on: " + "; ".join(painting.title for painting in PAINTINGS.values()),
         "public domain: the painters died over 70 years ago; photographs from Wikimedia Commons",
-        _COMMONS, Path("data/styles"), tuple(PAINTINGS),
+        _COMMONS,
+        Path("data/styles"),
+        tuple(PAINTINGS),
     ),
-}  # fmt: skip
+}
 
 _SINTEL = re.compile(r"(?:.*/)?(training/(clean|final|albedo|flow|occlusions|invalid)/([^/]+)/frame_\d+\.(?:png|flo))")
 _DAVIS = re.compile(r"(?:.*/)?(JPEGImages/480p/([^/]+)/\d+\.jpg)")
@@ -83,9 +93,13 @@ def dataset(name: str) -> Dataset:
 
 
 def fetch(
-    name: str, target: Path | None = None, videos: Sequence[str] = (), render_pass: str = "clean", url: str = "",
+    name: str,
+    target: Path | None = None,
+    videos: Sequence[str] = (),
+    render_pass: str = "clean",
+    url: str = "",
     report: Report = lambda name, size: None,
-) -> tuple[Path, int]:  # fmt: skip
+) -> tuple[Path, int]:
     """Fetch a data set, or the part of it that ``videos`` name.
 
     Args:
@@ -138,7 +152,11 @@ def _paintings(folder: Path, wanted: set[str], url: str, report: Report) -> int:
     for name in names:
         path = folder / f"{name}.jpg"
         if not _is_whole(path, known.get(path.name)):
-            source = f"{url.rstrip('/')}/{name}.jpg" if url else f"{_COMMONS}/{urllib.parse.quote(PAINTINGS[name].file)}?width=1600"
+            source = (
+                f"{url.rstrip('/')}/{name}.jpg"
+                if url
+                else f"{_COMMONS}/{urllib.parse.quote(PAINTINGS[name].file)}?width=1600"
+            )
             part = folder / f".{name}.jpg"
             try:
                 download(source, part)
@@ -201,7 +219,10 @@ def verify(folder: Path) -> Verified:
     """
     folder = Path(folder)
     sums = _read_manifest(folder / MANIFEST)
-    files = sorted({folder / name for name in sums} | {p for p in folder.rglob("*") if p.suffix in (".png", ".flo", ".jpg") and p.is_file()})
+    files = sorted(
+        {folder / name for name in sums}
+        | {p for p in folder.rglob("*") if p.suffix in (".png", ".flo", ".jpg") and p.is_file()}
+    )
     if not files:
         raise DataError(f"no data in {folder}")
     wrong: list[str] = []
@@ -237,8 +258,15 @@ def _sequence_faults(folder: Path, sizes: dict[Path, tuple[int, ...]]) -> list[s
     for sequence, paths in by_sequence.items():
         height, width = sizes[paths[0]]
         place = sequence.relative_to(folder).as_posix()
-        wrong += [f"{place}/{p.name}: {sizes[p][1]}x{sizes[p][0]}, the first is {width}x{height}" for p in paths if sizes[p] != (height, width)]
+        wrong += [
+            f"{place}/{p.name}: {sizes[p][1]}x{sizes[p][0]}, the first is {width}x{height}"
+            for p in paths
+            if sizes[p] != (height, width)
+        ]
         if sequence.parent.parent.name == "JPEGImages":
             numbers = {int(path.stem) for path in paths}
-            wrong += [f"{place}/{number:05d}.jpg: missing" for number in sorted(set(range(min(numbers), max(numbers))) - numbers)]
+            wrong += [
+                f"{place}/{number:05d}.jpg: missing"
+                for number in sorted(set(range(min(numbers), max(numbers))) - numbers)
+            ]
     return wrong

@@ -17,8 +17,6 @@ from reconet_bench.video.reader import VideoReader
 MEMORY = 2**30
 
 
-
-
 def read_frames(folder: Path, frames: int | None = None) -> list[Tensor]:
     """Images of a folder in order of their names, the first ``frames`` or all, each ``(1, 3, H, W)``.
 
@@ -63,7 +61,9 @@ class FrameFolder(FramesOnly):
     def frame(self, index: int) -> Tensor:
         image = read_image(self._files[index])
         if image.shape[:2] != self._size:
-            raise DataError(f"{self._files[index]}: frame is {image.shape[1]}x{image.shape[0]}, the first is {self._size[1]}x{self._size[0]}")
+            raise DataError(
+                f"{self._files[index]}: frame is {image.shape[1]}x{image.shape[0]}, the first is {self._size[1]}x{self._size[0]}"
+            )
         return from_uint8(image)
 
     def label(self, index: int) -> str:
@@ -92,7 +92,9 @@ class VideoClip(FramesOnly):
                 if len(self._images) == frames:
                     break
                 if len(self._images) * frame.image.nbytes > MEMORY:
-                    raise DataError(f"{path}: too long to measure as a whole: give --frames {len(self._images) - 1} or fewer")
+                    raise DataError(
+                        f"{path}: too long to measure as a whole: give --frames {len(self._images) - 1} or fewer"
+                    )
         if len(self._images) < 2:
             raise DataError(f"{path}: at least two frames are needed to compare them, found {len(self._images)}")
 

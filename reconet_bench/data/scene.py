@@ -249,7 +249,7 @@ class SceneClip(Clip):
     def _gain(self, time: float) -> Tensor:
         light = self.scene.light
         height, width = self.size
-        x, y = ((pixel_grid(height, width)[0] - torch.tensor(((width - 1) / 2, (height - 1) / 2)).view(2, 1, 1)) / height)
+        x, y = (pixel_grid(height, width)[0] - torch.tensor(((width - 1) / 2, (height - 1) / 2)).view(2, 1, 1)) / height
         distance = (x - light.x.at(time)) ** 2 + (y - light.y.at(time)) ** 2
         return light.exposure.at(time) * (1 + light.strength * torch.exp(-distance / (2 * light.radius**2)))
 

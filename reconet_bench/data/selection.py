@@ -73,7 +73,9 @@ class Selection:
         if (folder / "training").is_dir():
             return replace(self, data="sintel", sintel=folder)
         if folder.is_dir():
-            raise DataError(f"{folder} holds neither MPI-Sintel ('training') nor DAVIS ('JPEGImages/480p'): give its clips by --videos")
+            raise DataError(
+                f"{folder} holds neither MPI-Sintel ('training') nor DAVIS ('JPEGImages/480p'): give its clips by --videos"
+            )
         raise UnknownName("data source", self.data, SOURCES)
 
     def _known(self, name: str) -> Clip:
@@ -148,7 +150,9 @@ class Selection:
         called: dict[str, str] = {}
         for name, clip in found:
             if clip.name in called:
-                raise DataError(f"two videos are called '{clip.name}' ('{called[clip.name]}' and '{name}'): compare them in two runs")
+                raise DataError(
+                    f"two videos are called '{clip.name}' ('{called[clip.name]}' and '{name}'): compare them in two runs"
+                )
             called[clip.name] = name
         return [clip for _, clip in found]
 

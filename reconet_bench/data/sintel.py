@@ -147,7 +147,9 @@ class SintelClip(Clip):
         """
         numbers = [number for number, _ in self._frames[index : index + step + 1]]
         if numbers[-1:] != [self._frames[index][0] + step]:
-            raise DataError(f"{self.name}: no frame {self._frames[index][0] + step:04d}, so no motion to it from {self.label(index)}")
+            raise DataError(
+                f"{self.name}: no frame {self._frames[index][0] + step:04d}, so no motion to it from {self.label(index)}"
+            )
         return self._step(index) if step == 1 else composed_motion(self, index, step)
 
     def _flow_path(self, index: int) -> Path:
@@ -196,7 +198,9 @@ def write_sintel(clip: Clip, root: Path) -> Path:
     frames = training / "clean" / clip.name
     names = {f"frame_{number + 1:04d}.png" for number in range(len(clip))}
     if left := sorted(path.name for path in frames.glob("*.png") if path.name not in names):
-        raise DataError(f"{frames} holds another clip ({left[-1]}; this one has {len(clip)} frames): remove it, or choose another --output")
+        raise DataError(
+            f"{frames} holds another clip ({left[-1]}; this one has {len(clip)} frames): remove it, or choose another --output"
+        )
     for index in range(len(clip)):
         name = f"frame_{index + 1:04d}"
         write_image(frames / f"{name}.png", to_uint8(clip.frame(index))[0])

@@ -39,8 +39,12 @@ def _texture(image: np.ndarray, scale: float) -> Tensor:
 
 def _stroll(h: int, seed: int) -> Scene:
     """Easy: a slow pan over a brick wall, a cat behind a coffee cup, even light."""
-    cat = Layer(_photo("chelsea", h, 0.95), Pose(Wave(-0.32, 0.012), Wave(0.05, 0, 0.02, 16)), 1.0,
-                Outline(0.3, 1.15, ((5, 0.06, 0.4),)))
+    cat = Layer(
+        _photo("chelsea", h, 0.95),
+        Pose(Wave(-0.32, 0.012), Wave(0.05, 0, 0.02, 16)),
+        1.0,
+        Outline(0.3, 1.15, ((5, 0.06, 0.4),)),
+    )
     cup = Layer(_photo("coffee", h, 1.0), Pose(Wave(0.35, -0.006), Wave(0.12)), 0.9, Outline(0.27, 1.2))
     wall = Layer(_photo("brick", h, 1.5, (1.0, 0.72, 0.58)), depth=1.6)
     return Scene((wall, cat, cup), Pose(x=Wave(0, 0.008)), noise=0.004, seed=seed)
@@ -48,25 +52,43 @@ def _stroll(h: int, seed: int) -> Scene:
 
 def _carousel(h: int, seed: int) -> Scene:
     """Medium: three cut-outs circle, pass behind one another and reappear; the camera turns and zooms."""
+
     def orbit(phase: float, spin: float) -> Pose:
-        return Pose(Wave(0, 0, 0.5, 20, phase), Wave(0, 0, 0.14, 20, phase + math.pi / 2), Wave(0, spin),
-                    Wave(0, 0, 0.08, 20, phase))
+        return Pose(
+            Wave(0, 0, 0.5, 20, phase),
+            Wave(0, 0, 0.14, 20, phase + math.pi / 2),
+            Wave(0, spin),
+            Wave(0, 0, 0.08, 20, phase),
+        )
+
     pictures = (("astronaut", 0.8, 0.25), ("chelsea", 0.8, 0.24), ("rocket", 0.75, 0.22))
     riders = tuple(
-        Layer(_photo(name, h, scale), orbit(i * 2.1, 0.02 * (-1) ** i), 1.0, Outline(radius, 1.0, ((6 + i, 0.07, 0.0),)))
+        Layer(
+            _photo(name, h, scale), orbit(i * 2.1, 0.02 * (-1) ** i), 1.0, Outline(radius, 1.0, ((6 + i, 0.07, 0.0),))
+        )
         for i, (name, scale, radius) in enumerate(pictures)
     )
     post = Layer(_photo("gravel", h, 1.0, (0.95, 0.85, 0.7)), depth=0.9, outline=Outline(0.5, 0.22))
     meadow = Layer(_photo("grass", h, 1.6, (0.75, 1.0, 0.55)), depth=2.0)
-    return Scene((meadow, *riders, post), Pose(Wave(0, 0.004), Wave(), Wave(0, 0, 0.05, 30), Wave(0, 0, 0.06, 24)),
-                 noise=0.006, seed=seed)
+    return Scene(
+        (meadow, *riders, post),
+        Pose(Wave(0, 0.004), Wave(), Wave(0, 0, 0.05, 30), Wave(0, 0, 0.06, 24)),
+        noise=0.006,
+        seed=seed,
+    )
 
 
 def _lantern(h: int, seed: int) -> Scene:
     """Light: a warm scene under a lamp that sweeps across and a slow change of exposure."""
-    cup = Layer(_photo("coffee", h, 1.1), Pose(Wave(-0.2, 0.005), Wave(0.1), Wave(0, 0.012)), 1.0,
-                Outline(0.32, 1.1, ((3, 0.08, 0.7),)))
-    face = Layer(_photo("astronaut", h, 1.2), Pose(Wave(0.4, -0.004), Wave(-0.06, 0, 0.03, 18)), 1.2, Outline(0.28, 0.9))
+    cup = Layer(
+        _photo("coffee", h, 1.1),
+        Pose(Wave(-0.2, 0.005), Wave(0.1), Wave(0, 0.012)),
+        1.0,
+        Outline(0.32, 1.1, ((3, 0.08, 0.7),)),
+    )
+    face = Layer(
+        _photo("astronaut", h, 1.2), Pose(Wave(0.4, -0.004), Wave(-0.06, 0, 0.03, 18)), 1.2, Outline(0.28, 0.9)
+    )
     stones = Layer(_photo("gravel", h, 1.4, (1.0, 0.86, 0.68)), depth=1.5)
     light = Light(Wave(0.62, 0, 0.06, 20), 0.9, Wave(-0.8, 0.12), Wave(-0.1, 0, 0.2, 14), 0.35)
     return Scene((stones, face, cup), Pose(x=Wave(0, 0.005), zoom=Wave(0, 0.006)), light, 0.006, seed)
@@ -80,16 +102,33 @@ def _rush(h: int, seed: int) -> Scene:
     for name in names:
         x, y, phase, spin = rng.uniform((-0.8, -0.35, 0, -0.05), (0.8, 0.35, 6.3, 0.05))
         waves = ((int(rng.integers(3, 8)), 0.1, phase), (2, 0.12, -phase))
-        pose = Pose(Wave(x, 0, 0.35, 14, phase), Wave(y, 0, 0.2, 11, phase), Wave(phase, spin), Wave(0, 0, 0.1, 9, phase))
-        flock.append(Layer(_photo(name, h, 0.7), pose, float(rng.uniform(0.7, 1.2)), Outline(float(rng.uniform(0.13, 0.2)), 1.1, waves)))
+        pose = Pose(
+            Wave(x, 0, 0.35, 14, phase), Wave(y, 0, 0.2, 11, phase), Wave(phase, spin), Wave(0, 0, 0.1, 9, phase)
+        )
+        flock.append(
+            Layer(
+                _photo(name, h, 0.7),
+                pose,
+                float(rng.uniform(0.7, 1.2)),
+                Outline(float(rng.uniform(0.13, 0.2)), 1.1, waves),
+            )
+        )
     sky = Layer(_photo("hubble_deep_field", h, 2.4, (1.0, 1.0, 1.0)), depth=1.3)
-    return Scene((sky, *flock), Pose(Wave(0, 0.045), Wave(0, 0, 0.1, 16), Wave(0, 0.012), Wave(0, 0, 0.16, 18)),
-                 Light(Wave(1.0, 0, 0.08, 10), 0.35, Wave(0.6, -0.08), Wave(), 0.4), 0.012, seed)
+    return Scene(
+        (sky, *flock),
+        Pose(Wave(0, 0.045), Wave(0, 0, 0.1, 16), Wave(0, 0.012), Wave(0, 0, 0.16, 18)),
+        Light(Wave(1.0, 0, 0.08, 10), 0.35, Wave(0.6, -0.08), Wave(), 0.4),
+        0.012,
+        seed,
+    )
 
 
 _SCENES: dict[str, Callable[[int, int], Scene]] = {
-    "stroll": _stroll, "carousel": _carousel, "lantern": _lantern, "rush": _rush,
-}  # fmt: skip
+    "stroll": _stroll,
+    "carousel": _carousel,
+    "lantern": _lantern,
+    "rush": _rush,
+}
 #: Names of the built-in clips that are rendered, from :data:`BUILT_IN_TEXTURES`.
 RENDERED = tuple(_SCENES)
 #: Names of the built-in clips with what each tests.
@@ -208,8 +247,12 @@ def random_scene(rng: np.random.Generator, textures: Textures, size: int) -> Sce
         return float(limit * rng.uniform(-1, 1) * rng.random())
 
     def pose(x: float, y: float, pan: float) -> Pose:
-        return Pose(Wave(x, speed(pan)), Wave(y, speed(pan)), Wave(float(rng.uniform(-0.3, 0.3)), speed(0.03)),
-                    Wave(0, speed(0.02)))
+        return Pose(
+            Wave(x, speed(pan)),
+            Wave(y, speed(pan)),
+            Wave(float(rng.uniform(-0.3, 0.3)), speed(0.03)),
+            Wave(0, speed(0.02)),
+        )
 
     layers = [Layer(textures.draw(rng, round(1.2 * size)), depth=float(rng.uniform(1.0, 2.0)))]
     for _ in range(int(rng.integers(0, 4))):
@@ -219,9 +262,13 @@ def random_scene(rng: np.random.Generator, textures: Textures, size: int) -> Sce
         layers.append(Layer(textures.draw(rng, size // 2), pose(x, y, 0.06), float(rng.uniform(0.7, 1.2)), outline))
     # Little is over-exposed: a network that sees much pure white learns to leave white holes.
     exposure = float(rng.uniform(0.6, 1.0))
-    light = Light(Wave(exposure, speed(0.03)), float(rng.uniform(0, min(0.5, 1.1 / exposure - 1))),
-                  Wave(float(rng.uniform(-0.5, 0.5)), speed(0.1)), Wave(float(rng.uniform(-0.5, 0.5)), speed(0.1)),
-                  float(rng.uniform(0.2, 0.6)))  # fmt: skip
+    light = Light(
+        Wave(exposure, speed(0.03)),
+        float(rng.uniform(0, min(0.5, 1.1 / exposure - 1))),
+        Wave(float(rng.uniform(-0.5, 0.5)), speed(0.1)),
+        Wave(float(rng.uniform(-0.5, 0.5)), speed(0.1)),
+        float(rng.uniform(0.2, 0.6)),
+    )
     camera = pose(0.0, 0.0, 0.06)
     noise = float(rng.uniform(0, 0.015))
     return Scene(tuple(layers), camera, light, noise, int(rng.integers(2**31)), samples=1)

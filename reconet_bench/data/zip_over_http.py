@@ -107,8 +107,12 @@ class RangedFile(io.RawIOBase):
             return 0
         if not self._start <= self._position < self._position + wanted <= self._start + len(self._held):
             # zipfile looks for the directory from the end backwards, so a piece at the end is fetched at once.
-            self.hold(min(self._position, max(0, self.size - _TAIL)) if self._position + _TAIL >= self.size else self._position,
-                      self._position + wanted)  # fmt: skip
+            self.hold(
+                min(self._position, max(0, self.size - _TAIL))
+                if self._position + _TAIL >= self.size
+                else self._position,
+                self._position + wanted,
+            )
         offset = self._position - self._start
         buffer[:wanted] = self._held[offset : offset + wanted]
         self._position += wanted
@@ -146,7 +150,9 @@ def _extract(file: Any, url: str, target: Path, choose: Choice, begin: Begin, re
     with _damaged(url):
         archive = zipfile.ZipFile(file)
         members = archive.infolist()
-    ends = dict(zip(offsets := sorted(m.header_offset for m in members), [*offsets[1:], archive.start_dir], strict=True))
+    ends = dict(
+        zip(offsets := sorted(m.header_offset for m in members), [*offsets[1:], archive.start_dir], strict=True)
+    )
     chosen: dict[str, zipfile.ZipInfo] = {}
     for member in members:
         if not member.is_dir() and (name := choose(member.filename)) is not None:
@@ -175,7 +181,9 @@ def inside(member: str, name: str, url: str) -> str:
     for text in (member, name):
         path = PurePosixPath(text)
         if path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or not path.parts:
-            raise DataError(f"{url}: the member '{text}' leads out of the target folder: this archive is not to be trusted")
+            raise DataError(
+                f"{url}: the member '{text}' leads out of the target folder: this archive is not to be trusted"
+            )
     return name
 
 
@@ -205,7 +213,9 @@ def crc32(path: Path) -> int:
 def _open(url: str, ranges: str = "") -> Iterator[Any]:
     if not url.startswith(("http://", "https://")):
         raise DataError(f"'{url}' is no address: give http://… or https://…")
-    headers = {"User-Agent": f"reconet-bench/{versions().get('reconet-bench', '')}"} | ({"Range": ranges} if ranges else {})
+    headers = {"User-Agent": f"reconet-bench/{versions().get('reconet-bench', '')}"} | (
+        {"Range": ranges} if ranges else {}
+    )
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
             yield answer
@@ -227,7 +237,9 @@ def _again(action: Callable[[], Any], url: str = "") -> Any:
             if attempt == TRIES - 1:
                 reason = getattr(error, "reason", None) or error
                 where = f"{url}: " if url else ""
-                raise DataError(f"{where}no connection that lasts ({' '.join(str(reason).split()) or type(reason).__name__}): run the command again to go on") from None
+                raise DataError(
+                    f"{where}no connection that lasts ({' '.join(str(reason).split()) or type(reason).__name__}): run the command again to go on"
+                ) from None
             time.sleep(PAUSE * 2**attempt)
 
 
@@ -236,7 +248,16 @@ def _damaged(what: str) -> Iterator[None]:
     try:
         yield
     # RuntimeError is an encrypted member, and an OSError without a number is bzip2's word for damage.
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, UnicodeDecodeError, ValueError, OSError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        RuntimeError,
+        UnicodeDecodeError,
+        ValueError,
+        OSError,
+    ) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise DataError(f"{what}: not a whole zip archive ({' '.join(str(error).split())})") from None

@@ -51,14 +51,31 @@ class DissertationCode(ReCoNetMethod):
     summary = "the dissertation's released code: each departure from its text is a switch"
     weights: ClassVar[dict[str, float]] = ReCoNetMethod.weights
     options: ClassVar[dict[str, Any]] = dict.fromkeys(
-        ("swapped_weights", "long_without_gradient", "long_from_shuffled", "long_mask_mixed", "luminance_as_mask", "luminance_bgr",
-         "flow_axes_crossed", "grid_misaligned", "output_range", "tv_of_normalised", "residual_code", "plain_tanh"), True,
-    )  # fmt: skip
+        (
+            "swapped_weights",
+            "long_without_gradient",
+            "long_from_shuffled",
+            "long_mask_mixed",
+            "luminance_as_mask",
+            "luminance_bgr",
+            "flow_axes_crossed",
+            "grid_misaligned",
+            "output_range",
+            "tv_of_normalised",
+            "residual_code",
+            "plain_tanh",
+        ),
+        True,
+    )
 
     def network(self, options: Mapping[str, Any] | None = None) -> nn.Module:
         """The network, with the code's residual blocks and its range of output where these switches are on."""
         switches = {**self.options, **(options or {})}
-        return ReCoNet("dissertation-code" if switches["residual_code"] else "standard", switches["plain_tanh"], switches["output_range"])
+        return ReCoNet(
+            "dissertation-code" if switches["residual_code"] else "standard",
+            switches["plain_tanh"],
+            switches["output_range"],
+        )
 
     def final_weights(self, weights: dict[str, float], options: Mapping[str, Any]) -> dict[str, float]:
         """The two temporal weights, exchanged where ``swapped_weights`` is on."""
@@ -73,7 +90,9 @@ class DissertationCode(ReCoNetMethod):
         mask, mask_far = batch.masks.unbind(1)
         if on["long_from_shuffled"]:
             if len(x) < 2:
-                raise TrainingError("long_from_shuffled takes its far frame from another clip of the batch: give --batch 2 or more")
+                raise TrainingError(
+                    "long_from_shuffled takes its far frame from another clip of the batch: give --batch 2 or more"
+                )
             x_far, flow_far, mask_far = x.roll(1, 0), flow, mask
         y, y_next, y_far = network(torch.cat((x, x_next, x_far))).float().chunk(3)
         coefficients = batch.luminance.flip(-1) if on["luminance_bgr"] else batch.luminance
@@ -90,7 +109,9 @@ class DissertationCode(ReCoNetMethod):
         near = torch.cat((y, y_next))
         return {
             **perceptual_terms(torch.cat((x, x_next)), near, context),
-            "tv": loss_terms.total_variation(near / near.new_tensor(IMAGENET_STD).view(1, 3, 1, 1) if on["tv_of_normalised"] else near),
+            "tv": loss_terms.total_variation(
+                near / near.new_tensor(IMAGENET_STD).view(1, 3, 1, 1) if on["tv_of_normalised"] else near
+            ),
             "temporal_short": short,
             "temporal_long": long.detach() if on["long_without_gradient"] else long,
         }

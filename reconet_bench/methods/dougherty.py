@@ -35,7 +35,9 @@ class Dougherty(Johnson):
         noisy = loss_terms.pixel_noise(x, NOISE_COUNT, NOISE_AMPLITUDE, context.generator)
         y, y_noisy = network(torch.cat((x, noisy))).float().chunk(2)
         # Of normalised colours the mean falls out of a difference.
-        unit = y.new_tensor(IMAGENET_STD if self.switches(context)["normalised_pop"] else (1.0, 1.0, 1.0)).view(1, 3, 1, 1)
+        unit = y.new_tensor(IMAGENET_STD if self.switches(context)["normalised_pop"] else (1.0, 1.0, 1.0)).view(
+            1, 3, 1, 1
+        )
         return {
             **perceptual_terms(x, y, context),
             "tv": loss_terms.total_variation(y),

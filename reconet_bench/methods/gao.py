@@ -26,8 +26,12 @@ class Gao(ReCoNetMethod):
 
     summary = "temporal losses of adjacent frames, on the output and on the encoder's features"
     weights: ClassVar[dict[str, float]] = {
-        "content": 1.0, "style": 2e4, "tv": 1e-6, "temporal_short": 300.0, "temporal_features": 0.1,
-    }  # fmt: skip
+        "content": 1.0,
+        "style": 2e4,
+        "tv": 1e-6,
+        "temporal_short": 300.0,
+        "temporal_features": 0.1,
+    }
     options: ClassVar[dict[str, Any]] = ReCoNetMethod.options
 
     def training_module(self, network: nn.Module) -> nn.Module:

@@ -50,7 +50,9 @@ def temporal(
     warped, inside = warp(y_next, flow)
     difference = y - warped
     if x is not None and x_next is not None:
-        light, light_next = (x, x_next) if coefficients is None else (luminance(x, coefficients), luminance(x_next, coefficients))
+        light, light_next = (
+            (x, x_next) if coefficients is None else (luminance(x, coefficients), luminance(x_next, coefficients))
+        )
         difference = difference - (light - warp(light_next, flow)[0])
     return (mask * inside * difference**2).mean()
 
@@ -85,5 +87,7 @@ def pixel_noise(x: Tensor, count: int, amplitude: int, generator: torch.Generato
     place = torch.randint(height * width, (n, 1, count), generator=generator)
     shift = torch.randint(-amplitude, amplitude + 1, (n, c, count), generator=generator)
     # On the CPU: on a GPU, which of two shifts of a pixel is kept would differ from run to run.
-    noise = torch.zeros(n, c, height * width, dtype=x.dtype).scatter_(2, place.expand(n, c, count), shift.to(x.dtype) / 255)
+    noise = torch.zeros(n, c, height * width, dtype=x.dtype).scatter_(
+        2, place.expand(n, c, count), shift.to(x.dtype) / 255
+    )
     return (x + noise.reshape(x.shape).to(x.device)).clamp(0, 1)

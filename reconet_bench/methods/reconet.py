@@ -29,8 +29,12 @@ class ReCoNetMethod(Method):
 
     summary = "temporal losses over adjacent and distant frames, with the luminance constraint"
     weights: ClassVar[dict[str, float]] = {
-        "content": 1.0, "style": 2e4, "tv": 1e-6, "temporal_short": 150.0, "temporal_long": 75.0,
-    }  # fmt: skip
+        "content": 1.0,
+        "style": 2e4,
+        "tv": 1e-6,
+        "temporal_short": 150.0,
+        "temporal_long": 75.0,
+    }
 
     #: What the output may change by: the content's ``luminance``, its ``colour``, or nothing (``none``, Huang et al. 2017).
     options: ClassVar[dict[str, Any]] = {**Method.options, "constraint": "luminance"}

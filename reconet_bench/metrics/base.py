@@ -22,7 +22,6 @@ T = TypeVar("T")
 METRICS: Registry[Metric] = Registry("metric", "reconet_bench.metrics")
 
 
-
 @dataclass(frozen=True)
 class Style:
     """What ``style_distance`` needs: Gram targets by tap, and the loss network or the reason it is missing."""
@@ -116,17 +115,3 @@ class Metric(ABC):
     def reduce(self, samples: np.ndarray) -> np.ndarray:
         """One value from samples along the last axis: their mean."""
         return np.asarray(samples.mean(-1))
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -78,7 +78,9 @@ class StyleDistance(Metric):
         network, targets = style.network, style.targets
         key = ("style", id(network), *(targets[name].numpy().tobytes() for name in sorted(targets)))
         chosen = evenly_spread(len(footage.stylized), MOST_FRAMES)
-        scales = once_per_clip(footage.clip, key, lambda: {i: _distance(footage.content[i], targets, network) for i in chosen})
+        scales = once_per_clip(
+            footage.clip, key, lambda: {i: _distance(footage.content[i], targets, network) for i in chosen}
+        )
 
         def distance(index: int) -> Tensor:
             frame = footage.stylized[index]

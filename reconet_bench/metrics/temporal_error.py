@@ -71,7 +71,9 @@ def _per_pair(footage: Footage, frames: Sequence[Tensor], step: int) -> dict[int
         values[index] = Errors(_masked_mean(squared, traceable).item(), _traceable_mean(squared, traceable).item())
     if all(math.isnan(errors.lai) for errors in values.values()):
         # The definition of E(V) would say zero, which is perfect.
-        raise MetricUnavailable(f"no pixel can be traced from any frame to the {'next' if step == 1 else f'one {step} later'}")
+        raise MetricUnavailable(
+            f"no pixel can be traced from any frame to the {'next' if step == 1 else f'one {step} later'}"
+        )
     return values
 
 
@@ -123,7 +125,9 @@ class ContentTemporalError(_RootMean):
     summary = "E(V) of the content itself: the floor that light and flow leave"
 
     def samples(self, footage: Footage) -> dict[int, float]:
-        return once_per_clip(footage.clip, "content_temporal_error", lambda: _masked(_per_pair(footage, footage.content, 1)))
+        return once_per_clip(
+            footage.clip, "content_temporal_error", lambda: _masked(_per_pair(footage, footage.content, 1))
+        )
 
 
 @METRICS.register("warping_error")

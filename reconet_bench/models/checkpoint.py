@@ -80,11 +80,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
         network = METHODS[metadata["method"]].network(info.get("options"))
     except UnknownName as error:
         raise ModelError(f"{path}: {error}") from None
-    weights = {key.removeprefix("network."): value.float() for key, value in tensors.items() if key.startswith("network.")}
+    weights = {
+        key.removeprefix("network."): value.float() for key, value in tensors.items() if key.startswith("network.")
+    }
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise ModelError(f"{path}: weights do not fit the network of '{metadata['method']}': {str(error).splitlines()[-1].strip()}") from None
+        raise ModelError(
+            f"{path}: weights do not fit the network of '{metadata['method']}': {str(error).splitlines()[-1].strip()}"
+        ) from None
     if not all(value.isfinite().all() for value in weights.values()):
         raise ModelError(f"{path}: weights are not finite")
     style = {name: tensors[f"style.{name}"].float() for name in STYLE_TAPS if f"style.{name}" in tensors}

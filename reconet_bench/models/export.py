@@ -75,9 +75,16 @@ def export_onnx(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # about its own internals; its errors are exceptions
         program = torch.onnx.export(
-            network, (example,), dynamo=True, opset_version=OPSET, verbose=False, optimize=True,
-            input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes=({0: any_size, 2: any_size, 3: any_size},) if size is None else None,
-        )  # fmt: skip
+            network,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            verbose=False,
+            optimize=True,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: any_size, 2: any_size, 3: any_size},) if size is None else None,
+        )
     if program is None:
         raise ModelError(f"{path}: torch exported nothing for '{checkpoint.name}'")
     model = program.model_proto
@@ -94,7 +101,9 @@ def _check_target(path: Path) -> None:
     if path.is_dir():
         raise DataError(f"{path} is a folder: name the file, such as {path / 'model.onnx'}")
     if path.suffix.lower() != ".onnx":
-        raise DataError(f"{path}: an export is an ONNX file, and is found to be one by its suffix: name it {path.with_suffix('.onnx')}")
+        raise DataError(
+            f"{path}: an export is an ONNX file, and is found to be one by its suffix: name it {path.with_suffix('.onnx')}"
+        )
 
 
 def _check_norms(model: onnx.ModelProto, network: nn.Module, path: Path) -> None:
@@ -167,7 +176,9 @@ def cached_export(checkpoint: Checkpoint, path: Path) -> Path:
 def _export_key(checkpoint: Checkpoint) -> str:
     """All that an export depends on: weights, what is written about them, the code that exports, and versions."""
     digest = hashlib.sha256(weights_checksum(checkpoint.network).encode())
-    digest.update(repr((checkpoint.method, checkpoint.style, str(checkpoint.info.get("commit", "")), OPSET, FORMAT)).encode())
+    digest.update(
+        repr((checkpoint.method, checkpoint.style, str(checkpoint.info.get("commit", "")), OPSET, FORMAT)).encode()
+    )
     known = versions()
     digest.update(repr([known.get(name) for name in ("reconet-bench", "torch", "onnx")]).encode())
     # In a checkout the code changes and the version does not.

@@ -35,16 +35,20 @@ def _int8(path: Path, size: tuple[int, int] | None) -> bytes:
 
 #: What is made of the fp32 file, which may have one size alone, by the ending of its name.
 FORMS: dict[str, Callable[[Path, tuple[int, int] | None], bytes]] = {
-    "fp16": lambda path, _: half_precision(path), "int8": _int8, "uint8": lambda path, _: eight_bit_frames(path.read_bytes()),
+    "fp16": lambda path, _: half_precision(path),
+    "int8": _int8,
+    "uint8": lambda path, _: eight_bit_frames(path.read_bytes()),
     "uint8-fp16": lambda path, _: eight_bit_frames(half_precision(path)),
-}  # fmt: skip
+}
 
 
 #: What a form says of its frames, in place of what the fp32 file says.
 _FRAMES = {
-    "fp16": "RGB frames in [0, 1], fp16", "int8": "RGB frames in [0, 1], int8 convolutions",
-    "uint8": "RGB frames of 8 bits, 0 to 255, channels last", "uint8-fp16": "RGB frames of 8 bits, 0 to 255, channels last, fp16",
-}  # fmt: skip
+    "fp16": "RGB frames in [0, 1], fp16",
+    "int8": "RGB frames in [0, 1], int8 convolutions",
+    "uint8": "RGB frames of 8 bits, 0 to 255, channels last",
+    "uint8-fp16": "RGB frames of 8 bits, 0 to 255, channels last, fp16",
+}
 
 
 def _described(content: bytes, name: str, plain: onnx.ModelProto) -> bytes:

@@ -57,7 +57,9 @@ def workspace() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="reconet-bench-")
 
 
-def load_subject(name: str, folder: Path, hints: OnnxFormat = ANY_FORMAT, report: Callable[[str], None] = lambda text: None) -> Model:
+def load_subject(
+    name: str, folder: Path, hints: OnnxFormat = ANY_FORMAT, report: Callable[[str], None] = lambda text: None
+) -> Model:
     """A model by name or path: a shipped one, a checkpoint, or any image-to-image ONNX file.
 
     Args:
@@ -75,7 +77,15 @@ def load_subject(name: str, folder: Path, hints: OnnxFormat = ANY_FORMAT, report
         raise ModelError(f"'{name}' says itself what it takes: value ranges and layout are for ONNX files of your own")
     checkpoint = load_checkpoint(path)
     model = checkpoint_model(checkpoint, folder, path.stem)
-    return Model(model, checkpoint.method, checkpoint.style, checkpoint.style_targets, trained_on(checkpoint.info), checksum(path), _curves(path))
+    return Model(
+        model,
+        checkpoint.method,
+        checkpoint.style,
+        checkpoint.style_targets,
+        trained_on(checkpoint.info),
+        checksum(path),
+        _curves(path),
+    )
 
 
 def trained_on(info: Mapping[str, Any]) -> frozenset[str]:
@@ -99,7 +109,11 @@ def _curves(path: Path) -> str:
 
 
 def load_subjects(
-    models: Sequence[str], methods: Sequence[str], folder: Path, hints: OnnxFormat = ANY_FORMAT, report: Callable[[str], None] = lambda text: None
+    models: Sequence[str],
+    methods: Sequence[str],
+    folder: Path,
+    hints: OnnxFormat = ANY_FORMAT,
+    report: Callable[[str], None] = lambda text: None,
 ) -> list[Model]:
     """Models asked for by name or path and shipped models of the methods asked for; by default all shipped.
 
@@ -110,7 +124,9 @@ def load_subjects(
         METHODS[method]
         found = [name for name in shipped_models() if load_checkpoint(shipped_models()[name]).method == method]
         if not found and METHODS[method].trainable:
-            raise ModelError(f"no shipped model of method '{method}': train one (reconet-bench train --method {method}) and give it by --models")
+            raise ModelError(
+                f"no shipped model of method '{method}': train one (reconet-bench train --method {method}) and give it by --models"
+            )
         names += found
     if not models and not methods:
         names = list(shipped_models())
@@ -118,7 +134,10 @@ def load_subjects(
             raise ModelError(f"no models in {shipped_folder()}: give some by --models")
     if hints and not any(name.endswith(".onnx") for name in names):
         raise ModelError("value ranges and layout are for ONNX files of your own: give some by --models")
-    subjects = [load_subject(name, folder, hints if name.endswith(".onnx") else ANY_FORMAT, report) for name in dict.fromkeys(names)]
+    subjects = [
+        load_subject(name, folder, hints if name.endswith(".onnx") else ANY_FORMAT, report)
+        for name in dict.fromkeys(names)
+    ]
     for subject in subjects:
         subject.origin = _origin(subject, subjects, folder)
     subjects.sort(key=lambda subject: _ORDER.index(subject.method) if subject.method in _ORDER else len(_ORDER))
@@ -138,7 +157,10 @@ def _origin(subject: Model, subjects: Sequence[Model], folder: Path) -> ModelSou
 
     if subject.model.network is not None:
         return None
-    facts = {entry.key: entry.value for entry in onnx.load(str(subject.model.onnx()), load_external_data=False).metadata_props}
+    facts = {
+        entry.key: entry.value
+        for entry in onnx.load(str(subject.model.onnx()), load_external_data=False).metadata_props
+    }
     if not facts.get("weights", "").startswith("sha256:"):
         return None
     shipped = (checkpoint_model(load_checkpoint(path), folder, name) for name, path in shipped_models().items())
@@ -146,12 +168,6 @@ def _origin(subject: Model, subjects: Sequence[Model], folder: Path) -> ModelSou
         if model.network is not None and weights_checksum(model.network) == facts["weights"]:
             return model
     return None
-
-
-
-
-
-
 
 
 def give_style(subjects: Sequence[Model], painting: Path, size: int, vgg: Path | None) -> None:
@@ -168,9 +184,3 @@ def give_style(subjects: Sequence[Model], painting: Path, size: int, vgg: Path |
     for subject in others:
         subject.style_targets = targets
         subject.style = painting.stem if subject.method != "identity" else ""
-
-
-
-
-
-

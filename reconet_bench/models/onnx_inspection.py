@@ -72,7 +72,9 @@ class _ImageInput(NamedTuple):
     batch: int | None
 
 
-def inspect_onnx(path: Path, hints: OnnxFormat = ANY_FORMAT, report: Callable[[str], None] = lambda text: None) -> ModelSource:
+def inspect_onnx(
+    path: Path, hints: OnnxFormat = ANY_FORMAT, report: Callable[[str], None] = lambda text: None
+) -> ModelSource:
     """What an image-to-image ONNX file expects: told, read from the file, or found by running it on a photograph.
 
     The file has one 4-D float input with three channels and an output of the same shape; further
@@ -145,27 +147,37 @@ def _image_input(path: Path, graph: onnx.GraphProto, layout: str) -> _ImageInput
     types = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.FLOAT16: np.float16, onnx.TensorProto.UINT8: np.uint8}
     if kind.elem_type not in types:
         found = onnx.TensorProto.DataType.Name(kind.elem_type)
-        raise ModelError(f"{path}: input '{name}' is {found}, a frame is FLOAT, FLOAT16 or UINT8: export it with float input")
+        raise ModelError(
+            f"{path}: input '{name}' is {found}, a frame is FLOAT, FLOAT16 or UINT8: export it with float input"
+        )
     dims = [dim.dim_value or None for dim in kind.shape.dim]
     shown = "x".join(str(dim or "?") for dim in dims) or "a scalar"
     if len(dims) != 4 or dims[0] not in (None, 1):
         raise ModelError(f"{path}: not image to image: input '{name}' is {shown}, a frame is 1x3xHxW or 1xHxWx3")
     dtype = types[kind.elem_type]
     channels = dict(zip(LAYOUTS, (dims[1], dims[3]), strict=True))
-    fits = [one for one in LAYOUTS if channels[one] == 3] or [one for one in LAYOUTS if channels[one] is None and one == layout]
+    fits = [one for one in LAYOUTS if channels[one] == 3] or [
+        one for one in LAYOUTS if channels[one] is None and one == layout
+    ]
     if fits and layout not in ("", *fits):
         raise ModelError(f"{path}: input '{name}' is {shown}, which is {fits[0]}: layout {layout} cannot be")
     if fits:
         chosen = layout or fits[0]
         if dtype is np.uint8 and chosen != "NHWC":
-            raise ModelError(f"{path}: input '{name}' is {shown} UINT8, 8-bit frames are 1xHxWx3: export it so, or with float input")
+            raise ModelError(
+                f"{path}: input '{name}' is {shown} UINT8, 8-bit frames are 1xHxWx3: export it so, or with float input"
+            )
         height, width = (dims[2], dims[3]) if chosen == "NCHW" else (dims[1], dims[2])
         return _ImageInput(name, chosen, dtype, height, width, dims[0])
     # So few rows or columns no picture has: these are its channels.
     if fixed := next((count for count in channels.values() if count is not None and count < _FEWEST_ROWS), None):
-        raise ModelError(f"{path}: input '{name}' is {shown}: a frame has three channels, and here they are fixed at {fixed}")
+        raise ModelError(
+            f"{path}: input '{name}' is {shown}: a frame has three channels, and here they are fixed at {fixed}"
+        )
     dynamic = "; where the file fixes none, give --layout NCHW or NHWC" if None in channels.values() else ""
-    raise ModelError(f"{path}: input '{name}' is {shown}: a frame has three channels, fixed in the file, first or last{dynamic}")
+    raise ModelError(
+        f"{path}: input '{name}' is {shown}: a frame has three channels, fixed in the file, first or last{dynamic}"
+    )
 
 
 class _Probe:
@@ -190,7 +202,9 @@ class _Probe:
             got = ", ".join(f"'{name}' {value.shape}" for name, value in outputs.items())
             raise ModelError(f"{path}: not image to image: a frame of {width}x{height} pixels gives {got or 'nothing'}")
         if (image.dtype is np.uint8) != (outputs[output].dtype == np.uint8):
-            raise ModelError(f"{path}: takes {image.dtype.__name__} and gives {outputs[output].dtype}: 8 bits both ways, or floats")
+            raise ModelError(
+                f"{path}: takes {image.dtype.__name__} and gives {outputs[output].dtype}: 8 bits both ways, or floats"
+            )
         self.output, self.eight_bits = output, image.dtype is np.uint8
         self.multiple = self._size_multiple(path)
 
@@ -208,7 +222,10 @@ class _Probe:
             raise ModelError(first_line(error)) from None
         named = zip((one.name for one in self._session.get_outputs()), results, strict=True)
         arrays = {name: value for name, value in named if isinstance(value, np.ndarray)}
-        return {name: value.transpose(0, 3, 1, 2) if channels_last and value.ndim == 4 else value for name, value in arrays.items()}
+        return {
+            name: value.transpose(0, 3, 1, 2) if channels_last and value.ndim == 4 else value
+            for name, value in arrays.items()
+        }
 
     def _size_multiple(self, path: Path) -> int:
         """The smallest multiple at which the output has the size of the frame."""
@@ -218,7 +235,9 @@ class _Probe:
             with contextlib.suppress(ModelError):
                 if self._outputs(UNIT, *size)[self.output].shape == (1, 3, *size):
                     return multiple
-        raise ModelError(f"{path}: keeps the size of the frame at no multiple up to {MULTIPLES[-1]}: not image to image")
+        raise ModelError(
+            f"{path}: keeps the size of the frame at no multiple up to {MULTIPLES[-1]}: not image to image"
+        )
 
     def show(self, values: ValueRange) -> np.ndarray:
         """What comes out, ``(1, 3, H, W)`` float32, for the photograph in ``values``."""
@@ -234,11 +253,15 @@ class _Trial(NamedTuple):
     fault: str
 
 
-def _ranges(path: Path, probe: _Probe, hints: OnnxFormat, found: Clues, report: Callable[[str], None]) -> tuple[ValueRange, ValueRange]:
+def _ranges(
+    path: Path, probe: _Probe, hints: OnnxFormat, found: Clues, report: Callable[[str], None]
+) -> tuple[ValueRange, ValueRange]:
     """The value ranges of input and output; a doubtful choice is reported."""
     if probe.eight_bits:
         if {hints.input_range, hints.output_range} - {"", BYTE.name}:
-            raise ModelError(f"{path}: takes 8-bit frames, whose values are {BYTE.name}: leave --input-range and --output-range out")
+            raise ModelError(
+                f"{path}: takes 8-bit frames, whose values are {BYTE.name}: leave --input-range and --output-range out"
+            )
         return BYTE, BYTE
     known_in = RANGES.get(hints.input_range) or found.input_range
     known_out = RANGES.get(hints.output_range) or found.output_range
@@ -251,10 +274,18 @@ def _ranges(path: Path, probe: _Probe, hints: OnnxFormat, found: Clues, report: 
     others = [trial.input.name for trial in trials if trial.input != best.input and not trial.fault]
     ranges = f"input {best.input.name} and output {best.output.name}"
     if best.fault:
-        advice = f"give --input-range {' or '.join(others)}" if others else "give --input-range and --output-range as it was trained"
+        advice = (
+            f"give --input-range {' or '.join(others)}"
+            if others
+            else "give --input-range and --output-range as it was trained"
+        )
         report(f"{path.name}: with {ranges} a photograph comes out {best.fault}: {advice}")
-    elif known_in is None and (rivals := [t.input.name for t in possible if t is not best and not t.fault and _far(t, best)]):
-        report(f"{path.name}: does not say what values it takes; taken for {ranges}; if pictures look wrong, give --input-range {' or '.join(rivals)}")
+    elif known_in is None and (
+        rivals := [t.input.name for t in possible if t is not best and not t.fault and _far(t, best)]
+    ):
+        report(
+            f"{path.name}: does not say what values it takes; taken for {ranges}; if pictures look wrong, give --input-range {' or '.join(rivals)}"
+        )
     return best.input, best.output
 
 

@@ -20,22 +20,6 @@ MIN_SIZE = 16
 SIZE_MULTIPLE = 4
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 class ReCoNet(nn.Module):
     """Encoder 9x9/32, 3x3/64 s2, 3x3/128 s2; five residual blocks; decoder back to 9x9/3 and tanh.
 

@@ -23,9 +23,17 @@ from reconet_bench.core.ops import IMAGENET, from_uint8, resize_frame
 
 #: Convolutions of torchvision's ``vgg16().features[:23]`` as (index, inputs, outputs).
 _CONVOLUTIONS = (
-    (0, 3, 64), (2, 64, 64), (5, 64, 128), (7, 128, 128), (10, 128, 256), (12, 256, 256),
-    (14, 256, 256), (17, 256, 512), (19, 512, 512), (21, 512, 512),
-)  # fmt: skip
+    (0, 3, 64),
+    (2, 64, 64),
+    (5, 64, 128),
+    (7, 128, 128),
+    (10, 128, 256),
+    (12, 256, 256),
+    (14, 256, 256),
+    (17, 256, 512),
+    (19, 512, 512),
+    (21, 512, 512),
+)
 #: Layer index behind which each tap is read.
 TAPS = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}
 STYLE_TAPS = tuple(TAPS)
@@ -37,7 +45,7 @@ ENVIRONMENT_VARIABLE = "RECONET_BENCH_VGG"
 HOW_TO_GET = (
     f"give a safetensors file of torchvision's vgg16.features by --vgg FILE or ${ENVIRONMENT_VARIABLE}, "
     "or fetch torchvision's (528 MB) once: reconet-bench train --download-vgg, or "
-    'python -c "import torchvision; torchvision.models.vgg16(weights=\'IMAGENET1K_V1\')"'
+    "python -c \"import torchvision; torchvision.models.vgg16(weights='IMAGENET1K_V1')\""
 )
 
 
@@ -93,8 +101,7 @@ class LossNetwork(nn.Module):
     def _mean_activations(self) -> dict[str, float]:
         photos = [from_uint8(scikit_image_texture(name)) for name in ("astronaut", "chelsea", "coffee")]
         means = [
-            {name: float(tap.mean()) for name, tap in self(resize_frame(photo, 256, 256)).items()}
-            for photo in photos
+            {name: float(tap.mean()) for name, tap in self(resize_frame(photo, 256, 256)).items()} for photo in photos
         ]
         scales = {name: sum(mean[name] for mean in means) / len(means) for name in TAPS}
         if not all(0 < scale < float("inf") for scale in scales.values()):
@@ -161,7 +168,9 @@ def read_style(path: Path) -> Tensor:
         opaque = torch.from_numpy(alpha)
         image = opaque * image + (1 - opaque)
     if min(image.shape[-2:]) < 64:
-        raise ModelError(f"{path}: a style image needs at least 64 pixels a side, got {image.shape[-1]}x{image.shape[-2]}")
+        raise ModelError(
+            f"{path}: a style image needs at least 64 pixels a side, got {image.shape[-1]}x{image.shape[-2]}"
+        )
     return image
 
 

@@ -101,7 +101,14 @@ def marker(series: Series, x: float, y: float, size: float = 3, tip: str = "") -
     return f'<g class="mark {series.css}">{shape}{title}</g>'
 
 
-def lines(title: str, series: Sequence[Series], x_label: str, values: Axis | None = None, log: bool = False, cursor: str | None = None) -> str:
+def lines(
+    title: str,
+    series: Sequence[Series],
+    x_label: str,
+    values: Axis | None = None,
+    log: bool = False,
+    cursor: str | None = None,
+) -> str:
     """Curves over frames or steps.
 
     Args:
@@ -109,18 +116,25 @@ def lines(title: str, series: Sequence[Series], x_label: str, values: Axis | Non
         cursor: name of a video, whose player moves a line over this panel.
     """
     points = [point for one in series for point in one.points]
-    across = Axis(min(x for x, _ in points), max(max(x for x, _ in points), min(x for x, _ in points) + 1), LEFT, WIDTH - RIGHT)
+    across = Axis(
+        min(x for x, _ in points), max(max(x for x, _ in points), min(x for x, _ in points) + 1), LEFT, WIDTH - RIGHT
+    )
     up = values or axis([y for _, y in points], HEIGHT - BOTTOM, TOP, log=log)
     body = _frame(title, across, up, x_label)
     if cursor is not None:
         step = across(across.low + 1) - across(across.low)
-        body += (f'<line class="cursor" data-video="{escape(cursor)}" data-zero="{across(0):.2f}" data-step="{step:.3f}" '
-                 f'x1="0" x2="0" y1="{TOP}" y2="{HEIGHT - BOTTOM}" style="display:none"/>')  # fmt: skip
+        body += (
+            f'<line class="cursor" data-video="{escape(cursor)}" data-zero="{across(0):.2f}" data-step="{step:.3f}" '
+            f'x1="0" x2="0" y1="{TOP}" y2="{HEIGHT - BOTTOM}" style="display:none"/>'
+        )
     for one in series:
         path = "L".join(f"{across(x):.1f} {up(y):.1f}" for x, y in one.points)
         body += f'<path class="line {one.css}" d="M{path}"{one.dash}><title>{escape(one.name)}</title></path>'
         if len(one.points) <= 60:
-            body += "".join(marker(one, across(x), up(y), 2.2, f"{one.name}, {x_label} {x:g}: {significant(y)}") for x, y in one.points)
+            body += "".join(
+                marker(one, across(x), up(y), 2.2, f"{one.name}, {x_label} {x:g}: {significant(y)}")
+                for x, y in one.points
+            )
     return _svg(f"{title}: {', '.join(one.name for one in series)}", body)
 
 
@@ -189,10 +203,12 @@ def bars(title: str, rows: Sequence[Bar], unit: str) -> str:
         for row in (row for row in rows if row.series.name == group):
             kind = "bar open" if row.note else "bar"
             text = f"{significant(row.value)} {unit}" + (f" · {short(row.note, 10)}" if row.note else "")
-            body += (f'<text x="{left - 8}" y="{y + 12:.0f}" text-anchor="end">{escape(short(row.runtime, 19))}</text>'
-                     f'<rect class="{kind} {row.series.css}" x="{left}" y="{y:.0f}" width="{max(scale(row.value) - left, 1):.1f}" height="15" rx="2">'
-                     f'<title>{escape(f"{group}, {row.runtime}: {text} {row.note}")}</title></rect>'
-                     f'<text class="value" x="{scale(row.value) + 6:.1f}" y="{y + 12:.0f}">{escape(text)}</text>')  # fmt: skip
+            body += (
+                f'<text x="{left - 8}" y="{y + 12:.0f}" text-anchor="end">{escape(short(row.runtime, 19))}</text>'
+                f'<rect class="{kind} {row.series.css}" x="{left}" y="{y:.0f}" width="{max(scale(row.value) - left, 1):.1f}" height="15" rx="2">'
+                f"<title>{escape(f'{group}, {row.runtime}: {text} {row.note}')}</title></rect>"
+                f'<text class="value" x="{scale(row.value) + 6:.1f}" y="{y + 12:.0f}">{escape(text)}</text>'
+            )
             y += step - 4
         y += 17
     return _svg(title, body, width, max(int(y) - 8, height - step))
@@ -209,7 +225,9 @@ def short(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _frame(title: str, across: Axis, up: Axis, x_label: str, width: int = WIDTH, height: int = HEIGHT, y_label: str = "") -> str:
+def _frame(
+    title: str, across: Axis, up: Axis, x_label: str, width: int = WIDTH, height: int = HEIGHT, y_label: str = ""
+) -> str:
     """Title, grid, ticks and labels."""
     right, bottom = across.end, up.start
     body = f'<text class="title" x="{LEFT - 44}" y="16">{escape(short(title or y_label, 38))}</text>'
@@ -221,7 +239,10 @@ def _frame(title: str, across: Axis, up: Axis, x_label: str, width: int = WIDTH,
     whole = [tick for tick in ticks if tick == int(tick)]
     for tick in whole if len(whole) > 1 and not across.log else ticks:
         body += f'<text x="{across(tick):.1f}" y="{bottom + 16:.0f}" text-anchor="middle">{form(tick)}</text>'
-    return body + f'<text class="label" x="{(across.start + right) / 2:.0f}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>'
+    return (
+        body
+        + f'<text class="label" x="{(across.start + right) / 2:.0f}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>'
+    )
 
 
 def _svg(label: str, body: str, width: int = WIDTH, height: int = HEIGHT) -> str:

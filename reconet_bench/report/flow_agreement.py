@@ -47,7 +47,11 @@ def beside_true_flow(records: Sequence[Record]) -> list[Beside]:
     names = labels(quality)
     videos = list(dict.fromkeys(record.video for record in quality))
     values = {(r.video, r.model or r.method, r.metric): r.value for r in quality if r.value is not None}
-    models = [model for model in names if not any(r.method == REFERENCE_METHOD and (r.model or r.method) == model for r in quality)]
+    models = [
+        model
+        for model in names
+        if not any(r.method == REFERENCE_METHOD and (r.model or r.method) == model for r in quality)
+    ]
     found = []
     for video in videos:
         if (true := known_twin(video, videos)) is None:
@@ -59,8 +63,13 @@ def beside_true_flow(records: Sequence[Record]) -> list[Beside]:
             shares = [values.get((v, model, "traceable_share")) for v in (true, video)]
             change = f"{100 * (estimated / e - 1):+.1f} %" if e else "–"
             traced = ["–" if share is None else f"{100 * share:.1f} %" for share in shares]
-            rows.append([true, video.partition(MARK)[2], names[model], significant(e), significant(estimated), change, *traced])
-        ordered = [[names[m] for m in sorted((m for m in both if m in models), key=lambda m: values[v, m, "temporal_error"])] for v in (true, video)]
+            rows.append(
+                [true, video.partition(MARK)[2], names[model], significant(e), significant(estimated), change, *traced]
+            )
+        ordered = [
+            [names[m] for m in sorted((m for m in both if m in models), key=lambda m: values[v, m, "temporal_error"])]
+            for v in (true, video)
+        ]
         if rows:
             found.append(Beside(true, video.partition(MARK)[2], rows, *ordered))
     return found
@@ -70,4 +79,8 @@ def flow_markdown(records: Sequence[Record]) -> str:
     """Table and orders; empty where nothing was measured along both flows."""
     found = beside_true_flow(records)
     orders = [f"- {as_text(beside.order)}" for beside in found if beside.order]
-    return "\n".join([NOTE + "\n", markdown(HEADER, [row for beside in found for row in beside.rows]), *orders]) if found else ""
+    return (
+        "\n".join([NOTE + "\n", markdown(HEADER, [row for beside in found for row in beside.rows]), *orders])
+        if found
+        else ""
+    )

@@ -11,10 +11,24 @@ from reconet_bench.report.ranking import Cell, Row, overall
 from reconet_bench.report.tables import QUALITY, directions, quality_metrics, significant
 
 _SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"{\char34}", "`": r"\textasciigrave{}", "\n": " ", "\r": " ",
-}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"{\char34}",
+    "`": r"\textasciigrave{}",
+    "\n": " ",
+    "\r": " ",
+}
 #: Between two signs that TeX would draw as one: a dash, a closing quote.
 _LIGATURES = re.compile(r"(?<=[-'])(?=[-'])")
 _DAGGER = r"$^{\dagger}$"
@@ -38,22 +52,39 @@ def latex_table(records: Sequence[Record], differences: Sequence[dict[str, Any]]
     contested = {metric for row in rows for metric, cell in row.cells.items() if cell.standing == "best"}
 
     def lines_of(rows: list[Row]) -> list[list[str]]:
-        return [[latex(row.label), *(_cell(row.cells.get(m), m in contested and not row.reference) for m in metrics)] for row in rows]
+        return [
+            [latex(row.label), *(_cell(row.cells.get(m), m in contested and not row.reference) for m in metrics)]
+            for row in rows
+        ]
 
-    lines, below = lines_of([row for row in rows if not row.reference]), lines_of([row for row in rows if row.reference])
+    lines, below = (
+        lines_of([row for row in rows if not row.reference]),
+        lines_of([row for row in rows if row.reference]),
+    )
     signs = "Bold: best; $^{*}$: no difference to the best is shown (paired frames)"
     if any(_DAGGER in cell for line in lines for cell in line):
         signs += f"; {_DAGGER}: never tested for a difference to it"
-    return "\n".join([
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table}", r"  \centering",
-        rf"  \caption{{Mean over {_videos(rows, names)}, half the 95\,\% interval behind it. {signs}.}}",
-        rf"  \begin{{tabular}}{{l{'r' * len(metrics)}}}", r"    \toprule",
-        f"    {' & '.join(['method', *heads])} \\\\", r"    \midrule",
-        *(f"    {' & '.join(line)} \\\\" for line in lines), *([r"    \midrule"] if lines and below else []),
-        *(f"    {' & '.join(line)} \\\\" for line in below),
-        r"    \bottomrule", r"  \end{tabular}", r"\end{table}",
-    ]) + "\n"  # fmt: skip
+    return (
+        "\n".join(
+            [
+                r"% needs \usepackage{booktabs}",
+                r"\begin{table}",
+                r"  \centering",
+                rf"  \caption{{Mean over {_videos(rows, names)}, half the 95\,\% interval behind it. {signs}.}}",
+                rf"  \begin{{tabular}}{{l{'r' * len(metrics)}}}",
+                r"    \toprule",
+                f"    {' & '.join(['method', *heads])} \\\\",
+                r"    \midrule",
+                *(f"    {' & '.join(line)} \\\\" for line in lines),
+                *([r"    \midrule"] if lines and below else []),
+                *(f"    {' & '.join(line)} \\\\" for line in below),
+                r"    \bottomrule",
+                r"  \end{tabular}",
+                r"\end{table}",
+            ]
+        )
+        + "\n"
+    )
 
 
 def _videos(rows: Sequence[Row], names: dict[str, str]) -> str:

@@ -19,10 +19,17 @@ CURVE_ROWS = 12
 
 
 #: What a card says of a model's frames: column, metric.
-MEASURED = (("E(V) ↓", "temporal_error"), ("five apart ↓", "temporal_error_long"), ("style distance ↓", "style_distance"), ("content SSIM ↑", "content_similarity"))
+MEASURED = (
+    ("E(V) ↓", "temporal_error"),
+    ("five apart ↓", "temporal_error_long"),
+    ("style distance ↓", "style_distance"),
+    ("content SSIM ↑", "content_similarity"),
+)
 
 
-def model_card(name: str, summary: str, info: Mapping[str, Any], curves: str, licence: str = "", measured: str = "") -> str:
+def model_card(
+    name: str, summary: str, info: Mapping[str, Any], curves: str, licence: str = "", measured: str = ""
+) -> str:
     """Markdown card of a model.
 
     Args:
@@ -34,7 +41,9 @@ def model_card(name: str, summary: str, info: Mapping[str, Any], curves: str, li
     """
     data = info.get("data") or {}
     size, processes = info.get("size"), info.get("processes", 1)
-    batch = f"batch {info.get('batch')}" + (f" in each of {processes} processes: {info.get('batch', 1) * processes} a step" if processes > 1 else "")
+    batch = f"batch {info.get('batch')}" + (
+        f" in each of {processes} processes: {info.get('batch', 1) * processes} a step" if processes > 1 else ""
+    )
     facts = {
         "Objective": summary,
         "Style": f"{info.get('style_file')}, shorter side {info.get('style_size')} pixels",
@@ -43,7 +52,9 @@ def model_card(name: str, summary: str, info: Mapping[str, Any], curves: str, li
         "Steps": f"{info.get('steps')}, {batch}, {size}x{size} pixels, seed {info.get('seed')}",
         "Loss weights": ", ".join(f"{term} {weight:g}" for term, weight in (info.get("weights") or {}).items()),
         "Optimiser": _optimiser(info),
-        "Waiting for data": f"{share:.1%} of the time" if (share := parse_curves(curves).waiting()) is not None else None,
+        "Waiting for data": f"{share:.1%} of the time"
+        if (share := parse_curves(curves).waiting()) is not None
+        else None,
         "Command": f"`{str(info.get('command')).replace('`', chr(39))}`",
         "Code": f"commit {info.get('commit')}, torch {(info.get('versions') or {}).get('torch')}",
         "Machine": info.get("gpu") or info.get("cpu"),
@@ -51,11 +62,19 @@ def model_card(name: str, summary: str, info: Mapping[str, Any], curves: str, li
         "Licence": licence,
     }
     rows = [[key, str(value) if key == "Command" else unmarked(str(value))] for key, value in facts.items() if value]
-    return "\n".join([f"# {as_text(name)}\n", marked_table(["", ""], rows), *([measured] if measured else []), "## Loss curve\n",
-                      f"Weighted terms{' and the total that is optimised' if parse_curves(curves).total else ''}, "
-                      "each the mean over the steps since the row before in `curves.csv`.\n",
-                      _curve(curves), "<details><summary>All training facts</summary>\n",
-                      f"```json\n{json.dumps(dict(info), indent=2, sort_keys=True)}\n```\n</details>\n"])  # fmt: skip
+    return "\n".join(
+        [
+            f"# {as_text(name)}\n",
+            marked_table(["", ""], rows),
+            *([measured] if measured else []),
+            "## Loss curve\n",
+            f"Weighted terms{' and the total that is optimised' if parse_curves(curves).total else ''}, "
+            "each the mean over the steps since the row before in `curves.csv`.\n",
+            _curve(curves),
+            "<details><summary>All training facts</summary>\n",
+            f"```json\n{json.dumps(dict(info), indent=2, sort_keys=True)}\n```\n</details>\n",
+        ]
+    )
 
 
 def measured_section(run: Run, model: str) -> str:
@@ -74,18 +93,28 @@ def measured_section(run: Run, model: str) -> str:
 def _number(record: Record | None) -> str:
     if record is None or record.value is None:
         return f"– ({record.note})" if record and record.note else "–"
-    interval = f" [{significant(record.ci_low)}, {significant(record.ci_high)}]" if record.ci_low is not None and record.ci_high is not None else ""
+    interval = (
+        f" [{significant(record.ci_low)}, {significant(record.ci_high)}]"
+        if record.ci_low is not None and record.ci_high is not None
+        else ""
+    )
     return f"{significant(record.value)}{interval}, n={record.n}"
 
 
 def _data(data: Mapping[str, Any]) -> str:
     """A description of training data in words, part by part."""
-    words = [", ".join(value) if isinstance(value, list) else str(value) for key, value in data.items() if value and key != "parts"]
+    words = [
+        ", ".join(value) if isinstance(value, list) else str(value)
+        for key, value in data.items()
+        if value and key != "parts"
+    ]
     return "; ".join([", ".join(words), *(_data(part) for part in data.get("parts", ()))])
 
 
 def _optimiser(info: Mapping[str, Any]) -> str:
-    schedule = {"steps": f"times {info.get('decay')} at {info.get('milestones')} of the run"}.get(info.get("schedule", "cosine"), info.get("schedule", "cosine"))
+    schedule = {"steps": f"times {info.get('decay')} at {info.get('milestones')} of the run"}.get(
+        info.get("schedule", "cosine"), info.get("schedule", "cosine")
+    )
     return f"{info.get('optimizer', 'adam')}, learning rate {info.get('learning_rate')}, {schedule}, precision {info.get('precision')}"
 
 

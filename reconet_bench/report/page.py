@@ -34,7 +34,9 @@ def render(shown: Page) -> str:
     """:func:`page`, from its parts."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters.update(number=tables.significant, uri=data_uri)
     texts = {name: (_HERE / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
     return environment.get_template("page.html.j2").render(page=shown, run=shown.run, **texts) + "\n"
@@ -55,7 +57,9 @@ class Page:
         self.rows: list[Row] = overall(self.records, self.run.differences)
         shown = [row.model for row in self.rows if not row.reference]
         slots = {model: index for index, model in enumerate(dict.fromkeys([*shown, *self.names]))}
-        self.series = {model: Series(name, (), -1 if name == "identity" else slots[model]) for model, name in self.names.items()}
+        self.series = {
+            model: Series(name, (), -1 if name == "identity" else slots[model]) for model, name in self.names.items()
+        }
         found, missing = find_clips(self.run.folder / "pictures", self.run.videos, shown)
         self.clips, heavy = within_budget(found)
         self.flow_header = flow_agreement.HEADER
@@ -71,7 +75,11 @@ class Page:
     @cached_property
     def warnings(self) -> list[str]:
         """Everything that qualifies a number: leakage, unstable timing, changed output, uncommitted code."""
-        found = [f"{self.names[r.model or r.method]} on {r.video}: {r.note}" for r in self.records if r.value is not None and r.note and r.video]
+        found = [
+            f"{self.names[r.model or r.method]} on {r.video}: {r.note}"
+            for r in self.records
+            if r.value is not None and r.note and r.video
+        ]
         rows, _ = tables.speed_rows(self.records)
         found += [f"{self.names.get(row[0], row[0])} in {row[1]} at {row[2]}: {row[-1]}" for row in rows if row[-1]]
         if self.run.provenance.get("dirty"):
@@ -93,29 +101,45 @@ class Page:
         """Video, label with runtime, and cells with intervals: nothing left out."""
         table = tables.summary(self.records)
         return [
-            (str(row["video"]), f"{self.names.get(row['model'] or row['method'], row['model'])} · {row['runtime']} {row['precision']}",
-             [tables.with_interval(row.get(m), row.get(f"{m}_low"), row.get(f"{m}_high")) for m in self.metrics])
+            (
+                str(row["video"]),
+                f"{self.names.get(row['model'] or row['method'], row['model'])} · {row['runtime']} {row['precision']}",
+                [tables.with_interval(row.get(m), row.get(f"{m}_low"), row.get(f"{m}_high")) for m in self.metrics],
+            )
             for row in tables.rows_of(table)
-        ]  # fmt: skip
+        ]
 
     @cached_property
     def differences(self) -> list[list[str]]:
         """Paired differences over all videos, or over the only one."""
         many = {row["metric"] for row in self.run.differences if row["video"] == "all"}
-        return [tables.difference_cells(row) for row in self.run.differences if row["video"] == "all" or row["metric"] not in many]
+        return [
+            tables.difference_cells(row)
+            for row in self.run.differences
+            if row["video"] == "all" or row["metric"] not in many
+        ]
 
     @cached_property
     def flows(self) -> tuple[list[list[str]], list[str]]:
         """Estimated flow beside true flow: rows under its header, and a line on the order of the methods for each clip."""
         found = flow_agreement.beside_true_flow(self.records)
-        return [row for one in found for row in one.rows], [flow_agreement.NOTE, *(one.order for one in found if one.order)]
+        return [row for one in found for row in one.rows], [
+            flow_agreement.NOTE,
+            *(one.order for one in found if one.order),
+        ]
 
     @cached_property
     def speed(self) -> tuple[list[str], list[list[str]]]:
         """Header and rows of the speed table: time, placement, parity."""
         rows, metrics = tables.speed_rows(self.records)
         rows = [[self.names.get(model, model), *rest] for model, *rest in rows]
-        return ["method", "runtime, precision, device", "size", *(tables.heading(m, tables.SPEED, self.better) for m in metrics), "note"], rows
+        return [
+            "method",
+            "runtime, precision, device",
+            "size",
+            *(tables.heading(m, tables.SPEED, self.better) for m in metrics),
+            "note",
+        ], rows
 
     @cached_property
     def beside(self) -> list[dict[str, str]]:
@@ -126,35 +150,60 @@ class Page:
             if number.source.startswith("Mahakalkar") or number.video in sintel:
                 groups.setdefault((number.what, number.source), []).append(number)
         return [
-            {"what": what, "source": source, "ours": self._ours(numbers[0], sintel),
-             "published": ", ".join(f"{b.method} {tables.significant(b.value)}" for b in numbers), "differs": self._differs(numbers[0])}
+            {
+                "what": what,
+                "source": source,
+                "ours": self._ours(numbers[0], sintel),
+                "published": ", ".join(f"{b.method} {tables.significant(b.value)}" for b in numbers),
+                "differs": self._differs(numbers[0]),
+            }
             for (what, source), numbers in groups.items()
-        ]  # fmt: skip
+        ]
 
     def _ours(self, number: Beside, sintel: set[str]) -> str:
         metric, video = number.metric, number.video
         if number.size:
-            speeds = [r for r in self.records if r.metric == metric and r.value is not None and (r.height, r.width) == number.size]
+            speeds = [
+                r
+                for r in self.records
+                if r.metric == metric and r.value is not None and (r.height, r.width) == number.size
+            ]
             best = max(speeds, key=lambda r: r.value or 0, default=None)
-            return f"up to {tables.significant(best.value or 0)} ({best.runtime}, {best.device})" if best else "not measured at this size"
+            return (
+                f"up to {tables.significant(best.value or 0)} ({best.runtime}, {best.device})"
+                if best
+                else "not measured at this size"
+            )
         if video and video not in sintel:
             return "not measured: needs MPI-Sintel"
         if video:
             known = {self.names[r.model or r.method]: r.value for r in self._measured(number)}
         else:
-            known = {row.label: row.cells[metric].value for row in self.rows if metric in row.cells and not row.reference}
-        return ", ".join(f"{name} {tables.significant(value)}" for name, value in known.items() if value is not None) or "not measured"
+            known = {
+                row.label: row.cells[metric].value for row in self.rows if metric in row.cells and not row.reference
+            }
+        return (
+            ", ".join(f"{name} {tables.significant(value)}" for name, value in known.items() if value is not None)
+            or "not measured"
+        )
 
     def _differs(self, number: Beside) -> str:
         """What is not the same, our frames included where the number is of one video."""
         # A video's numbers are of pairs of neighbours: one frame more than pairs.
-        here = {f"here {r.n + 1} frames at {r.width}x{r.height}, {r.source.partition('-')[2] or 'unknown'} pass" for r in self._measured(number)}
+        here = {
+            f"here {r.n + 1} frames at {r.width}x{r.height}, {r.source.partition('-')[2] or 'unknown'} pass"
+            for r in self._measured(number)
+        }
         return "; ".join([number.differs, *sorted(here)])
 
     def _measured(self, number: Beside) -> list[Record]:
         """Our records of the same quantity on the same video, in the first runtime; none where the number is of no video."""
         place = (number.metric, number.video)
-        return [r for r in first_runtime(self.records) if (r.metric, r.video) == place and r.value is not None and r.source.startswith("sintel")]
+        return [
+            r
+            for r in first_runtime(self.records)
+            if (r.metric, r.video) == place and r.value is not None and r.source.startswith("sintel")
+        ]
 
     # --- figures ----------------------------------------------------------------------------------------
 
@@ -166,15 +215,29 @@ class Page:
         for (model, video, runtime, metric), values in self.run.samples.items():
             if model in self.series and values and taken.setdefault((model, video, metric), runtime) == runtime:
                 root = math.sqrt if metric in tables.SQUARED else float
-                by_place.setdefault(metric, {}).setdefault(video, {})[model] = [(i + 1, root(max(v, 0) if root is math.sqrt else v)) for i, v in sorted(values.items())]
-        order = [metric for metric in tables.QUALITY if metric in by_place] + sorted(by_place.keys() - tables.QUALITY.keys())
-        return [self._group(metric, by_place[metric]) for metric in order if metric not in ("content_temporal_error", "traceable_share")]
+                by_place.setdefault(metric, {}).setdefault(video, {})[model] = [
+                    (i + 1, root(max(v, 0) if root is math.sqrt else v)) for i, v in sorted(values.items())
+                ]
+        order = [metric for metric in tables.QUALITY if metric in by_place] + sorted(
+            by_place.keys() - tables.QUALITY.keys()
+        )
+        return [
+            self._group(metric, by_place[metric])
+            for metric in order
+            if metric not in ("content_temporal_error", "traceable_share")
+        ]
 
     def _group(self, metric: str, videos: dict[str, dict[str, list[tuple[float, float]]]]) -> dict[str, Any]:
         # The content has style distance 1 and content SSIM 1 by definition: it would flatten the others.
         constant = metric in ("style_distance", "content_similarity")
-        chosen = {video: [Series(s.name, points, s.slot) for model, points in models.items() if not ((s := self.series[model]).slot < 0 and constant)]
-                  for video, models in videos.items()}  # fmt: skip
+        chosen = {
+            video: [
+                Series(s.name, points, s.slot)
+                for model, points in models.items()
+                if not ((s := self.series[model]).slot < 0 and constant)
+            ]
+            for video, models in videos.items()
+        }
         chosen = {video: series for video, series in chosen.items() if series}
         values = [y for series in chosen.values() for one in series for _, y in one.points]
         shared = figures.axis(values, figures.HEIGHT - figures.BOTTOM, figures.TOP) if values else None
@@ -193,8 +256,14 @@ class Page:
             x, y = row.cells.get("style_distance"), row.cells.get("temporal_error")
             if x and y and x.value > 0:
                 bounds = [(c.low, c.high) if c.low is not None and c.high is not None else None for c in (x, y)]
-                points.append(Point(self.series[row.model], x.value, y.value, bounds[0], bounds[1], fastest.get(row.model)))
-        return figures.trade_off(points, "style distance (1 = not stylised)", "E(V), temporal error") if len(points) > 1 else ""
+                points.append(
+                    Point(self.series[row.model], x.value, y.value, bounds[0], bounds[1], fastest.get(row.model))
+                )
+        return (
+            figures.trade_off(points, "style distance (1 = not stylised)", "E(V), temporal error")
+            if len(points) > 1
+            else ""
+        )
 
     @cached_property
     def speed_bars(self) -> list[str]:
@@ -203,8 +272,13 @@ class Page:
         for r in self.records:
             if r.metric == "fps_device" and r.value is not None:
                 place = f"{r.runtime} {r.precision}" + ("" if r.device == "cpu" else f" {r.device}")
-                sizes.setdefault((r.height, r.width), []).append(Bar(self.series[r.model or r.method], place, r.value, r.note))
-        return [figures.bars(f"frames a second at {width}x{height}", rows, "fps") for (height, width), rows in sorted(sizes.items())]
+                sizes.setdefault((r.height, r.width), []).append(
+                    Bar(self.series[r.model or r.method], place, r.value, r.note)
+                )
+        return [
+            figures.bars(f"frames a second at {width}x{height}", rows, "fps")
+            for (height, width), rows in sorted(sizes.items())
+        ]
 
     @cached_property
     def losses(self) -> list[str]:
@@ -235,12 +309,19 @@ class Page:
         mapped = shared.intersection(*clip.errors.values()) if clip.errors else set()
         number = max(sorted(mapped or shared), key=lambda n: self._flicker(clip.video, n))
         cells = [{"name": "content", "picture": clip.content[number], "error": None}]
-        cells += [{"name": self.names[m], "picture": lane[number], "error": clip.errors.get(m, {}).get(number)} for m, lane in clip.models.items()]
+        cells += [
+            {"name": self.names[m], "picture": lane[number], "error": clip.errors.get(m, {}).get(number)}
+            for m, lane in clip.models.items()
+        ]
         long = [{"name": self.names.get(m, "content"), "frames": sorted(lane.items())} for m, lane in clip.long.items()]
         return {"video": clip.video, "number": number, "cells": cells, "long": long}
 
     def _flicker(self, video: str, number: int) -> float:
-        return sum(values.get(number - 1, 0) for (_, v, _, metric), values in self.run.samples.items() if v == video and metric == "temporal_error")
+        return sum(
+            values.get(number - 1, 0)
+            for (_, v, _, metric), values in self.run.samples.items()
+            if v == video and metric == "temporal_error"
+        )
 
     # --- provenance -------------------------------------------------------------------------------------
 

@@ -39,7 +39,11 @@ class Clip:
     @property
     def bytes(self) -> int:
         """Size of what the player shows."""
-        return sum(path.stat().st_size for lane in (self.content, *self.models.values(), *self.errors.values()) for path in lane.values())
+        return sum(
+            path.stat().st_size
+            for lane in (self.content, *self.models.values(), *self.errors.values())
+            for path in lane.values()
+        )
 
 
 def find_clips(folder: Path, videos: Sequence[str], models: Sequence[str]) -> tuple[list[Clip], list[str]]:
@@ -69,7 +73,9 @@ def _lane(folder: Path, *names: str) -> Lane:
     place = folder.joinpath(*names)
     if not place.is_dir():
         return {}
-    return {int(path.stem): path for path in sorted(place.glob("*.webp")) if path.stem.isdigit() and path.stat().st_size}
+    return {
+        int(path.stem): path for path in sorted(place.glob("*.webp")) if path.stem.isdigit() and path.stat().st_size
+    }
 
 
 def within_budget(clips: Sequence[Clip], budget: int = BUDGET) -> tuple[list[Clip], list[str]]:
@@ -80,7 +86,9 @@ def within_budget(clips: Sequence[Clip], budget: int = BUDGET) -> tuple[list[Cli
             budget -= clip.bytes
             taken.append(clip)
         else:
-            problems.append(f"{clip.video} is not in the player: its pictures ({clip.bytes / 1e6:.1f} MB) would make the page too heavy")
+            problems.append(
+                f"{clip.video} is not in the player: its pictures ({clip.bytes / 1e6:.1f} MB) would make the page too heavy"
+            )
     return taken, problems
 
 

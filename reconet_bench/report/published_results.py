@@ -31,18 +31,30 @@ PUBLISHED = (
         for method, values in {
             "Chen et al. 2017": {"ambush_5": 0.1352, "bandage_2": 0.0715, "temple_2": 0.1094},
             "ReCoNet (Gao et al. 2018)": {
-                "alley_2": 0.0846, "ambush_5": 0.0819, "bandage_2": 0.0662, "market_6": 0.0862, "temple_2": 0.0831,
+                "alley_2": 0.0846,
+                "ambush_5": 0.0819,
+                "bandage_2": 0.0662,
+                "market_6": 0.0862,
+                "temple_2": 0.0831,
             },
             "Huang et al. 2017": {
-                "alley_2": 0.0439, "ambush_5": 0.0675, "bandage_2": 0.0304, "market_6": 0.0553, "temple_2": 0.0513,
+                "alley_2": 0.0439,
+                "ambush_5": 0.0675,
+                "bandage_2": 0.0304,
+                "market_6": 0.0553,
+                "temple_2": 0.0513,
             },
             "Ruder et al. 2016": {
-                "alley_2": 0.0252, "ambush_5": 0.0512, "bandage_2": 0.0195, "market_6": 0.0407, "temple_2": 0.0361,
+                "alley_2": 0.0252,
+                "ambush_5": 0.0512,
+                "bandage_2": 0.0195,
+                "market_6": 0.0407,
+                "temple_2": 0.0361,
             },
         }.items()
         for video, value in values.items()
     ),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -71,24 +83,63 @@ _PATCH = "other clips and style; the patch is not motion compensated, so the cli
 _SPEED = "Tesla P100, PyTorch 1.12; what was copied within the clock is not said"
 
 BESIDE = (
-    Beside("temporal error, alley_2", "proposed", 0.0821, "temporal_error", _DISSERTATION, f"{_OURS}; its model was trained on this sequence", "alley_2"),
+    Beside(
+        "temporal error, alley_2",
+        "proposed",
+        0.0821,
+        "temporal_error",
+        _DISSERTATION,
+        f"{_OURS}; its model was trained on this sequence",
+        "alley_2",
+    ),
     Beside("temporal error, alley_2", "Chen et al. 2017", 0.0934, "temporal_error", _DISSERTATION, _OURS, "alley_2"),
-    Beside("temporal error, market_6", "proposed", 0.0801, "temporal_error", _DISSERTATION, f"{_OURS}; its model was trained on this sequence", "market_6"),
+    Beside(
+        "temporal error, market_6",
+        "proposed",
+        0.0801,
+        "temporal_error",
+        _DISSERTATION,
+        f"{_OURS}; its model was trained on this sequence",
+        "market_6",
+    ),
     Beside("temporal error, market_6", "Chen et al. 2017", 0.1030, "temporal_error", _DISSERTATION, _OURS, "market_6"),
     *(
         Beside(f"SSIM of adjacent frames, {clip}", method, value, "ssim_adjacent", "Mahakalkar 2022, Table 6.1", _PATCH)
         for clip, values in {"Scenery–wave": (0.40, 0.59, 0.66), "Woodpecker–vangogh": (0.68, 0.85, 0.88)}.items()
         for method, value in zip(("Johnson", "Dougherty", "proposed"), values, strict=True)
     ),
-    Beside("content SSIM (content leak)", "proposed", 0.52, "content_similarity", "Mahakalkar 2022", "other clips and style"),
-    Beside("content SSIM (content leak)", "Dougherty", 0.40, "content_similarity", "Mahakalkar 2022", "other clips and style"),
+    Beside(
+        "content SSIM (content leak)",
+        "proposed",
+        0.52,
+        "content_similarity",
+        "Mahakalkar 2022",
+        "other clips and style",
+    ),
+    Beside(
+        "content SSIM (content leak)",
+        "Dougherty",
+        0.40,
+        "content_similarity",
+        "Mahakalkar 2022",
+        "other clips and style",
+    ),
     Beside("frames a second, 256x256", "all three alike", 47, "fps_device", "Mahakalkar 2022", _SPEED, size=(256, 256)),
     Beside("frames a second, 512x512", "all three alike", 10, "fps_device", "Mahakalkar 2022", _SPEED, size=(512, 512)),
     *(
-        Beside(f"temporal error, {p.video}", p.method, p.value, "temporal_error", p.source, "another style, training set and code", p.video)
-        for p in PUBLISHED if p.source == _GAO
+        Beside(
+            f"temporal error, {p.video}",
+            p.method,
+            p.value,
+            "temporal_error",
+            p.source,
+            "another style, training set and code",
+            p.video,
+        )
+        for p in PUBLISHED
+        if p.source == _GAO
     ),
-)  # fmt: skip
+)
 
 
 def published_for(videos: Iterable[str]) -> list[Published]:

@@ -58,7 +58,10 @@ def first_runtime(records: Iterable[Record]) -> list[Record]:
     first: dict[tuple[str, str], str] = {}
     found = []
     for record in records:
-        if record.video and first.setdefault((record.model or record.method, record.video), record.runtime) == record.runtime:
+        if (
+            record.video
+            and first.setdefault((record.model or record.method, record.video), record.runtime) == record.runtime
+        ):
             found.append(record)
     return found
 
@@ -99,7 +102,9 @@ def overall(records: Sequence[Record], differences: Sequence[dict[str, Any]] = (
     better = {record.metric: record.better for record in known}
     styled = {row.model for row in rows.values() if "style_distance" in row.cells}
     for row in rows.values():
-        row.passed_over = not row.reference and row.model not in styled and any(not rows[model].reference for model in styled)
+        row.passed_over = (
+            not row.reference and row.model not in styled and any(not rows[model].reference for model in styled)
+        )
     for metric in values:
         _rank(list(rows.values()), metric, better[metric], differences)
     return list(rows.values())

@@ -174,5 +174,7 @@ def _provenance(run: Run) -> dict[str, Any]:
         run.problems.append("provenance.json holds no facts by name: machine, versions and command are unknown")
         return {}
     if wrong := [key for key, kind in FACTS.items() if not isinstance(found.get(key), kind | None)]:
-        run.problems.append(f"provenance.json: {', '.join(wrong)} cannot be read and {'are' if len(wrong) > 1 else 'is'} unknown")
+        run.problems.append(
+            f"provenance.json: {', '.join(wrong)} cannot be read and {'are' if len(wrong) > 1 else 'is'} unknown"
+        )
     return {key: value for key, value in found.items() if key not in wrong}

@@ -17,13 +17,28 @@ from reconet_bench.report.tables import report_markdown, spreadsheet, summary
 
 Samples = Mapping[tuple[str, str, str, str], Mapping[int, float]]
 Timings = Sequence[tuple[str, str, str, str, int, float, int]]
-FILES = ("report.html", "summary.md", "summary.csv", "records.csv", "records.jsonl", "frames.csv", "differences.csv", "timings.csv", "provenance.json")
+FILES = (
+    "report.html",
+    "summary.md",
+    "summary.csv",
+    "records.csv",
+    "records.jsonl",
+    "frames.csv",
+    "differences.csv",
+    "timings.csv",
+    "provenance.json",
+)
 
 
 def write_run(
-    folder: Path, records: Sequence[Record], samples: Samples, timings: Timings,
-    differences: Sequence[dict[str, Any]], provenance: dict[str, Any], curves: Mapping[str, str] | None = None,
-) -> None:  # fmt: skip
+    folder: Path,
+    records: Sequence[Record],
+    samples: Samples,
+    timings: Timings,
+    differences: Sequence[dict[str, Any]],
+    provenance: dict[str, Any],
+    curves: Mapping[str, str] | None = None,
+) -> None:
     """Write :data:`FILES` into ``folder``.
 
     Args:
@@ -36,7 +51,9 @@ def write_run(
     write_text(folder / "records.csv", records_to_csv(records))
     rows = [(*key, index, value) for key, values in samples.items() for index, value in values.items()]
     write_text(folder / "frames.csv", to_csv(rows, ("model", "video", "runtime", "metric", "frame", "value")))
-    write_text(folder / "timings.csv", to_csv(timings, ("model", "runtime", "size", "boundary", "number", "seconds", "round")))
+    write_text(
+        folder / "timings.csv", to_csv(timings, ("model", "runtime", "size", "boundary", "number", "seconds", "round"))
+    )
     header = ("metric", "better", "video", "first", "second", "difference", "ci_low", "ci_high", "n", "verdict")
     write_text(folder / "differences.csv", to_csv([[row[name] for name in header] for row in differences], header))
     write_text(folder / "provenance.json", json.dumps(provenance, indent=2, sort_keys=True) + "\n")
@@ -64,7 +81,9 @@ def write_reports(run: Run, folder: Path, latex: bool = False, keep: bool = Fals
     problems = list(shown.problems)
     if keep and not shown.clips and _has_pictures(folder / "report.html"):
         del texts["report.html"]
-        problems.append(f"{folder / 'report.html'} is kept as it is, for its pictures are in no folder any more: -o DIR writes one without them elsewhere")
+        problems.append(
+            f"{folder / 'report.html'} is kept as it is, for its pictures are in no folder any more: -o DIR writes one without them elsewhere"
+        )
     for name, text in texts.items():
         write_text(folder / name, text)
     return list(texts), problems

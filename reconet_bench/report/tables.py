@@ -61,7 +61,9 @@ def summary(records: Sequence[Record]) -> pd.DataFrame:
     quality = _wide(table[table.video != ""], _SUBJECT + _PLACE)
     # Rows to be compared stand together: by video, then model, then runtime, each in order of appearance.
     by = ["video", "model", "runtime"]
-    quality = quality.sort_values(by, key=lambda column: column.map(list(dict.fromkeys(column)).index), kind="stable", ignore_index=True)
+    quality = quality.sort_values(
+        by, key=lambda column: column.map(list(dict.fromkeys(column)).index), kind="stable", ignore_index=True
+    )
     speed_rows = table[table.video == ""]
     if speed_rows.empty:
         return quality
@@ -111,7 +113,11 @@ def absences(records: Iterable[Record]) -> list[tuple[str, str, str]]:
 
 def remarks(records: Iterable[Record]) -> list[str]:
     """What to know about rows that do have values, such as leakage; each once."""
-    return list(dict.fromkeys(f"{r.model} on {r.video or r.runtime}: {r.note}" for r in records if r.value is not None and r.note))
+    return list(
+        dict.fromkeys(
+            f"{r.model} on {r.video or r.runtime}: {r.note}" for r in records if r.value is not None and r.note
+        )
+    )
 
 
 def with_interval(value: float | None, low: float | None, high: float | None) -> str:
@@ -171,7 +177,11 @@ def speed_rows(records: Sequence[Record], metrics: Iterable[str] = SPEED) -> tup
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in timed:
         said = record.precision in record.runtime.split(":")
-        place = record.runtime + ("" if said else f" {record.precision}") + ("" if record.device == "cpu" else f" {record.device}")
+        place = (
+            record.runtime
+            + ("" if said else f" {record.precision}")
+            + ("" if record.device == "cpu" else f" {record.device}")
+        )
         groups.setdefault((record.model, place, f"{record.width}x{record.height}"), []).append(record)
     rows = []
     for key, group in groups.items():
@@ -198,9 +208,13 @@ def differences_markdown(rows: Sequence[dict[str, Any]]) -> str:
 def difference_cells(row: dict[str, Any]) -> list[str]:
     """Cells of one paired difference."""
     return [
-        row["metric"], row["video"], f"{row['first']} − {row['second']}",
-        with_interval(row["difference"], row["ci_low"], row["ci_high"]), str(row["n"]), row["verdict"],
-    ]  # fmt: skip
+        row["metric"],
+        row["video"],
+        f"{row['first']} − {row['second']}",
+        with_interval(row["difference"], row["ci_low"], row["ci_high"]),
+        str(row["n"]),
+        row["verdict"],
+    ]
 
 
 def published_rows(records: Iterable[Record]) -> list[list[str]]:
@@ -225,13 +239,20 @@ def label(row: dict[str, Any], table: pd.DataFrame) -> str:
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A GitHub-flavoured table; what a cell holds is text, whatever it looks like."""
-    return marked_table([unmarked(str(cell)) for cell in header], [[unmarked(str(cell)) for cell in row] for row in rows])
+    return marked_table(
+        [unmarked(str(cell)) for cell in header], [[unmarked(str(cell)) for cell in row] for row in rows]
+    )
 
 
 def marked_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """:func:`markdown` of cells that are Markdown themselves; none of them opens a tag, a column or a line."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_on_its_line(str(cell)).replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+    return (
+        "\n".join(
+            "| " + " | ".join(_on_its_line(str(cell)).replace("|", "\\|") for cell in line) + " |" for line in lines
+        )
+        + "\n"
+    )
 
 
 def as_text(text: str) -> str:
@@ -257,20 +278,27 @@ def unmarked(text: str) -> str:
     return re.sub(r"^(\d{1,9})([.)])(?=\s|$)", r"\1\\\2", _MARKUP.sub(r"\\\g<0>", text.strip()))
 
 
-def report_markdown(records: Sequence[Record], rows: Sequence[dict[str, Any]], provenance: dict[str, Any], flows: str = "") -> str:
+def report_markdown(
+    records: Sequence[Record], rows: Sequence[dict[str, Any]], provenance: dict[str, Any], flows: str = ""
+) -> str:
     """The whole ``summary.md``; ``flows`` sets estimated flow beside true flow."""
     parts = ["# Comparison", _machine(provenance), "## Quality", _QUALITY_NOTE, quality_markdown(records)]
     if rows:
-        parts += ["## Paired differences", "First minus second, on the same frames; the bracket is the 95 % bootstrap interval.",
-                  differences_markdown(rows)]  # fmt: skip
+        parts += [
+            "## Paired differences",
+            "First minus second, on the same frames; the bracket is the 95 % bootstrap interval.",
+            differences_markdown(rows),
+        ]
     if flows:
         parts += ["## Estimated flow beside true flow", flows]
     if speed := speed_markdown(records):
         parts += ["## Speed and parity", _SPEED_NOTE, speed]
     if published := published_rows(records):
-        parts += ["## Published numbers on these videos",
-                  "From papers, with another style, other training and other evaluation code: for orientation only.",
-                  markdown(PUBLISHED_HEADER, published)]  # fmt: skip
+        parts += [
+            "## Published numbers on these videos",
+            "From papers, with another style, other training and other evaluation code: for orientation only.",
+            markdown(PUBLISHED_HEADER, published),
+        ]
     if missing := absences(record for record in records if record.video):
         parts += ["## Not measured, and why", markdown(["metric", "where", "reason"], missing)]
     if notes := remarks(record for record in records if record.video):
@@ -292,7 +320,11 @@ _SPEED_NOTE = (
 def _machine(provenance: dict[str, Any]) -> str:
     gpu = f", {provenance['gpu']}" if provenance.get("gpu") else ""
     versions = provenance.get("versions") or {}
-    shown = ", ".join(f"{name} {versions[name]}" for name in ("torch", "onnxruntime", "onnxruntime-gpu", "openvino") if name in versions)
+    shown = ", ".join(
+        f"{name} {versions[name]}"
+        for name in ("torch", "onnxruntime", "onnxruntime-gpu", "openvino")
+        if name in versions
+    )
     command = " ".join(str(provenance.get("command", "")).replace("`", "'").split())
     return f"`{command}` on {as_text(provenance.get('cpu') or 'unknown CPU')} ({provenance.get('threads')} threads){as_text(gpu)}; {as_text(shown)}."
 

@@ -16,8 +16,23 @@ from reconet_bench.report import flow_agreement, tables
 from reconet_bench.report.run import Run
 
 #: Columns that fit a terminal; the files hold all.
-_QUALITY = ("temporal_error", "temporal_error_long", "ssim_adjacent_warped", "ssim_adjacent", "content_similarity", "style_distance")
-_SPEED = ("fps_device", "fps_end_to_end", "latency_device_p90", "speed_up", "peak_memory", "parity_psnr", "temporal_error_change")
+_QUALITY = (
+    "temporal_error",
+    "temporal_error_long",
+    "ssim_adjacent_warped",
+    "ssim_adjacent",
+    "content_similarity",
+    "style_distance",
+)
+_SPEED = (
+    "fps_device",
+    "fps_end_to_end",
+    "latency_device_p90",
+    "speed_up",
+    "peak_memory",
+    "parity_psnr",
+    "temporal_error_change",
+)
 #: Letters of a name that a table does not fold, and of a changed fact that is told on one line.
 LONGEST, SHORT = 36, 100
 
@@ -28,15 +43,32 @@ def comparison(records: Sequence[Record], differences: Sequence[dict[str, Any]])
     if pooled := [row for row in differences if row["video"] == "all" or _only_video(row, differences)]:
         parts.append(differences_table(pooled))
     if beside := flow_agreement.beside_true_flow(records):
-        parts.append(_table("Estimated flow beside true flow", flow_agreement.HEADER, [row for one in beside for row in one.rows], left=(0, 1, 2)))
+        parts.append(
+            _table(
+                "Estimated flow beside true flow",
+                flow_agreement.HEADER,
+                [row for one in beside for row in one.rows],
+                left=(0, 1, 2),
+            )
+        )
         parts += [Text(one.order) for one in beside if one.order]
     rows, metrics = tables.speed_rows(records, _SPEED)
     if rows:
         parts.append(speed(records, rows, metrics))
-        parts += [Text(f"{model} in {runtime} at {size}: {note}", style="yellow") for model, runtime, size, *_, note in rows if note]
+        parts += [
+            Text(f"{model} in {runtime} at {size}: {note}", style="yellow")
+            for model, runtime, size, *_, note in rows
+            if note
+        ]
     if published := tables.published_rows(records):
-        parts.append(_table("Published numbers on these videos (other style and training: orientation only)",
-                            tables.PUBLISHED_HEADER, published, left=(0, 1, 2, 3, 5)))  # fmt: skip
+        parts.append(
+            _table(
+                "Published numbers on these videos (other style and training: orientation only)",
+                tables.PUBLISHED_HEADER,
+                published,
+                left=(0, 1, 2, 3, 5),
+            )
+        )
     for metric, where, reason in tables.absences(record for record in records if record.video):
         parts.append(Text(f"{metric} not measured on {where}: {reason}", style="yellow"))
     for remark in tables.remarks(record for record in records if record.video):
@@ -62,10 +94,21 @@ def quality(records: Sequence[Record]) -> Table:
     rows = tables.rows_of(table)
     for video, group in groupby(rows, key=lambda row: row["video"]):
         members = list(group)
-        best = {metric: _best([row for row in members if row["method"] != "identity"], metric, better[metric]) for metric in metrics}
+        best = {
+            metric: _best([row for row in members if row["method"] != "identity"], metric, better[metric])
+            for metric in metrics
+        }
         for row in members:
-            cells = [Text(tables.with_interval(row[m], None, None), style="bold" if row[m] == best[m] else "") for m in metrics]
-            out.add_row(Text(str(video) if row is members[0] else ""), Text(tables.label(row, table)), *cells, style="dim" if row["method"] == "identity" else "")
+            cells = [
+                Text(tables.with_interval(row[m], None, None), style="bold" if row[m] == best[m] else "")
+                for m in metrics
+            ]
+            out.add_row(
+                Text(str(video) if row is members[0] else ""),
+                Text(tables.label(row, table)),
+                *cells,
+                style="dim" if row["method"] == "identity" else "",
+            )
         out.add_section()
     return out
 
@@ -80,14 +123,21 @@ def _best(rows: Sequence[dict[str, Any]], metric: str, better: str) -> float | N
 def differences_table(rows: Sequence[dict[str, Any]]) -> Table:
     """Paired differences, one row each."""
     header = ["metric", "video", "first − second", "difference [95 % interval]", "n", "verdict"]
-    return _table("Paired differences, frame by frame", header, [tables.difference_cells(row) for row in rows], left=(0, 1, 2, 5))
+    return _table(
+        "Paired differences, frame by frame", header, [tables.difference_cells(row) for row in rows], left=(0, 1, 2, 5)
+    )
 
 
 def speed(records: Sequence[Record], rows: Sequence[Sequence[str]], metrics: Sequence[str]) -> Table:
     """Speed and parity, one row per model, runtime and size."""
     better = tables.directions(records)
     header = ["model", "runtime", "size", *(tables.heading(metric, tables.SPEED, better) for metric in metrics)]
-    return _table("Speed, with what it costs in fidelity to PyTorch fp32, or to what a note says", header, [row[:-1] for row in rows], left=(0, 1, 2))
+    return _table(
+        "Speed, with what it costs in fidelity to PyTorch fp32, or to what a note says",
+        header,
+        [row[:-1] for row in rows],
+        left=(0, 1, 2),
+    )
 
 
 def estimates(rows: Sequence[tuple[str, str, str, str]]) -> Table:
@@ -102,10 +152,19 @@ def changes(rows: Sequence[Sequence[Any]], setup: Sequence[tuple[str, str, str]]
         rows: (metric, better, model, where, before, after, percent, low, high, n, verdict) each.
     """
     cells = [
-        (f"{metric} {tables.ARROWS.get(better, '')}", model, where, tables.significant(before), tables.significant(after),
-         "–" if percent is None else f"{percent:+.2f}", tables.with_interval(after - before, low, high), str(n), verdict)
+        (
+            f"{metric} {tables.ARROWS.get(better, '')}",
+            model,
+            where,
+            tables.significant(before),
+            tables.significant(after),
+            "–" if percent is None else f"{percent:+.2f}",
+            tables.with_interval(after - before, low, high),
+            str(n),
+            verdict,
+        )
         for metric, better, model, where, before, after, percent, low, high, n, verdict in rows
-    ]  # fmt: skip
+    ]
     header = ["metric", "model", "where", "before", "after", "%", "difference [95 % interval]", "n", "verdict"]
     parts: list[RenderableType] = [_table("After minus before, on the same frames", header, cells, left=(0, 1, 2, 8))]
     if setup:
@@ -126,7 +185,9 @@ def history(runs: Sequence[Run]) -> RenderableType:
     """Past runs, a few lines each: a table would fold the command, which is there to be copied."""
     parts: list[RenderableType] = []
     for run in runs:
-        head = Text(str(run.folder), style="bold", overflow="fold").append(f"  {run.time[:16].replace('T', ' ')}", style="not bold dim")
+        head = Text(str(run.folder), style="bold", overflow="fold").append(
+            f"  {run.time[:16].replace('T', ' ')}", style="not bold dim"
+        )
         parts += [head, Text(f"  {', '.join(run.models)} on {', '.join(run.videos) or 'no video'}", overflow="fold")]
         if command := run.provenance.get("command"):
             parts.append(Text(f"  $ {command}", style="dim", overflow="fold"))
@@ -148,7 +209,13 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], lef
         named = index in left and index < 3
         # A name stays on one line, but for one so long that it would leave the numbers no room.
         long = named and any(len(row[index]) > LONGEST for row in rows)
-        out.add_column(name, justify="left" if index in left else "right", overflow="fold", no_wrap=named and not long, max_width=LONGEST if long else None)
+        out.add_column(
+            name,
+            justify="left" if index in left else "right",
+            overflow="fold",
+            no_wrap=named and not long,
+            max_width=LONGEST if long else None,
+        )
     for row in rows:
         out.add_row(*map(Text, row))  # as text: brackets in a name are no markup
     return out

@@ -31,14 +31,24 @@ class Verdict:
     cards: list[Card]
 
 
-def verdict(records: Sequence[Record], rows: Sequence[Row], differences: Sequence[dict[str, Any]], warnings: Sequence[str], problems: Sequence[str] = ()) -> Verdict:
+def verdict(
+    records: Sequence[Record],
+    rows: Sequence[Row],
+    differences: Sequence[dict[str, Any]],
+    warnings: Sequence[str],
+    problems: Sequence[str] = (),
+) -> Verdict:
     """Answers from the numbers; a question that the run cannot answer has no card.
 
     Args:
         problems: what of the run is missing or broken; like ``warnings``, a reason for care.
     """
     stable = _best(rows, "temporal_error")
-    fast = max((r for r in records if r.metric == "fps_device" and r.value is not None), key=lambda r: r.value or 0, default=None)
+    fast = max(
+        (r for r in records if r.metric == "fps_device" and r.value is not None),
+        key=lambda r: r.value or 0,
+        default=None,
+    )
     styled = _best(rows, "style_distance")
     cards, said = [], []
     if stable:
@@ -47,12 +57,30 @@ def verdict(records: Sequence[Record], rows: Sequence[Row], differences: Sequenc
     if fast:
         place = f"{fast.runtime} {fast.precision}, {fast.width}x{fast.height}, {fast.device}"
         name = next((row.label for row in rows if row.model == fast.model), fast.model)
-        cards.append(Card("Fastest", f"{significant(fast.value or 0)} fps", f"{name} in {place}" + (f" ({fast.note})" if fast.note else "")))
-        said.append(f"{fast.runtime if _as_fast(fast, records) else f'{name} in {fast.runtime}'} is fastest with {significant(fast.value or 0)} frames a second")
+        cards.append(
+            Card(
+                "Fastest",
+                f"{significant(fast.value or 0)} fps",
+                f"{name} in {place}" + (f" ({fast.note})" if fast.note else ""),
+            )
+        )
+        said.append(
+            f"{fast.runtime if _as_fast(fast, records) else f'{name} in {fast.runtime}'} is fastest with {significant(fast.value or 0)} frames a second"
+        )
     if styled:
-        cards.append(Card("Nearest to the style", styled.label, f"style distance {significant(styled.cells['style_distance'].value)} (1 = not stylised)"))
+        cards.append(
+            Card(
+                "Nearest to the style",
+                styled.label,
+                f"style distance {significant(styled.cells['style_distance'].value)} (1 = not stylised)",
+            )
+        )
         said.append(f"{styled.label} comes nearest to the style")
-    reasons = [f"{len(lines)} {what}{'s' if len(lines) > 1 else ''} below" for what, lines in (("warning", warnings), ("problem", problems)) if lines]
+    reasons = [
+        f"{len(lines)} {what}{'s' if len(lines) > 1 else ''} below"
+        for what, lines in (("warning", warnings), ("problem", problems))
+        if lines
+    ]
     clear = "no warning: no leakage, " + ("stable timing, unchanged output" if fast else "speed not measured")
     cards.append(Card("Can I trust it?", "With care" if reasons else "Yes", ", ".join(reasons) or clear))
     return Verdict(("; ".join(said) or "Nothing to rank in this run") + ".", cards)
@@ -60,9 +88,18 @@ def verdict(records: Sequence[Record], rows: Sequence[Row], differences: Sequenc
 
 def _as_fast(fast: Record, records: Sequence[Record]) -> bool:
     """Whether another model is as fast at this size within the spread of the timing: then the runtime alone decides."""
-    spreads = [r.value or 0 for r in records if r.metric == "latency_device_spread" and (r.model, r.runtime, r.height, r.width) == (fast.model, fast.runtime, fast.height, fast.width)]
+    spreads = [
+        r.value or 0
+        for r in records
+        if r.metric == "latency_device_spread"
+        and (r.model, r.runtime, r.height, r.width) == (fast.model, fast.runtime, fast.height, fast.width)
+    ]
     limit = (fast.value or 0) / (1 + max(spreads, default=0.1))
-    same = [r for r in records if r.metric == "fps_device" and r.model != fast.model and (r.height, r.width) == (fast.height, fast.width)]
+    same = [
+        r
+        for r in records
+        if r.metric == "fps_device" and r.model != fast.model and (r.height, r.width) == (fast.height, fast.width)
+    ]
     return any((r.value or 0) >= limit for r in same)
 
 
@@ -74,12 +111,17 @@ def _best(rows: Sequence[Row], metric: str) -> Row | None:
 def _stability(best: Row, rows: Sequence[Row], differences: Sequence[dict[str, Any]], styled: Row | None) -> str:
     cell = best.cells["temporal_error"]
     text = f"E(V) {significant(cell.value)}"
-    others = sorted((r for r in rows if "temporal_error" in r.cells and not r.reference and r is not best), key=lambda r: r.cells["temporal_error"].value)
+    others = sorted(
+        (r for r in rows if "temporal_error" in r.cells and not r.reference and r is not best),
+        key=lambda r: r.cells["temporal_error"].value,
+    )
     if others and others[0].cells["temporal_error"].value > 0:
         second = others[0]
         text += f", {100 * (1 - cell.value / second.cells['temporal_error'].value):.0f} % below {second.label}"
         pair = paired(differences, "temporal_error", best.model, second.model)
-        standing = {"worse": "a difference is shown", "tie": "no difference is shown"}.get(second.cells["temporal_error"].standing, "not tested")
+        standing = {"worse": "a difference is shown", "tie": "no difference is shown"}.get(
+            second.cells["temporal_error"].standing, "not tested"
+        )
         frames = f" on {pair['n']} paired frames" if pair else ""
         text += f" ({standing}{frames})"
     own = best.cells.get("style_distance")

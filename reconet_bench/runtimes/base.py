@@ -38,7 +38,7 @@ __all__ = [
     "parity_of",
     "reference_frames",
     "session_parity",
-]  # fmt: skip
+]
 
 #: Devices that a name may hold, as in ``onnxruntime:cuda:fp16``.
 DEVICES = ("cpu", "cuda")
@@ -120,7 +120,9 @@ class Runtime(ABC):
             if word not in known:
                 raise UnknownName(f"variant of {base}", word, known)
         if len(variants) > 1 or len(places) > 1:
-            raise RuntimeUnavailable(f"'{':'.join([base, *words])}': a runtime has one device and one variant in its name")
+            raise RuntimeUnavailable(
+                f"'{':'.join([base, *words])}': a runtime has one device and one variant in its name"
+            )
         chosen.place = "".join(places)
         chosen.variant = "" if variants == ["fp32"] else "".join(variants)
         return chosen
@@ -159,7 +161,9 @@ class Runtime(ABC):
         if threads is not None and threads < 1:
             raise RuntimeUnavailable(f"threads must be 1 or more, got {threads}")
         if self.place and device != "auto" and not device.startswith(self.place):
-            raise RuntimeUnavailable(f"the runtime's name says {self.place} and the device is {device}: leave one of them out")
+            raise RuntimeUnavailable(
+                f"the runtime's name says {self.place} and the device is {device}: leave one of them out"
+            )
         place = pick_device(self.place if device == "auto" and self.place else device)
         if reason := self.unusable(place):
             raise RuntimeUnavailable(reason)
@@ -181,7 +185,9 @@ class Runtime(ABC):
         try:
             session = self.open(model, place, threads or usable_cpus())
         except ImportError as error:  # of another version of CUDA, say
-            raise RuntimeUnavailable(f"it is installed, and its library does not load: {str(error).partition(chr(10))[0]}") from None
+            raise RuntimeUnavailable(
+                f"it is installed, and its library does not load: {str(error).partition(chr(10))[0]}"
+            ) from None
         except Exception as error:
             if isinstance(error, ReconetBenchError) or not out_of_memory(error):
                 raise

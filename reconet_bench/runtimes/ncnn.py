@@ -63,12 +63,16 @@ class NcnnSession(Session):
         files = [folder / "model.ncnn.param", folder / "model.ncnn.bin"]
         if done.returncode or not all(path.is_file() for path in files):
             said = (done.stderr or done.stdout).strip().splitlines()
-            raise ModelError(f"'{self.model.name}': pnnx cannot convert it for ncnn: {said[-1] if said else f'exit code {done.returncode}'}")
+            raise ModelError(
+                f"'{self.model.name}': pnnx cannot convert it for ncnn: {said[-1] if said else f'exit code {done.returncode}'}"
+            )
         net = ncnn.Net()
         net.opt.num_threads = self.threads
         net.opt.use_vulkan_compute = False
         # fp32 throughout: by itself ncnn takes fp16 wherever the processor has it.
-        net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_bf16_storage = False
+        net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_bf16_storage = (
+            False
+        )
         if net.load_param(str(files[0])) or net.load_model(str(files[1])):
             raise ModelError(f"'{self.model.name}': ncnn has no such layers: it cannot load what pnnx made of it")
         return net

@@ -118,9 +118,15 @@ def quantized(path: Path, input_name: str, inputs: Iterable[np.ndarray], called:
         with tempfile.TemporaryDirectory() as folder, _quiet():
             target = Path(folder) / "int8.onnx"
             quantization.quantize_static(
-                model, str(target), Reader(), per_channel=True, op_types_to_quantize=["Conv"], nodes_to_exclude=ends,
-                activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
-            )  # fmt: skip
+                model,
+                str(target),
+                Reader(),
+                per_channel=True,
+                op_types_to_quantize=["Conv"],
+                nodes_to_exclude=ends,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+            )
             return target.read_bytes()
     except Exception as error:
         raise ModelError(f"{called}: cannot be quantised to int8: {first_line(error)}") from None
@@ -131,7 +137,11 @@ def _quiet() -> Iterator[None]:
     """Without what quantisers print, log and draw on the way; their errors are exceptions."""
     logging.disable(logging.WARNING)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -218,8 +228,14 @@ def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
 
 #: What ONNX Runtime says of a file that is newer than itself, and what helps beside updating it.
 _NEWER = {
-    "opset": (re.compile(r"Opset (\d+) is under development.*domain ai\.onnx is till opset (\d+)"), "export it with opset 18"),
-    "IR version": (re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)"), "save it with an earlier onnx"),
+    "opset": (
+        re.compile(r"Opset (\d+) is under development.*domain ai\.onnx is till opset (\d+)"),
+        "export it with opset 18",
+    ),
+    "IR version": (
+        re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)"),
+        "save it with an earlier onnx",
+    ),
 }
 #: What it puts before what is wrong: its code and the file, and a place in its own source with the function there.
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:Load model from .*? failed:)?")

@@ -28,7 +28,11 @@ from reconet_bench.runtimes.onnx_forms import (
 )
 from reconet_bench.runtimes.placement import check_placement, compute_nodes
 
-CPU_PROVIDER, CUDA_PROVIDER, TENSORRT_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+CPU_PROVIDER, CUDA_PROVIDER, TENSORRT_PROVIDER = (
+    "CPUExecutionProvider",
+    "CUDAExecutionProvider",
+    "TensorrtExecutionProvider",
+)
 #: What loads the libraries of a provider that did not come up.
 _REMEDIES = {
     CUDA_PROVIDER: "its CUDA or cuDNN libraries do not load here; pip install onnxruntime-gpu for this CUDA, or use --device cpu",
@@ -72,7 +76,9 @@ class OnnxSession(Session):
         words = variant.split("-")
         self._path, self._tensorrt, self._graphed = path, "tensorrt" in words, "graph" in words
         self._half = "fp16" in words
-        self._source: str | bytes = half_precision(path, model.called) if self._half and not self._tensorrt else str(path)
+        self._source: str | bytes = (
+            half_precision(path, model.called) if self._half and not self._tensorrt else str(path)
+        )
         refuse_twice(model, variant, self.runtime)
         if variant == "int8":
             self._source = self._quantize()  # as an export, it is made once and kept
@@ -115,7 +121,9 @@ class OnnxSession(Session):
 
         try:
             # Its own way back to another provider prints, and hides the reason.
-            session = onnxruntime.InferenceSession(self._source, options, providers=self._providers(graphed, shape), enable_fallback=0)
+            session = onnxruntime.InferenceSession(
+                self._source, options, providers=self._providers(graphed, shape), enable_fallback=0
+            )
         except Exception as error:  # its exceptions have no common base but Exception
             raise ModelError(f"{self.model.called}: onnxruntime cannot load it: {first_line(error)}") from None
         if session.get_providers()[0] != self.provider:
@@ -131,9 +139,14 @@ class OnnxSession(Session):
             return providers
         index = self.torch_device.index
         # TF32 is on by default, and it is not fp32.
-        providers.insert(0, (CUDA_PROVIDER, {"device_id": index, "use_tf32": "0", "enable_cuda_graph": "1" if graphed else "0"}))
+        providers.insert(
+            0, (CUDA_PROVIDER, {"device_id": index, "use_tf32": "0", "enable_cuda_graph": "1" if graphed else "0"})
+        )
         if self.provider == TENSORRT_PROVIDER:
-            providers.insert(0, (TENSORRT_PROVIDER, tensorrt_options(self._path, index or 0, self._half, self.model.input_name, shape)))
+            providers.insert(
+                0,
+                (TENSORRT_PROVIDER, tensorrt_options(self._path, index or 0, self._half, self.model.input_name, shape)),
+            )
         return providers
 
     def _proved(self, x: Tensor, shape: tuple[int, ...] = ()) -> dict[str, int]:
@@ -195,7 +208,9 @@ class OnnxSession(Session):
         try:
             session.run_with_iobinding(binding, options)
         except Exception as error:
-            raise ModelError(f"{self.model.called}: onnxruntime cannot run it on {tuple(x.shape)}: {first_line(error)}") from None
+            raise ModelError(
+                f"{self.model.called}: onnxruntime cannot run it on {tuple(x.shape)}: {first_line(error)}"
+            ) from None
 
     def _replay(self, x: Tensor) -> Tensor:
         """Through a captured CUDA graph, one for each shape: no launches from the host, and memory that never moves."""

@@ -141,7 +141,9 @@ class OpenVinoSession(Session):
             self.made_form = place
             frames = calibration_frames(self.model.height, self.model.width)
             with signal_stack_kept():
-                graph = nncf_quantized(self._graph, (self.upload(frame).tensor.numpy() for frame in frames), self.model.called)
+                graph = nncf_quantized(
+                    self._graph, (self.upload(frame).tensor.numpy() for frame in frames), self.model.called
+                )
         with contextlib.suppress(OSError):  # nowhere to write: it is made again next time
             self._keep(graph, place)
         self._quantizing = time.perf_counter() - start
@@ -175,11 +177,15 @@ class OpenVinoSession(Session):
         places = compiled.get_property("EXECUTION_DEVICES")
         places = [places] if isinstance(places, str) else list(places)
         if places != ["CPU"]:
-            raise RuntimeUnavailable(f"openvino runs '{self.model.name}' on {', '.join(places)}, not on the CPU that was asked for")
+            raise RuntimeUnavailable(
+                f"openvino runs '{self.model.name}' on {', '.join(places)}, not on the CPU that was asked for"
+            )
         self.threads = int(compiled.get_property("INFERENCE_NUM_THREADS"))
         nodes = [_layer(node) for node in compiled.get_runtime_model().get_ordered_ops()]
         if any(layer not in _IDLE for layer, _ in nodes):
-            check_precision(computed_in(nodes), self.precision, self.model.name, "openvino" if self._variant else "onnxruntime")
+            check_precision(
+                computed_in(nodes), self.precision, self.model.name, "openvino" if self._variant else "onnxruntime"
+            )
         self.placement = {"CPU": sum(layer not in _IDLE for layer, _ in nodes)}
 
     def _compiled(self, shape: tuple[int, ...]) -> Any:
@@ -216,7 +222,9 @@ class OpenVinoSession(Session):
             request.set_output_tensor(self._output, Shared(y, shared_memory=True))
             request.infer()
         except Exception as error:
-            raise ModelError(f"{self.model.called}: openvino cannot run it on {tuple(x.shape)}: {_reason(error)}") from None
+            raise ModelError(
+                f"{self.model.called}: openvino cannot run it on {tuple(x.shape)}: {_reason(error)}"
+            ) from None
         return torch.from_numpy(y)
 
     def close(self) -> None:

@@ -45,5 +45,7 @@ def check_placement(nodes: dict[str, tuple[str, str]], provider: str, model: str
             f"onnxruntime ran part of '{model}' elsewhere than on {provider}: {', '.join(strays[:3])}{more}; use --device cpu"
         )
     if not nodes:
-        raise RuntimeUnavailable(f"onnxruntime reports no compute node for '{model}': cannot prove that {provider} ran it")
+        raise RuntimeUnavailable(
+            f"onnxruntime reports no compute node for '{model}': cannot prove that {provider} ran it"
+        )
     return dict(Counter(ran_on for _, ran_on in nodes.values()))

@@ -28,7 +28,9 @@ class TorchSession(Session):
 
     runtime = "torch"
 
-    def __init__(self, model: ModelSource, network: nn.Module, device: torch.device, threads: int, variant: str = "") -> None:
+    def __init__(
+        self, model: ModelSource, network: nn.Module, device: torch.device, threads: int, variant: str = ""
+    ) -> None:
         super().__init__(model, device, threads)
         self._reduced = REDUCED.get(variant)
         if self._reduced:

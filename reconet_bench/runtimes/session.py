@@ -82,7 +82,9 @@ class ModelSource:
         height, width = image.shape[-3:-1]
         count = image.shape[0] if image.ndim == 4 else 1
         if count != (self.batch or count):
-            raise ModelError(f"'{self.name}' takes {self.batch} frame at once, got {count}: export it with a dynamic batch")
+            raise ModelError(
+                f"'{self.name}' takes {self.batch} frame at once, got {count}: export it with a dynamic batch"
+            )
         if min(height, width) < self.minimum:
             raise DataError(f"frame of {width}x{height} pixels is too small: '{self.name}' needs {self.minimum} a side")
         if (self.height or height, self.width or width) != (height, width):
@@ -186,7 +188,9 @@ class Session(SessionHandle):
         self.model.check_frame(image)
         if self.dtype == torch.uint8:
             return Resident(self._eight_bits(image), *image.shape[-3:-1])
-        frame = self.model.input_range.encode(pad_to_multiple(from_uint8(image, self.torch_device), self.model.multiple))
+        frame = self.model.input_range.encode(
+            pad_to_multiple(from_uint8(image, self.torch_device), self.model.multiple)
+        )
         if self.model.layout == "NHWC":
             frame = frame.permute(0, 2, 3, 1)
         return Resident(frame.to(self.dtype).contiguous(), *image.shape[-3:-1])

@@ -42,10 +42,14 @@ class TensorRtSession(Session):
         try:
             self._runtime: Any = tensorrt.Runtime(self._logger)
         except TypeError:  # a null pointer from its factory
-            raise RuntimeUnavailable(f"tensorrt {tensorrt.__version__} cannot use {device}: is the driver new enough?") from None
+            raise RuntimeUnavailable(
+                f"tensorrt {tensorrt.__version__} cannot use {device}: is the driver new enough?"
+            ) from None
         self._source = half_precision(path, model.called) if half else path.read_bytes()
         _, network, _ = self._parse()
-        kind = next(t.dtype.name for t in map(network.get_input, range(network.num_inputs)) if t.name == model.input_name)
+        kind = next(
+            t.dtype.name for t in map(network.get_input, range(network.num_inputs)) if t.name == model.input_name
+        )
         if kind not in _TYPES:
             raise ModelError(f"{model.called}: input '{model.input_name}' is {kind}, a frame is FLOAT, HALF or UINT8")
         self.dtype = _TYPES[kind]
@@ -84,7 +88,9 @@ class TensorRtSession(Session):
         plan = builder.build_serialized_network(network, config)
         del parser
         if plan is None:
-            raise ModelError(f"{self.model.called}: tensorrt cannot build an engine for {shape}: is there enough memory on {self.device}?")
+            raise ModelError(
+                f"{self.model.called}: tensorrt cannot build an engine for {shape}: is there enough memory on {self.device}?"
+            )
         return bytes(plan)
 
     def _engine(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
@@ -100,14 +106,19 @@ class TensorRtSession(Session):
         engine = self._recall(place)
         if engine is None:
             plan = self._build(shape)
-            with contextlib.suppress(OSError), atomic_path(place) as temporary:  # nowhere to write: built again next time
+            with (
+                contextlib.suppress(OSError),
+                atomic_path(place) as temporary,
+            ):  # nowhere to write: built again next time
                 temporary.write_bytes(plan)
             engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise ModelError(f"{self.model.called}: tensorrt cannot load the engine that it has built for {shape}")
         context = engine.create_execution_context()
         if context is None:
-            raise ModelError(f"{self.model.called}: tensorrt has not enough memory on {self.device} to run it on {shape}")
+            raise ModelError(
+                f"{self.model.called}: tensorrt has not enough memory on {self.device} to run it on {shape}"
+            )
         # The engine is for this shape alone, but its input is declared as of any: without a shape nothing is enqueued.
         if not context.set_input_shape(self.model.input_name, shape):
             raise ModelError(f"{self.model.called}: tensorrt does not take {shape}")

@@ -30,7 +30,9 @@ class CompiledSession(TorchSession):
 
     runtime = "torch-compile"
 
-    def __init__(self, model: ModelSource, network: nn.Module, device: torch.device, threads: int, variant: str = "") -> None:
+    def __init__(
+        self, model: ModelSource, network: nn.Module, device: torch.device, threads: int, variant: str = ""
+    ) -> None:
         super().__init__(model, network, device, threads, variant)
         # On CUDA "max-autotune" tries kernels and captures a CUDA graph: no launch overhead between kernels.
         self._on_gpu = device.type == "cuda"
@@ -46,7 +48,12 @@ class CompiledSession(TorchSession):
 
     def _compile(self, x: Tensor) -> Tensor:
         """The first frame of a size; what is needed to compile takes time at every frame that it is done for."""
-        with self.building(), _without_extensions(), warnings.catch_warnings(), torch._dynamo.config.patch(recompile_limit=_MOST_SIZES):
+        with (
+            self.building(),
+            _without_extensions(),
+            warnings.catch_warnings(),
+            torch._dynamo.config.patch(recompile_limit=_MOST_SIZES),
+        ):
             warnings.simplefilter("ignore")  # about its own internals; its errors are exceptions
             try:
                 y: Tensor = self._compiled(x)

@@ -223,7 +223,17 @@ def _told(pipe: Connection) -> Iterator[None]:
 
 def _facts(session: Session) -> dict[str, Any]:
     """What is known of a session by now: some of it only after the first frame of a size."""
-    names = ("runtime", "device", "precision", "threads", "load_seconds", "load_memory", "made_form", "build_seconds", "placement")
+    names = (
+        "runtime",
+        "device",
+        "precision",
+        "threads",
+        "load_seconds",
+        "load_memory",
+        "made_form",
+        "build_seconds",
+        "placement",
+    )
     return {name: getattr(session, name) for name in names}
 
 
@@ -243,9 +253,14 @@ def load_apart(name: str, model: ModelSource, device: str, threads: int | None) 
 
 
 def open_all(
-    names: Sequence[str], model: ModelSource, device: str, threads: int | None, stack: contextlib.ExitStack,
-    on_failure: Callable[[str, ReconetBenchError], None], apart: bool = True,
-) -> dict[str, SessionHandle]:  # fmt: skip
+    names: Sequence[str],
+    model: ModelSource,
+    device: str,
+    threads: int | None,
+    stack: contextlib.ExitStack,
+    on_failure: Callable[[str, ReconetBenchError], None],
+    apart: bool = True,
+) -> dict[str, SessionHandle]:
     """The model in each runtime, by name; ``stack`` closes them.
 
     Args:

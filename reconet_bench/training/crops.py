@@ -94,7 +94,9 @@ class ClipWindows(Dataset[Window]):
         self.places = [(clip, start) for clip in clips for start in clip.starts(LONG_TERM_STEP)]
         if not self.places:
             names = ", ".join(f"{clip.name.partition(MARK)[0]}: {len(clip)} frames" for clip in clips) or "no clips"
-            raise DataError(f"no clip is long enough to train on: {LONG_TERM_STEP + 1} consecutive frames with flow are needed ({names})")
+            raise DataError(
+                f"no clip is long enough to train on: {LONG_TERM_STEP + 1} consecutive frames with flow are needed ({names})"
+            )
         # Two folders may each hold a clip of one name.
         clips_used = {id(clip): clip for clip, _ in self.places}.values()
         self.clips = sorted(((clip.name, clip) for clip in clips_used), key=lambda one: (one[0], one[1].digest))
@@ -108,7 +110,9 @@ class ClipWindows(Dataset[Window]):
         return {
             "name": sources[0] if len(sources) == 1 else " and ".join(sources),
             "windows": len(self.places),
-            "sequences": list(dict.fromkeys(name if len(sources) == 1 else f"{family}:{name}" for family, name in names)),
+            "sequences": list(
+                dict.fromkeys(name if len(sources) == 1 else f"{family}:{name}" for family, name in names)
+            ),
             **({"motion": ", ".join(motion)} if motion else {}),
             **({"luminance": "animation"} if drawn else {}),
             **({"fit": self.fit} if self.fit != "crop" else {}),
@@ -124,15 +128,25 @@ class ClipWindows(Dataset[Window]):
         order = np.random.default_rng((self.seed, epoch, 2)).permutation(len(self.places))
         clip, start = self.places[int(order[place])]
         window = _window(clip, start)
-        cut = self._squash(*window) if self.fit == "squash" else self._crop(*window, np.random.default_rng((self.seed, index)))
+        cut = (
+            self._squash(*window)
+            if self.fit == "squash"
+            else self._crop(*window, np.random.default_rng((self.seed, index)))
+        )
         frames, flows, masks = (part.contiguous() for part in cut)
         _, inside = warp(flows[:, :1], flows)
         return frames, flows, masks * inside, torch.tensor(clip.luminance)
 
     def _squash(self, frames: Tensor, flows: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return resize_frame(frames, self.size, self.size), resize_flow(flows, self.size, self.size), resize_mask(masks, self.size, self.size)
+        return (
+            resize_frame(frames, self.size, self.size),
+            resize_flow(flows, self.size, self.size),
+            resize_mask(masks, self.size, self.size),
+        )
 
-    def _crop(self, frames: Tensor, flows: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _crop(
+        self, frames: Tensor, flows: Tensor, masks: Tensor, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
         height, width = frames.shape[-2:]
         scale = max(self.size / min(height, width), float(rng.uniform(0.5, 1.0)))
         height, width = max(self.size, round(height * scale)), max(self.size, round(width * scale))

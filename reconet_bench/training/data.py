@@ -94,10 +94,16 @@ def check_used(text: str, options: DataOptions, named: Collection[str] = ()) -> 
         if name in named and not weights.keys() & set(sources):
             use = f"--data {' or '.join(sources)}, or a mixture with {sources[0]} in it"
             raise TrainingError(f"{option} has no use with --data {text}: give {use}")
-    for option, given, source in (("footage", options.footage, "footage"), ("sintel", options.sintel, "sintel"),
-                                  ("textures", options.textures, "synthetic"), ("raft", options.raft, "footage")):  # fmt: skip
+    for option, given, source in (
+        ("footage", options.footage, "footage"),
+        ("sintel", options.sintel, "sintel"),
+        ("textures", options.textures, "synthetic"),
+        ("raft", options.raft, "footage"),
+    ):
         if given and source not in weights:
-            raise TrainingError(f"--{option} has no use with --data {text}: give --data {source}, or a mixture with {source} in it")
+            raise TrainingError(
+                f"--{option} has no use with --data {text}: give --data {source}, or a mixture with {source} in it"
+            )
     if options.raft and options.flow != "raft":
         raise TrainingError("--raft names weights for --flow raft: give both")
     _check(options)
@@ -130,15 +136,28 @@ def _source(name: str, options: DataOptions) -> TrainingCrops:
     if name == "sintel":
         root = find_sintel(options.sintel)
         names = training_sequences(root, options.render_pass, options.split)
-        return ClipWindows(options.size, options.seed, [SintelClip(root, sequence, options.render_pass) for sequence in names], options.fit)
+        return ClipWindows(
+            options.size,
+            options.seed,
+            [SintelClip(root, sequence, options.render_pass) for sequence in names],
+            options.fit,
+        )
     if not options.footage:
-        raise TrainingError("footage to train on is named by --footage DIR|FILE …: videos, or folders of videos or frames")
-    clips = footage_clips(options.footage, options.size, options.flow, options.raft, options.report, LUMINANCES[options.luminance])
+        raise TrainingError(
+            "footage to train on is named by --footage DIR|FILE …: videos, or folders of videos or frames"
+        )
+    clips = footage_clips(
+        options.footage, options.size, options.flow, options.raft, options.report, LUMINANCES[options.luminance]
+    )
     return ClipWindows(options.size, options.seed, clips, options.fit)
 
 
 def steps_of(
-    settings: TrainingSettings, data: TrainingCrops, epochs: int, processes: int = 1, milestone_epochs: Sequence[float] = ()
+    settings: TrainingSettings,
+    data: TrainingCrops,
+    epochs: int,
+    processes: int = 1,
+    milestone_epochs: Sequence[float] = (),
 ) -> TrainingSettings:
     """``settings`` with the steps of so many epochs; as they are where ``epochs`` is 0.
 
@@ -154,7 +173,13 @@ def steps_of(
         return settings
     windows = data.describe().get("windows")
     if epochs < 0 or not isinstance(windows, int):
-        raise TrainingError(f"epochs must be a number of passes over finite data, got {epochs} of {data.describe()['name']}: give --steps instead")
+        raise TrainingError(
+            f"epochs must be a number of passes over finite data, got {epochs} of {data.describe()['name']}: give --steps instead"
+        )
     # Rounded as presets write shares, so that a run begun with those goes on.
-    shares = tuple(round(epoch / epochs, 4) for epoch in milestone_epochs if epoch < epochs) if milestone_epochs else settings.milestones
+    shares = (
+        tuple(round(epoch / epochs, 4) for epoch in milestone_epochs if epoch < epochs)
+        if milestone_epochs
+        else settings.milestones
+    )
     return replace(settings, steps=epochs * -(-windows // (settings.batch * processes)), milestones=shares)

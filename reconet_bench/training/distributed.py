@@ -81,7 +81,9 @@ def joined(device: torch.device) -> Iterator[Group]:
         else:
             torch.distributed.init_process_group("gloo")
     except (RuntimeError, ValueError) as error:
-        raise TrainingError(f"cannot join {world} processes: {str(error).splitlines()[0]}; start them by torchrun") from None
+        raise TrainingError(
+            f"cannot join {world} processes: {str(error).splitlines()[0]}; start them by torchrun"
+        ) from None
     try:
         yield Group(torch.distributed.get_rank(), world)
     finally:
@@ -110,5 +112,7 @@ def local_device(device: torch.device) -> torch.device:
         raise TrainingError(f"each process takes a GPU of its own, and all are told {device}: give --device cuda")
     rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if rank >= gpus:
-        raise TrainingError(f"process {rank + 1} of this machine has no GPU of its own, there are {gpus}: lower --nproc-per-node")
+        raise TrainingError(
+            f"process {rank + 1} of this machine has no GPU of its own, there are {gpus}: lower --nproc-per-node"
+        )
     return torch.device("cuda", rank) if device.index is None else device

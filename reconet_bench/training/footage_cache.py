@@ -53,9 +53,13 @@ class SpooledClip(FramesOnly):
     kind = "it is footage"
 
     def __init__(
-        self, path: Path, side: int, source: str = "footage", luminance: tuple[float, float, float] = LUMINANCE_CAMERA,
+        self,
+        path: Path,
+        side: int,
+        source: str = "footage",
+        luminance: tuple[float, float, float] = LUMINANCE_CAMERA,
         cache: Path | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         path = Path(path)
         self.name, self.source, self.luminance = path.stem if path.is_file() else path.resolve().name, source, luminance
         self.digest = files_digest(image_files(path) if path.is_dir() else [path])
@@ -115,7 +119,10 @@ def _kept(path: Path, side: int) -> Iterator[tuple[int, np.ndarray]]:
                 return
             if index // _RUN % every == 0:
                 kept += 1
-                yield index + 1, cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA) if scale < 1 else frame.image
+                yield (
+                    index + 1,
+                    cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA) if scale < 1 else frame.image,
+                )
 
 
 def _key(path: Path, side: int) -> str:
@@ -132,9 +139,13 @@ def _key(path: Path, side: int) -> str:
 
 
 def footage_clips(
-    paths: Sequence[Path], crop: int, flow: str = "dis", raft: Path | None = None, report: Callable[[str], None] = lambda text: None,
+    paths: Sequence[Path],
+    crop: int,
+    flow: str = "dis",
+    raft: Path | None = None,
+    report: Callable[[str], None] = lambda text: None,
     luminance: tuple[float, float, float] = LUMINANCE_CAMERA,
-) -> list[Clip]:  # fmt: skip
+) -> list[Clip]:
     """Clips to train on from videos, folders of frames, and folders that hold any number of either.
 
     A sequence in MPI-Sintel's layout keeps its true flow and its name, so that a model trained on it is known to be.
@@ -180,5 +191,7 @@ def _places(path: Path) -> list[Path]:
     # Beside its frames MPI-Sintel has images of what is hidden: those are no footage.
     frames = [folder for folder in folders if folder.parent.name not in ("occlusions", "invalid", "flow_viz")]
     if not videos and not frames:
-        raise DataError(f"no footage in {path}: neither videos ({', '.join(VIDEO_SUFFIXES)}) nor frames ({', '.join(IMAGE_SUFFIXES)})")
+        raise DataError(
+            f"no footage in {path}: neither videos ({', '.join(VIDEO_SUFFIXES)}) nor frames ({', '.join(IMAGE_SUFFIXES)})"
+        )
     return sorted([*videos, *frames])

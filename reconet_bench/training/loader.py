@@ -38,7 +38,9 @@ class Loader:
             program waits, an upper bound of its idle time.
     """
 
-    def __init__(self, settings: TrainingSettings, data: TrainingCrops, start: int, device: torch.device, group: Group) -> None:
+    def __init__(
+        self, settings: TrainingSettings, data: TrainingCrops, start: int, device: torch.device, group: Group
+    ) -> None:
         self.waited = 0.0
         self._device, self._steps = device, range(start, settings.steps)
         workers = worker_count(settings, device)
@@ -77,7 +79,9 @@ class Loader:
                 batch = Batch(*next(batches)).to(self._device)
             except DataError as error:
                 # From another process it comes with that one's whole traceback in front.
-                raise DataError(str(error).strip().splitlines()[-1].removeprefix(f"{DataError.__module__}.DataError: ")) from None
+                raise DataError(
+                    str(error).strip().splitlines()[-1].removeprefix(f"{DataError.__module__}.DataError: ")
+                ) from None
             self.waited += time.perf_counter() - began
             yield step, batch
 

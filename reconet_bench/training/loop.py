@@ -106,13 +106,22 @@ def check_folder(folder: Path, resume: bool) -> None:
         if not resume:
             raise TrainingError(f"{folder} holds another run: {saved}; go on with --resume, or choose another --output")
     elif models := sorted(folder.glob(f"*{SUFFIX}")):
-        raise TrainingError(f"{models[0]} would be written over, for there is no {STATE_FILE} beside it to go on from: choose another --output")
+        raise TrainingError(
+            f"{models[0]} would be written over, for there is no {STATE_FILE} beside it to go on from: choose another --output"
+        )
 
 
 def _train(
-    settings: TrainingSettings, data: TrainingCrops, folder: Path, resume: bool, report: Callable[[Progress], None], recipe: str,
-    device: torch.device, group: Group, precision: Precision,
-) -> Path:  # fmt: skip
+    settings: TrainingSettings,
+    data: TrainingCrops,
+    folder: Path,
+    resume: bool,
+    report: Callable[[Progress], None],
+    recipe: str,
+    device: torch.device,
+    group: Group,
+    precision: Precision,
+) -> Path:
     weights, options = settings.check()
     perceptual, targets = prepare_loss_network(settings, device, precision)
     torch.manual_seed(settings.seed)
@@ -123,7 +132,9 @@ def _train(
     facts = fingerprint(settings, data, group.world, precision.name)
     start, sums = load_state(folder, facts, network, optimizer, precision) if resume else (0, {})
     if group.any(start > 0, device) and not start:
-        raise TrainingError(f"{folder} holds no state on this machine, and it does on another: --output must be on a disk that all machines share")
+        raise TrainingError(
+            f"{folder} holds no state on this machine, and it does on another: --output must be on a disk that all machines share"
+        )
     if not start and settings.branch_from:
         start = branch(settings, facts, network, optimizer)
     group.wait()
@@ -181,7 +192,9 @@ def _train(
     return path
 
 
-def prepare_loss_network(settings: TrainingSettings, device: torch.device, precision: Precision) -> tuple[LossNetwork, dict[str, Tensor]]:
+def prepare_loss_network(
+    settings: TrainingSettings, device: torch.device, precision: Precision
+) -> tuple[LossNetwork, dict[str, Tensor]]:
     """The loss network on its device, channels last and in the training's number format, and the style's Gram matrices.
 
     Raises:
@@ -194,7 +207,11 @@ def prepare_loss_network(settings: TrainingSettings, device: torch.device, preci
             "give --set scale=unit, or torchvision's file by --vgg"
         )
     # A copy: the loaded network is shared, and what follows changes it in place.
-    perceptual = copy.deepcopy(load_loss_network(settings.vgg, settings.scale == "unit")).to(device).to(memory_format=torch.channels_last)
+    perceptual = (
+        copy.deepcopy(load_loss_network(settings.vgg, settings.scale == "unit"))
+        .to(device)
+        .to(memory_format=torch.channels_last)
+    )
     targets = style_targets(perceptual, painting.to(device), settings.style_size)
     # Autocast would round these frozen weights again at every step.
     return perceptual.to(precision.dtype), targets
@@ -214,27 +231,41 @@ def compiled(forward: nn.Module, context: LossContext) -> tuple[nn.Module, LossC
 
 
 def train_step(
-    method: Method, network: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, context: LossContext,
-    weights: dict[str, float], precision: Precision,
-) -> dict[str, Tensor]:  # fmt: skip
+    method: Method,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    context: LossContext,
+    weights: dict[str, float],
+    precision: Precision,
+) -> dict[str, Tensor]:
     """One optimiser step; returns the weighted terms (of a term of weight 0, the plain value) and the total, detached."""
     with precision.autocast(batch.frames.device):
         terms = method.objective(network, batch, context)
     optimised = [weights[name] * term.float() for name, term in terms.items() if weights[name] and term.requires_grad]
     if not optimised:
         without = ", ".join(name for name in terms if weights[name])
-        raise TrainingError(f"there is nothing to optimise: {without}, all that has a weight, has no gradient with these options; give another term a weight")
+        raise TrainingError(
+            f"there is nothing to optimise: {without}, all that has a weight, has no gradient with these options; give another term a weight"
+        )
     optimizer.zero_grad(set_to_none=True)
     total = torch.stack(optimised).sum()
     precision.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
     precision.scaler.step(optimizer)
     precision.scaler.update()
-    return {**{name: (weights[name] or 1.0) * term.detach().float() for name, term in terms.items()}, TOTAL: total.detach()}
+    return {
+        **{name: (weights[name] or 1.0) * term.detach().float() for name, term in terms.items()},
+        TOTAL: total.detach(),
+    }
 
 
 def _info(settings: TrainingSettings, facts: dict[str, object]) -> dict[str, object]:
     return {
         **facts,
         "style_file": settings.style.name,
-        **{key: value for key, value in provenance.describe().items() if key in ("command", "commit", "dirty", "versions", "cpu", "gpu")},
+        **{
+            key: value
+            for key, value in provenance.describe().items()
+            if key in ("command", "commit", "dirty", "versions", "cpu", "gpu")
+        },
     }

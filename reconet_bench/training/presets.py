@@ -58,7 +58,10 @@ def merged(recipe: Recipe, layer: Mapping[str, Any], where: str) -> Recipe:
         if key in TABLES:
             if not isinstance(value, Mapping):
                 raise TrainingError(f"{where}: '{key}' is a table: give {key}.NAME")
-            result[key] |= {name: _fitting(0.0, one, f"{key}.{name}", where) if key == "weights" else one for name, one in value.items()}
+            result[key] |= {
+                name: _fitting(0.0, one, f"{key}.{name}", where) if key == "weights" else one
+                for name, one in value.items()
+            }
         else:
             result[key] = _fitting(recipe[key], value, key, where)
     return result
@@ -67,7 +70,11 @@ def merged(recipe: Recipe, layer: Mapping[str, Any], where: str) -> Recipe:
 def as_toml(recipe: Recipe) -> str:
     """The recipe as a preset file."""
     plain = [f"{key} = {_toml(value)}" for key, value in recipe.items() if key not in TABLES]
-    tables = [line for table in TABLES for line in ("", f"[{table}]", *(f"{k} = {_toml(v)}" for k, v in recipe[table].items()))]
+    tables = [
+        line
+        for table in TABLES
+        for line in ("", f"[{table}]", *(f"{k} = {_toml(v)}" for k, v in recipe[table].items()))
+    ]
     return "\n".join([*plain, *tables]) + "\n"
 
 

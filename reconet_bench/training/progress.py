@@ -78,7 +78,9 @@ class Ledger:
         for step, row in enumerate(values, self._first):
             for name, value in zip(self._names, row, strict=True):
                 if not math.isfinite(value):
-                    raise TrainingError(f"loss term '{name}' is {value} at step {step}: {last_state(self._folder)}; lower the learning rate")
+                    raise TrainingError(
+                        f"loss term '{name}' is {value} at step {step}: {last_state(self._folder)}; lower the learning rate"
+                    )
         self._sums = self._sums + values.sum(0) if self._count else values.sum(0)
         self._count += len(values)
 
@@ -121,8 +123,13 @@ class Diary:
         progress = Progress(step, self._steps, terms, (step - self._since) / seconds, min(1.0, waited / seconds))
         append_curves(self._folder, step, terms, total, progress.steps_per_second, progress.waiting)
         if self._events is not None:
-            values = {**{f"loss/{name}": value for name, value in terms.items()}, "loss/total": total,
-                      "pace/steps_per_second": progress.steps_per_second, "pace/waiting": progress.waiting, "learning_rate": learning_rate}  # fmt: skip
+            values = {
+                **{f"loss/{name}": value for name, value in terms.items()},
+                "loss/total": total,
+                "pace/steps_per_second": progress.steps_per_second,
+                "pace/waiting": progress.waiting,
+                "learning_rate": learning_rate,
+            }
             for name, value in values.items():
                 self._events.add_scalar(name, value, step)
         self._since, self._clock = step, now
@@ -142,7 +149,9 @@ class Diary:
 def check_tensorboard() -> None:
     """Raise TrainingError where TensorBoard is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
-        raise TrainingError('--tensorboard needs TensorBoard, which is not installed: pip install "reconet-bench[tensorboard]"')
+        raise TrainingError(
+            '--tensorboard needs TensorBoard, which is not installed: pip install "reconet-bench[tensorboard]"'
+        )
 
 
 def _events(folder: Path, start: int) -> Any:

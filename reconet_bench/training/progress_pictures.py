@@ -43,7 +43,12 @@ def sample_strip(network: nn.Module, data: TrainingCrops, device: torch.device) 
     error = (first - warped).abs().mean(1)[0].numpy() / _FULL_SCALE
     heat = cv2.applyColorMap((255 * error.clip(0, 1)).astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
     traced = (masks[0] * inside[0])[0].numpy()[..., None] > 0
-    pictures = [to_uint8(frames[:1])[0], to_uint8(first)[0], to_uint8(second)[0], np.where(traced, heat, np.uint8(_UNTRACED))]
+    pictures = [
+        to_uint8(frames[:1])[0],
+        to_uint8(first)[0],
+        to_uint8(second)[0],
+        np.where(traced, heat, np.uint8(_UNTRACED)),
+    ]
     return np.hstack(pictures)
 
 
@@ -67,7 +72,9 @@ def progress_picture(folder: Path, most: int = 8) -> np.ndarray:
         raise TrainingError(f"{folder} has no sample pictures: train with sample_every of 1 or more")
     chosen = sorted({round(index) for index in np.linspace(0, len(paths) - 1, min(most, len(paths)))})
     epoch = _steps_an_epoch(folder)
-    return np.vstack([_labelled(read_image(paths[index]), int(paths[index].stem.rpartition("_")[2]), epoch) for index in chosen])
+    return np.vstack(
+        [_labelled(read_image(paths[index]), int(paths[index].stem.rpartition("_")[2]), epoch) for index in chosen]
+    )
 
 
 def _steps_an_epoch(folder: Path) -> float | None:

@@ -41,9 +41,19 @@ def fingerprint(settings: TrainingSettings, data: TrainingCrops, processes: int,
         precision: the one that is computed in: ``auto`` means another on another machine.
     """
     names = (
-        "method", "steps", "batch", "learning_rate", "optimizer", "schedule", "milestones", "decay", "warm_up", "style_size",
-        "seed", "scale",
-    )  # fmt: skip
+        "method",
+        "steps",
+        "batch",
+        "learning_rate",
+        "optimizer",
+        "schedule",
+        "milestones",
+        "decay",
+        "warm_up",
+        "style_size",
+        "seed",
+        "scale",
+    )
     weights, options = settings.check()
     return {
         **{name: getattr(settings, name) for name in names},
@@ -68,9 +78,14 @@ def _trunk(path: Path, metadata: Mapping[str, str]) -> dict[str, object]:
 
 
 def save_state(
-    folder: Path, facts: Mapping[str, object], step: int, network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision,
+    folder: Path,
+    facts: Mapping[str, object],
+    step: int,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    precision: Precision,
     sums: Mapping[str, Any],
-) -> None:  # fmt: skip
+) -> None:
     """Write network, optimiser and step; refuses weights that are not finite, so that the last good state stays.
 
     Args:
@@ -78,7 +93,9 @@ def save_state(
     """
     tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in network.state_dict().items()}
     if bad := [name for name, value in tensors.items() if not value.isfinite().all()]:
-        raise TrainingError(f"'{bad[0]}' is not finite after step {step}: {last_state(folder)}; lower the learning rate")
+        raise TrainingError(
+            f"'{bad[0]}' is not finite after step {step}: {last_state(folder)}; lower the learning rate"
+        )
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
     metadata = {"step": str(step), "settings": json.dumps(facts, sort_keys=True), "sums": json.dumps(sums)}
@@ -89,7 +106,7 @@ def save_state(
 
 def load_state(
     folder: Path, facts: dict[str, object], network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision
-) -> tuple[int, dict[str, Any]]:  # fmt: skip
+) -> tuple[int, dict[str, Any]]:
     """Go on from the folder's state; returns its step, 0 where there is none, and the sums it was saved with.
 
     Args:
@@ -108,7 +125,11 @@ def load_state(
     for name, value in wanted.items():
         # A state of an older version may lack a name; what it has must agree.
         if name in saved and saved[name] != value:
-            what = "its photographs, footage or flow weights were others" if name == "data_files" else f"{name} was {saved[name]}, now {value}"
+            what = (
+                "its photographs, footage or flow weights were others"
+                if name == "data_files"
+                else f"{name} was {saved[name]}, now {value}"
+            )
             raise TrainingError(f"{path} belongs to another run: {what}; choose another --output")
     if "trunk" in saved:
         facts["trunk"] = saved["trunk"]
@@ -119,7 +140,7 @@ def load_state(
 
 def branch(
     settings: TrainingSettings, facts: dict[str, object], network: nn.Module, optimizer: torch.optim.Optimizer
-) -> int:  # fmt: skip
+) -> int:
     """Start where another training stands; returns the step to go on from, and notes the ``trunk`` among ``facts``."""
     place = settings.branch_from or Path()
     path = place if place.is_file() else place / STATE_FILE
@@ -132,7 +153,9 @@ def branch(
         facts["trunk"] = _trunk(path, metadata)
         return 0
     if not int(metadata.get("step", settings.steps)) < settings.steps:
-        raise TrainingError(f"{settings.branch_from} is no unfinished run of fewer than {settings.steps} steps: raise --steps")
+        raise TrainingError(
+            f"{settings.branch_from} is no unfinished run of fewer than {settings.steps} steps: raise --steps"
+        )
     before = json.loads(metadata["settings"])
     if (was := before.get("optimizer", settings.optimizer)) != settings.optimizer:
         raise TrainingError(
@@ -144,15 +167,23 @@ def branch(
     return int(metadata["step"])
 
 
-def _check_layers(path: Path, before: Mapping[str, Any], facts: Mapping[str, Any], weights: Mapping[str, Tensor], network: nn.Module) -> None:
+def _check_layers(
+    path: Path, before: Mapping[str, Any], facts: Mapping[str, Any], weights: Mapping[str, Tensor], network: nn.Module
+) -> None:
     """Raises TrainingError where the trunk's weights are of another network than the one to train."""
     if weights.keys() == network.state_dict().keys():
         return
     was, now = before.get("method"), facts["method"]
     options = {**METHODS[now].options, **before.get("options", {})}
-    switched = [f"options.{name}={json.dumps(options[name])}" for name, value in facts["options"].items() if options[name] != value]
+    switched = [
+        f"options.{name}={json.dumps(options[name])}"
+        for name, value in facts["options"].items()
+        if options[name] != value
+    ]
     same = f"--set {' '.join(switched)}" if was == now else f"--method {was}"
-    raise TrainingError(f"{path}: the network of the trunk ({was}) has other layers than that of this run ({now}): add {same}, or branch from another trunk")
+    raise TrainingError(
+        f"{path}: the network of the trunk ({was}) has other layers than that of this run ({now}): add {same}, or branch from another trunk"
+    )
 
 
 def _weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -185,14 +216,22 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
-def append_curves(folder: Path, step: int, terms: dict[str, float], total: float, steps_per_second: float, waiting: float) -> None:
+def append_curves(
+    folder: Path, step: int, terms: dict[str, float], total: float, steps_per_second: float, waiting: float
+) -> None:
     """Add a row: the weighted terms and the total, means since the row before, and the pace since then."""
     path = folder / CURVES_FILE
-    values = {**{name: f"{value:.6g}" for name, value in (terms | {TOTAL: total}).items()}, PACE[0]: f"{steps_per_second:.4g}", PACE[1]: f"{waiting:.4f}"}
+    values = {
+        **{name: f"{value:.6g}" for name, value in (terms | {TOTAL: total}).items()},
+        PACE[0]: f"{steps_per_second:.4g}",
+        PACE[1]: f"{waiting:.4f}",
+    }
     # A run that an older version began has no columns for the pace or the total.
     known = path.read_text().partition("\n")[0].split(",") if path.exists() else []
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, known or ["step", *values], restval="", extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(
+            file, known or ["step", *values], restval="", extrasaction="ignore", lineterminator="\n"
+        )
         if not known:
             writer.writeheader()
         writer.writerow({"step": step, **values})
@@ -205,7 +244,11 @@ def trim_curves(folder: Path, step: int) -> None:
         return
     header, *rows = path.read_text().splitlines(keepends=True) or [""]
     # A kill may leave half a row behind; it lies beyond the saved step anyway.
-    kept = [row for row in rows if row.endswith("\n") and row.split(",", 1)[0].isdigit() and int(row.split(",", 1)[0]) <= step]
+    kept = [
+        row
+        for row in rows
+        if row.endswith("\n") and row.split(",", 1)[0].isdigit() and int(row.split(",", 1)[0]) <= step
+    ]
     with atomic_path(path) as temporary:
         temporary.write_text("".join([header, *kept]))
     if not kept:

@@ -85,9 +85,17 @@ class TrainingSettings:
         if not method.trainable:
             raise TrainingError(f"method '{self.method}' has nothing to train")
         least = {
-            "steps": 1, "batch": 1, "save_every": 1, "log_every": 0, "style_size": 32, "seed": 0, "workers": 0, "warm_up": 0,
-            "sample_every": 0, "sample_count": 0,
-        }  # fmt: skip
+            "steps": 1,
+            "batch": 1,
+            "save_every": 1,
+            "log_every": 0,
+            "style_size": 32,
+            "seed": 0,
+            "workers": 0,
+            "warm_up": 0,
+            "sample_every": 0,
+            "sample_count": 0,
+        }
         for name, limit in least.items():
             if (getattr(self, name) or 0) < limit and getattr(self, name) is not None:
                 raise TrainingError(f"{name} must be at least {limit}, got {getattr(self, name)}")
@@ -100,7 +108,9 @@ class TrainingSettings:
         if not 0 < self.learning_rate < 1:
             raise TrainingError(f"learning rate must lie between 0 and 1, got {self.learning_rate}")
         if not all(isinstance(share, int | float) and 0 < share < 1 for share in self.milestones):
-            raise TrainingError(f"milestones are shares of the run between 0 and 1, got {', '.join(map(repr, self.milestones))}")
+            raise TrainingError(
+                f"milestones are shares of the run between 0 and 1, got {', '.join(map(repr, self.milestones))}"
+            )
         if not 0 < self.decay <= 1:
             raise TrainingError(f"decay must lie between 0 and 1, got {self.decay}")
         options = self.all_options()

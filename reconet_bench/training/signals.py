@@ -57,13 +57,19 @@ def one_line(size: object, batch: int, compiled: bool, saved: Callable[[], str])
         yield
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        raise TrainingError(f"{error.strerror or error}{where}: {saved()}; go on with --resume once that is mended") from None
+        raise TrainingError(
+            f"{error.strerror or error}{where}: {saved()}; go on with --resume once that is mended"
+        ) from None
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):
             raise TrainingError(f"out of memory: lower --size ({size}) or --batch ({batch}); {saved()}") from None
         if compiled and isinstance(error, torch._dynamo.exc.TorchDynamoException):
             reason = str(error).strip().partition("\n")[0]
-            raise TrainingError(f"torch.compile does not work here ({reason}): leave out --compile; {saved()}") from None
+            raise TrainingError(
+                f"torch.compile does not work here ({reason}): leave out --compile; {saved()}"
+            ) from None
         if str(error).startswith("DataLoader worker"):
-            raise TrainingError(f"a process that loads data died, for want of memory or shared memory as a rule: give fewer --workers; {saved()}") from None
+            raise TrainingError(
+                f"a process that loads data died, for want of memory or shared memory as a rule: give fewer --workers; {saved()}"
+            ) from None
         raise

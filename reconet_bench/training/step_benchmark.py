@@ -67,9 +67,12 @@ class Comparison:
 
 
 def compare_steps(
-    settings: TrainingSettings, data: TrainingCrops, rounds: int = 7, steps: int = 3,
+    settings: TrainingSettings,
+    data: TrainingCrops,
+    rounds: int = 7,
+    steps: int = 3,
     report: Callable[[str], None] = lambda text: None,
-) -> Comparison:  # fmt: skip
+) -> Comparison:
     """Time training steps of ``settings`` and of the plain loop on the same batches, by turns.
 
     Both have the same network, objective, loss network, batches and kind of optimiser; they differ in number format,

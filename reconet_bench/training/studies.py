@@ -76,7 +76,12 @@ STUDIES: dict[str, Study] = {
         tuple(
             Setting(
                 f"st{short:g}-lt{long:g}-style{style:g}",
-                (f"weights.temporal_short={short}", f"weights.temporal_long={long}", f"weights.style={style}", "weights.content=1"),
+                (
+                    f"weights.temporal_short={short}",
+                    f"weights.temporal_long={long}",
+                    f"weights.style={style}",
+                    "weights.content=1",
+                ),
                 dict(zip(_TERMS, published, strict=True)),
             )
             for short, long, style, *published in _TABLE_5_1
@@ -86,7 +91,10 @@ STUDIES: dict[str, Study] = {
         "Adam against Adamax (Fig. 5.2: Adamax reaches the lower loss)",
         (Setting("adam", ("optimizer=adam",), {}), Setting("adamax", ("optimizer=adamax",), {})),
     ),
-    "epochs": Study("what longer training adds: the same scene at several points of one run (Fig. 5.1)", (Setting("run", (f"sample_count={ROWS}", "sample_every=0"), {}),)),
+    "epochs": Study(
+        "what longer training adds: the same scene at several points of one run (Fig. 5.1)",
+        (Setting("run", (f"sample_count={ROWS}", "sample_every=0"), {}),),
+    ),
 }
 
 
@@ -134,7 +142,9 @@ def run_study(
     with stopping(running.signal) as stop, ThreadPoolExecutor(jobs) as pool:
         outcomes = list(pool.map(lambda setting: _train(setting, arguments, folder, running, report), study.settings))
     if stop.asked:
-        raise KeyboardInterrupt(f"study {name}: stopped, and what was trained is saved in {folder}; run the same command again to go on")
+        raise KeyboardInterrupt(
+            f"study {name}: stopped, and what was trained is saved in {folder}; run the same command again to go on"
+        )
     errors: dict[str, list[str]] = {}
     for setting, error in zip(study.settings, outcomes, strict=True):
         if error:
@@ -148,7 +158,9 @@ def run_study(
     write_text(folder / "summary.md", _markdown(name, study, table))
     if name == "epochs":
         write_image(folder / "epochs.png", progress_picture(folder / study.settings[0].label))
-    runs = {setting.label: parse_curves((folder / setting.label / CURVES_FILE).read_text()) for setting in study.settings}
+    runs = {
+        setting.label: parse_curves((folder / setting.label / CURVES_FILE).read_text()) for setting in study.settings
+    }
     try:
         plot_losses(folder / "curves.png", runs, study.summary)
     except DataError as reason:
@@ -183,7 +195,14 @@ class _Running:
                 return None
             place = self._places.pop()
             # A session of its own: what a terminal sends to the whole group would come twice, which means at once.
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True, env={**os.environ, **place}, start_new_session=True)
+            process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env={**os.environ, **place},
+                start_new_session=True,
+            )
             self._processes.add(process)
         code = process.wait()
         with self._lock:
@@ -210,7 +229,9 @@ def _study(name: str) -> Study:
     return STUDIES[name]
 
 
-def _train(setting: Setting, arguments: Sequence[str], folder: Path, running: _Running, report: Callable[[str], None]) -> str:
+def _train(
+    setting: Setting, arguments: Sequence[str], folder: Path, running: _Running, report: Callable[[str], None]
+) -> str:
     """Train one setting; returns the reason of a failure, empty where there is none."""
     run = folder / setting.label
     run.mkdir(exist_ok=True)
@@ -218,7 +239,18 @@ def _train(setting: Setting, arguments: Sequence[str], folder: Path, running: _R
     if done.exists():
         report(f"{setting.label}: done before")
         return ""
-    command = [sys.executable, "-m", "reconet_bench.cli", "train", *arguments, "-o", str(run), "--resume", "--set", *setting.overrides]
+    command = [
+        sys.executable,
+        "-m",
+        "reconet_bench.cli",
+        "train",
+        *arguments,
+        "-o",
+        str(run),
+        "--resume",
+        "--set",
+        *setting.overrides,
+    ]
     report(f"{setting.label}: training")
     with (run / "log.txt").open("a") as log:
         code = running.run(command, log)
@@ -253,13 +285,20 @@ def final_losses(run: Path) -> dict[str, float]:
     with (run / CURVES_FILE).open(newline="") as file:
         rows = list(csv.DictReader(file))
     last = rows[-max(1, round(TAIL * len(rows))) :]
-    return {term: float(np.mean([float(row[term]) for row in last])) / (weights[term] or 1.0) for term in last[0] if term in weights}
+    return {
+        term: float(np.mean([float(row[term]) for row in last])) / (weights[term] or 1.0)
+        for term in last[0]
+        if term in weights
+    }
 
 
 def _markdown(name: str, study: Study, table: pd.DataFrame) -> str:
     from reconet_bench.report.tables import markdown, significant
 
-    rows = [[value if isinstance(value, str) else significant(value) for value in row] for row in table.itertuples(index=False)]
+    rows = [
+        [value if isinstance(value, str) else significant(value) for value in row]
+        for row in table.itertuples(index=False)
+    ]
     note = "Unweighted losses, mean over the last tenth of each run."
     if any(setting.published for setting in study.settings):
         note += " Published: Mahakalkar 2022, Table 5.1; 512x512, 60 epochs of MPI-Sintel, its own code's losses: compare the order, not the numbers."

@@ -64,7 +64,9 @@ class ImageSequence:
         names: what each file is called, without suffix.
     """
 
-    def __init__(self, files: list[Path], rate: Fraction = DEFAULT_RATE, start: float = 0.0, end: float | None = None) -> None:
+    def __init__(
+        self, files: list[Path], rate: Fraction = DEFAULT_RATE, start: float = 0.0, end: float | None = None
+    ) -> None:
         begin, stop = moment(start) - TOLERANCE, None if end is None else moment(end) - TOLERANCE
         self._files = [path for i, path in enumerate(files) if i / rate >= begin and (stop is None or i / rate < stop)]
         if not self._files:
@@ -80,7 +82,9 @@ class ImageSequence:
         for index, path in enumerate(self._files):
             image = read_image(path)
             if image.shape[:2] != self.size:
-                raise DataError(f"{path}: frame is {image.shape[1]}x{image.shape[0]}, the first is {self.size[1]}x{self.size[0]}")
+                raise DataError(
+                    f"{path}: frame is {image.shape[1]}x{image.shape[0]}, the first is {self.size[1]}x{self.size[0]}"
+                )
             yield Frame(image, index, 1)
 
     def close(self) -> None:
@@ -181,7 +185,9 @@ class SingleImage:
     def write(self, frame: Frame) -> None:
         """The image."""
         if self._image.size:
-            raise DataError(f"{self._path} holds one frame: for more, name a folder, a pattern such as frame_%04d.png, or a video")
+            raise DataError(
+                f"{self._path} holds one frame: for more, name a folder, a pattern such as frame_%04d.png, or a video"
+            )
         self._image = frame.image
 
     def close(self, whole: bool = True) -> None:

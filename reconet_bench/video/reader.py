@@ -94,7 +94,9 @@ class VideoReader:
         if frame.rotation % 180:
             aspect = 1 / aspect
         color_range = FULL if _is_full(frame) else LIMITED
-        return Timing(stream.time_base, _rate(stream), _matrix(frame), color_range, frame.color_primaries, frame.color_trc, aspect)
+        return Timing(
+            stream.time_base, _rate(stream), _matrix(frame), color_range, frame.color_primaries, frame.color_trc, aspect
+        )
 
     def _expected(self) -> int:
         import av
@@ -164,7 +166,9 @@ class VideoReader:
         stated = _stated_end(self._stream)
         if self.stop is None and stated is not None and shown + 2 * step < stated:
             at, whole = float(shown - self._began), float(stated - self._began)
-            raise DataError(f"{self.path}: cut off after {at:.2f} of {whole:.2f} s: get a whole copy, or read it up to there with --end {at:.2f}")
+            raise DataError(
+                f"{self.path}: cut off after {at:.2f} of {whole:.2f} s: get a whole copy, or read it up to there with --end {at:.2f}"
+            )
 
     def _picture(self, frame: Any) -> np.ndarray:
         """As shown: 8-bit RGB, turned upright; all frames in the first one's size."""
@@ -173,9 +177,13 @@ class VideoReader:
         source = FULL if _is_full(frame) else LIMITED
         with one_line(self.path, "cannot convert its pixels"):
             image = frame.to_ndarray(
-                format="rgb24", width=first.width, height=first.height,
-                src_color_range=source, dst_color_range=FULL, interpolation="BICUBIC",
-            )  # fmt: skip
+                format="rgb24",
+                width=first.width,
+                height=first.height,
+                src_color_range=source,
+                dst_color_range=FULL,
+                interpolation="BICUBIC",
+            )
         return np.ascontiguousarray(_upright(image, first))
 
     def close(self) -> None:

@@ -13,13 +13,23 @@ import numpy as np
 from reconet_bench.video.frames import SEARCH_MARGIN
 
 #: What a container's sound becomes where it cannot stay what it is: FFmpeg's encoder, and the codec's name.
-SUBSTITUTES = {"mp4": ("aac", "aac"), "ipod": ("aac", "aac"), "mov": ("aac", "aac"), "matroska": ("flac", "flac"), "webm": ("libopus", "opus")}
+SUBSTITUTES = {
+    "mp4": ("aac", "aac"),
+    "ipod": ("aac", "aac"),
+    "mov": ("aac", "aac"),
+    "matroska": ("flac", "flac"),
+    "webm": ("libopus", "opus"),
+}
 #: What FFmpeg would write, and its own muxer or the players refuse; ``pcm`` stands for all kinds of it.
 _REFUSED = {"mp4": {"pcm", "truehd"}, "ipod": {"pcm", "truehd"}, "mov": {"opus", "flac", "vorbis", "truehd"}}
 #: Bits a second of each channel that is encoded anew: transparent to most ears in AAC and Opus.
 _BIT_RATE = 96_000
 #: Sampling rates that an encoder takes; for others the first one.
-_RATES = {"aac": (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 96000, 88200, 64000), "libopus": (48000,), "flac": ()}
+_RATES = {
+    "aac": (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 96000, 88200, 64000),
+    "libopus": (48000,),
+    "flac": (),
+}
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 
 

@@ -81,9 +81,16 @@ def fitted(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
 
 
 def stylize_video(
-    network: Network, source: Source, target: Path, look: Look = Look(), *, max_size: int | None = None,
-    codec: str = "", sound: Path | None = None, progress: Callable[[int], None] = lambda count: None,
-) -> Done:  # fmt: skip
+    network: Network,
+    source: Source,
+    target: Path,
+    look: Look = Look(),
+    *,
+    max_size: int | None = None,
+    codec: str = "",
+    sound: Path | None = None,
+    progress: Callable[[int], None] = lambda count: None,
+) -> Done:
     """Every frame of ``source`` through ``network`` into ``target``; as many frames, at the same times.
 
     Args:
@@ -120,10 +127,20 @@ def stylize_video(
 
 
 def stylize_file(
-    network: Network, name: str | Path, target: Path, look: Look = Look(), *, start: float = 0.0, end: float | None = None,
-    rate: Fraction | None = None, camera: int | None = None, max_size: int | None = None, codec: str = "",
-    begin: Callable[[int], None] = lambda length: None, progress: Callable[[int], None] = lambda count: None,
-) -> Done:  # fmt: skip
+    network: Network,
+    name: str | Path,
+    target: Path,
+    look: Look = Look(),
+    *,
+    start: float = 0.0,
+    end: float | None = None,
+    rate: Fraction | None = None,
+    camera: int | None = None,
+    max_size: int | None = None,
+    codec: str = "",
+    begin: Callable[[int], None] = lambda length: None,
+    progress: Callable[[int], None] = lambda count: None,
+) -> Done:
     """:func:`stylize_video` on footage by its name, or on a camera.
 
     Args:
@@ -140,9 +157,15 @@ def stylize_file(
         begin(source.length)
         has_sound = camera is None and Path(name).is_file() and not is_image(Path(name))
         return stylize_video(
-            network, source, target, look, max_size=max_size, codec=codec,
-            sound=Path(name) if has_sound else None, progress=progress,
-        )  # fmt: skip
+            network,
+            source,
+            target,
+            look,
+            max_size=max_size,
+            codec=codec,
+            sound=Path(name) if has_sound else None,
+            progress=progress,
+        )
     finally:
         source.close()
 

@@ -47,9 +47,15 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: Path, size: tuple[int, int], timing: Timing, codec: str = "",
-        sound: Path | None = None, origin: Fraction = Fraction(0), end: Fraction | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        path: Path,
+        size: tuple[int, int],
+        timing: Timing,
+        codec: str = "",
+        sound: Path | None = None,
+        origin: Fraction = Fraction(0),
+        end: Fraction | None = None,
+    ) -> None:
         import av
 
         self.path, self.size, self.timing = Path(path), size, timing
@@ -73,10 +79,16 @@ class VideoWriter:
         try:
             with one_line(self.path, f"cannot write {size[1]}x{size[0]} {codec}"):
                 ticks = str(timing.time_base.denominator)
-                options = {"movflags": "+faststart", "video_track_timescale": ticks} if suffix in (".mp4", ".m4v", ".mov") else {}
+                options = (
+                    {"movflags": "+faststart", "video_track_timescale": ticks}
+                    if suffix in (".mp4", ".m4v", ".mov")
+                    else {}
+                )
                 self._container = self._stack.enter_context(av.open(name, "w", options=options))
                 if codec not in _codecs_of(self._container):
-                    raise DataError(f"cannot write {path}: {suffix} holds no {codec}; use {', '.join(s for s, c in SUFFIXES.items() if c == codec) or '.mp4'}")
+                    raise DataError(
+                        f"cannot write {path}: {suffix} holds no {codec}; use {', '.join(s for s, c in SUFFIXES.items() if c == codec) or '.mp4'}"
+                    )
                 self._stream = self._add_video(codec, size)
                 if sound is not None:
                     self._sound = self._stack.enter_context(Sound(sound, self._container, origin, end))
@@ -89,7 +101,9 @@ class VideoWriter:
     def _add_video(self, codec: str, size: tuple[int, int]) -> Any:
         encoder, options = ENCODERS[codec]
         timing = self.timing
-        stream: Any = self._container.add_stream(encoder, rate=timing.rate.limit_denominator(1001 * 240), options=options)
+        stream: Any = self._container.add_stream(
+            encoder, rate=timing.rate.limit_denominator(1001 * 240), options=options
+        )
         height, width = size
         stream.width, stream.height = width, height
         # Half the chroma resolution needs even sides; the full one keeps an odd size exactly.
@@ -110,14 +124,19 @@ class VideoWriter:
 
         if frame.image.shape[:2] != self.size:
             height, width = frame.image.shape[:2]
-            raise DataError(f"{self.path}: cannot encode a frame of {width}x{height} pixels among those of {self.size[1]}x{self.size[0]}")
+            raise DataError(
+                f"{self.path}: cannot encode a frame of {width}x{height} pixels among those of {self.size[1]}x{self.size[0]}"
+            )
         picture: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.image), format="rgb24")
         with one_line(self.path, "cannot encode"):
             if self._palette is None:
                 picture = picture.reformat(
-                    format=self._stream.pix_fmt, dst_colorspace=SWSCALE.get(self.timing.matrix, BT709),
-                    src_color_range=FULL, dst_color_range=self.timing.color_range, interpolation="BICUBIC",
-                )  # fmt: skip
+                    format=self._stream.pix_fmt,
+                    dst_colorspace=SWSCALE.get(self.timing.matrix, BT709),
+                    src_color_range=FULL,
+                    dst_color_range=self.timing.color_range,
+                    interpolation="BICUBIC",
+                )
             picture.pts, picture.time_base = frame.pts, self.timing.time_base
             if self._palette is not None:
                 picture = self._palette(picture)

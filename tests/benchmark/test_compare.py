@@ -69,7 +69,9 @@ def seeded(seed: int) -> nn.Module:
 @pytest.fixture(scope="module")
 def targets(loss_network) -> dict[str, Tensor]:
     """Gram matrices of a checkerboard."""
-    board = from_uint8(np.kron(np.indices((8, 8)).sum(0) % 2, np.ones((8, 8)))[..., None].repeat(3, 2).astype(np.uint8) * 255)
+    board = from_uint8(
+        np.kron(np.indices((8, 8)).sum(0) % 2, np.ones((8, 8)))[..., None].repeat(3, 2).astype(np.uint8) * 255
+    )
     return {name: gram(tap)[0] for name, tap in loss_network(board).items()}
 
 
@@ -86,7 +88,9 @@ def folder(tmp_path_factory, targets) -> Path:
 @pytest.fixture(scope="module")
 def models(folder) -> list[Model]:
     """Both of them, and the identity."""
-    return load_subjects([str(folder / "johnson-board.safetensors"), str(folder / "reconet-board.safetensors")], [], folder)
+    return load_subjects(
+        [str(folder / "johnson-board.safetensors"), str(folder / "reconet-board.safetensors")], [], folder
+    )
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +139,12 @@ def test_there_is_a_record_of_every_metric_in_every_runtime(timed):
             else:
                 assert record.ci_low <= record.value <= record.ci_high
             assert record.n == {"temporal_error_long": 2, "content_similarity": 7, "style_distance": 6}.get(name, 6)
-            assert (record.height, record.width, record.source, record.precision, record.device) == (*SIZE, "synthetic", "fp32", "cpu")
+            assert (record.height, record.width, record.source, record.precision, record.device) == (
+                *SIZE,
+                "synthetic",
+                "fp32",
+                "cpu",
+            )
             assert (record.method, record.style) == (subject.method, subject.style)
             assert (record.run, record.time) == (result.run, result.time)
 
@@ -151,11 +160,17 @@ def test_values_are_those_of_the_samples_that_are_kept(timed):
 
 def test_the_identity_is_the_content(timed):
     _, result, _ = timed
-    values = {name: record.value for name, record in by_metric(result.records, model="identity", runtime="torch", video="stroll").items()}
+    values = {
+        name: record.value
+        for name, record in by_metric(result.records, model="identity", runtime="torch", video="stroll").items()
+    }
     assert values["temporal_error"] == pytest.approx(values["content_temporal_error"], rel=0.05)
     assert values["content_similarity"] == pytest.approx(1, abs=0.01)
     assert values["style_distance"] == pytest.approx(1, abs=0.01)
-    painted = {name: record.value for name, record in by_metric(result.records, model="reconet-board", runtime="torch", video="stroll").items()}
+    painted = {
+        name: record.value
+        for name, record in by_metric(result.records, model="reconet-board", runtime="torch", video="stroll").items()
+    }
     assert painted["content_temporal_error"] == values["content_temporal_error"]
     assert painted["content_similarity"] < 0.9
 
@@ -185,8 +200,10 @@ def test_every_step_is_reported(timed):
     plan, _, said = timed
     assert len(said) == plan.steps == 2 * 2 + 1
     assert said[:3] == [
-        "timing reconet-board at 56x40", "reconet-board on stroll in torch", "reconet-board on stroll in onnxruntime",
-    ]  # fmt: skip
+        "timing reconet-board at 56x40",
+        "reconet-board on stroll in torch",
+        "reconet-board on stroll in onnxruntime",
+    ]
 
 
 def test_runtimes_that_give_the_same_bytes_share_their_numbers(models, clips, monkeypatch, stand_in_weights):
@@ -213,13 +230,23 @@ def test_no_speed_row_without_its_parity(timed):
         rows = by_metric(result.records, model="reconet-board", runtime=runtime, video="")
         for boundary in BOUNDARIES:
             assert rows[f"fps_{boundary}"].value == pytest.approx(1000 / rows[f"latency_{boundary}"].value)
-            assert rows[f"latency_{boundary}"].value <= rows[f"latency_{boundary}_p90"].value <= rows[f"latency_{boundary}_p99"].value
+            assert (
+                rows[f"latency_{boundary}"].value
+                <= rows[f"latency_{boundary}_p90"].value
+                <= rows[f"latency_{boundary}_p99"].value
+            )
         assert rows["parity_max_abs"].value is not None
         assert rows["temporal_error_change"].value is not None
         assert {"load_time", "first_frame", "peak_memory", "speed_up"} <= rows.keys()
         assert rows["parity_max_abs"].n == 4
-    torch_rows, onnx_rows = (by_metric(result.records, model="reconet-board", runtime=name, video="") for name in plan.runtimes)
-    assert (torch_rows["parity_max_abs"].value, torch_rows["parity_psnr"].value, torch_rows["parity_psnr"].note) == (0, None, "reference")
+    torch_rows, onnx_rows = (
+        by_metric(result.records, model="reconet-board", runtime=name, video="") for name in plan.runtimes
+    )
+    assert (torch_rows["parity_max_abs"].value, torch_rows["parity_psnr"].value, torch_rows["parity_psnr"].note) == (
+        0,
+        None,
+        "reference",
+    )
     assert (torch_rows["temporal_error_change"].value, torch_rows["speed_up"].value) == (0, 1)
     assert 0 < onnx_rows["parity_max_abs"].value < 1e-3
     assert onnx_rows["parity_psnr"].value > 60
@@ -229,8 +256,13 @@ def test_no_speed_row_without_its_parity(timed):
 
 def test_the_change_of_the_temporal_error_is_that_of_the_values(timed):
     _, result, _ = timed
-    values = [by_metric(result.records, model="reconet-board", runtime=name, video="stroll")["temporal_error"].value for name in ("torch", "onnxruntime")]
-    change = by_metric(result.records, model="reconet-board", runtime="onnxruntime", video="")["temporal_error_change"].value
+    values = [
+        by_metric(result.records, model="reconet-board", runtime=name, video="stroll")["temporal_error"].value
+        for name in ("torch", "onnxruntime")
+    ]
+    change = by_metric(result.records, model="reconet-board", runtime="onnxruntime", video="")[
+        "temporal_error_change"
+    ].value
     assert change == pytest.approx(100 * (values[1] / values[0] - 1), abs=1e-9)
 
 
@@ -239,7 +271,9 @@ def test_the_change_pools_the_pairs_of_all_videos():
     for runtime, samples in (("torch", ({0: 1.0}, {0: 4.0, 1: 4.0})), ("onnxruntime", ({0: 4.0}, {0: 4.0, 1: 4.0}))):
         for video, values in zip("ab", samples, strict=True):
             result.samples["m", video, runtime, "temporal_error"] = values
-    assert compare_module._error_change(("m", "torch"), ("m", "onnxruntime"), "ab", result) == pytest.approx(100 * (2 / 3**0.5 - 1))
+    assert compare_module._error_change(("m", "torch"), ("m", "onnxruntime"), "ab", result) == pytest.approx(
+        100 * (2 / 3**0.5 - 1)
+    )
     assert compare_module._error_change(("m", "torch"), ("m", "torch"), "ab", result) == 0
     assert compare_module._error_change(("m", "torch"), ("m", "torch"), "c", result) is None
 
@@ -247,10 +281,18 @@ def test_the_change_pools_the_pairs_of_all_videos():
 def test_the_speed_table_says_each_doubt_once_and_leaves_facts_to_the_records(timed):
     _, result, _ = timed
     doubted = [
-        dataclasses.replace(record, note=f"{speed_records.UNSTABLE}; torch: {speed_records.COLD}" if record.metric == "speed_up" else speed_records.UNSTABLE)
-        if record.metric in ("speed_up", "fps_device") else dataclasses.replace(record, note="" if "latency" in record.metric or "fps" in record.metric else record.note)
+        dataclasses.replace(
+            record,
+            note=f"{speed_records.UNSTABLE}; torch: {speed_records.COLD}"
+            if record.metric == "speed_up"
+            else speed_records.UNSTABLE,
+        )
+        if record.metric in ("speed_up", "fps_device")
+        else dataclasses.replace(
+            record, note="" if "latency" in record.metric or "fps" in record.metric else record.note
+        )
         for record in result.records
-    ]  # fmt: skip
+    ]
     rows, _ = tables.speed_rows(doubted)
     assert {row[-1] for row in rows} == {f"{speed_records.UNSTABLE}; torch: {speed_records.COLD}"}
     (nodes,) = [record for record in result.records if record.metric == "compute_nodes"]
@@ -297,7 +339,9 @@ def test_every_timed_frame_is_kept(timed):
         mine = [row for row in result.timings if row[:4] == ("reconet-board", runtime, "56x40", boundary)]
         assert [row[4] for row in mine] == list(range(len(mine)))
         assert len(mine) >= 3 * ROUNDS
-        median = by_metric(result.records, model="reconet-board", runtime=runtime, video="")[f"latency_{boundary}"].value
+        median = by_metric(result.records, model="reconet-board", runtime=runtime, video="")[
+            f"latency_{boundary}"
+        ].value
         assert 1000 * np.median([row[5] for row in mine]) == pytest.approx(median)
 
 
@@ -330,11 +374,23 @@ def test_models_of_one_style_are_compared_frame_by_frame(untimed):
     assert rows.keys() == set(itertools.product(paired_differences.COMPARED, ("all", "stroll", "rush")))
     assert len(rows) == len(result.differences)
     for (metric, video), row in rows.items():
-        assert (row["first"], row["second"], row["better"]) == ("reconet-board", "johnson-board", METRICS[metric].better)
+        assert (row["first"], row["second"], row["better"]) == (
+            "reconet-board",
+            "johnson-board",
+            METRICS[metric].better,
+        )
         videos = ("stroll", "rush") if video == "all" else (video,)
-        pairs = [tuple(list(result.samples[row[side], place, "torch", metric].values()) for side in ("first", "second")) for place in videos]
+        pairs = [
+            tuple(list(result.samples[row[side], place, "torch", metric].values()) for side in ("first", "second"))
+            for place in videos
+        ]
         expected = mean_difference(METRICS[metric], pairs)
-        assert (row["difference"], row["ci_low"], row["ci_high"], row["n"]) == (expected.value, expected.low, expected.high, expected.n)
+        assert (row["difference"], row["ci_low"], row["ci_high"], row["n"]) == (
+            expected.value,
+            expected.low,
+            expected.high,
+            expected.n,
+        )
         assert row["n"] == sum(len(first) for first, _ in pairs)
 
 
@@ -358,22 +414,35 @@ def test_verdicts(metric, first, second, verdict):
 
 def test_models_of_other_styles_are_compared_in_motion_and_not_in_style(models):
     other = dataclasses.replace(models[1], style="wave")
-    samples = {(s.model.name, "v", "torch", name): {0: 0.1, 1: 0.2} for s in models for name in ("temporal_error", "style_distance")}
+    samples = {
+        (s.model.name, "v", "torch", name): {0: 0.1, 1: 0.2}
+        for s in models
+        for name in ("temporal_error", "style_distance")
+    }
     rows = paired_differences.differences([models[0], other, models[2]], ["v"], samples)
-    assert [(row["metric"], row["second"]) for row in rows] == [("temporal_error", "johnson-board")], "the content is no model"
+    assert [(row["metric"], row["second"]) for row in rows] == [("temporal_error", "johnson-board")], (
+        "the content is no model"
+    )
     same = paired_differences.differences(models, ["v"], samples)
-    assert [(row["metric"], row["video"], row["difference"]) for row in same] == [("temporal_error", "v", 0), ("style_distance", "v", 0)]
+    assert [(row["metric"], row["video"], row["difference"]) for row in same] == [
+        ("temporal_error", "v", 0),
+        ("style_distance", "v", 0),
+    ]
 
 
 def test_what_is_ranked_is_what_is_tested(models):
     """A wild clip that is long does not outweigh a calm one: the mean over videos decides, in the row as on the page."""
     random = np.random.default_rng(0)
     samples = {
-        (subject.model.name, video, "torch", "temporal_error"): dict(enumerate(value**2 * (1 + 0.01 * random.random(n))))
+        (subject.model.name, video, "torch", "temporal_error"): dict(
+            enumerate(value**2 * (1 + 0.01 * random.random(n)))
+        )
         for subject, values in zip(models, ((0.020, 0.100), (0.050, 0.085)), strict=False)
         for (video, n), value in zip({"calm": 11, "wild": 40}.items(), values, strict=True)
     }
-    row = next(row for row in paired_differences.differences(models[:2], ["calm", "wild"], samples) if row["video"] == "all")
+    row = next(
+        row for row in paired_differences.differences(models[:2], ["calm", "wild"], samples) if row["video"] == "all"
+    )
     assert row["difference"] == pytest.approx(0.060 - 0.0675, rel=0.02)
     assert row["verdict"] == "reconet-board is better"
     assert row["n"] == 51
@@ -382,7 +451,10 @@ def test_what_is_ranked_is_what_is_tested(models):
 def test_only_frames_that_both_models_have_are_compared(models):
     keys = [(s.model.name, "v", "torch", "warping_error") for s in models[:2]]
     result = Result("r", "t", samples={keys[0]: {0: 0.1, 1: 0.2, 5: 0.4}, keys[1]: {5: 0.1, 0: 0.1, 7: 9.0}})
-    assert paired_differences._paired(models[0], models[1], "v", "warping_error", result.samples) == ([0.1, 0.4], [0.1, 0.1])
+    assert paired_differences._paired(models[0], models[1], "v", "warping_error", result.samples) == (
+        [0.1, 0.4],
+        [0.1, 0.1],
+    )
 
 
 # --- what takes part ------------------------------------------------------------------------------------
@@ -412,7 +484,9 @@ def test_two_models_of_one_name_would_share_their_rows_and_are_refused(folder, t
 
 def test_usable_runtimes_are_those_that_are_here(monkeypatch):
     assert usable_runtimes([])[0] == "torch"
-    assert not [name for name in usable_runtimes([]) if name.startswith("torch-compile")], "compiling is asked for, or not done"
+    assert not [name for name in usable_runtimes([]) if name.startswith("torch-compile")], (
+        "compiling is asked for, or not done"
+    )
     every = usable_runtimes(["all"])
     assert (every[0], len(set(every))) == ("torch", len(every))
     assert {"torch:bf16", "onnxruntime"} < set(every)
@@ -459,19 +533,28 @@ def test_auto_stands_for_one_runtime_of_each_model_and_says_which(models, monkey
 def test_a_model_trained_on_the_video_is_marked(tiny_sintel, models):
     clips = Selection(sintel=tiny_sintel, frames=3).clips(["bandage_1", "cave_2"])
     result = compare(Plan(models[:2], clips, ["torch"], "cpu", 1, 0))
-    notes = {(record.model, record.video): record.note for record in result.records if record.metric == "temporal_error"}
+    notes = {
+        (record.model, record.video): record.note for record in result.records if record.metric == "temporal_error"
+    }
     leak = "trained on this sequence: not a fair test"
     assert notes == {
-        ("reconet-board", "bandage_1"): leak, ("reconet-board", "cave_2"): "",
-        ("johnson-board", "bandage_1"): "", ("johnson-board", "cave_2"): "",
-    }  # fmt: skip
+        ("reconet-board", "bandage_1"): leak,
+        ("reconet-board", "cave_2"): "",
+        ("johnson-board", "bandage_1"): "",
+        ("johnson-board", "cave_2"): "",
+    }
 
 
 def test_a_model_trained_on_the_photographs_of_a_built_in_clip_is_marked(models):
     model = dataclasses.replace(models[0], trained_on=trained_on({"data": RandomScenes(48, 0).describe()}))
     result = compare(Plan([model], Selection(size=SIZE, frames=2).clips(["stroll"]), ["torch"], "cpu", 1, 0))
-    assert {record.note for record in result.records if record.metric == "temporal_error"} == {"trained on the photographs in this clip: not a fair test"}
-    assert trained_on({"data": RandomScenes(48, 0, Path(compare_module.__file__).parents[2] / "docs").describe()}) == frozenset(), "photographs of one's own"
+    assert {record.note for record in result.records if record.metric == "temporal_error"} == {
+        "trained on the photographs in this clip: not a fair test"
+    }
+    assert (
+        trained_on({"data": RandomScenes(48, 0, Path(compare_module.__file__).parents[2] / "docs").describe()})
+        == frozenset()
+    ), "photographs of one's own"
 
 
 def test_a_rendered_clip_of_the_same_name_is_no_leak(models):
@@ -481,12 +564,17 @@ def test_a_rendered_clip_of_the_same_name_is_no_leak(models):
 
 
 def test_absent_metrics_are_recorded_with_their_reason_and_without_a_number(models, monkeypatch):
-    monkeypatch.setattr(loading, "load_loss_network", lambda path: (_ for _ in ()).throw(compare_module.MetricUnavailable("no weights")))
+    monkeypatch.setattr(
+        loading, "load_loss_network", lambda path: (_ for _ in ()).throw(compare_module.MetricUnavailable("no weights"))
+    )
     result = compare(Plan(models[:1], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
     records = by_metric(result.records)
     assert records.keys() == QUALITY
     absent = {name: record.note for name, record in records.items() if record.value is None}
-    assert absent == {"style_distance": "no weights", "temporal_error_long": "moving has 3 frames, pairs 5 apart need 6"}
+    assert absent == {
+        "style_distance": "no weights",
+        "temporal_error_long": "moving has 3 frames, pairs 5 apart need 6",
+    }
     assert all(records[name].n == 0 for name in absent)
     assert not {key[3] for key in result.samples} & absent.keys()
 
@@ -501,7 +589,9 @@ def own_onnx(path: Path, operator: str = "Sigmoid", size: tuple[int | str, int |
 
 def test_an_onnx_file_of_ones_own_takes_part_and_torch_is_skipped_with_the_reason(tmp_path, stand_in_weights):
     subject = load_subject(str(own_onnx(tmp_path / "mine.onnx")), tmp_path)
-    result = compare(Plan([subject], [TranslationClip(length=3)], ["torch", "onnxruntime"], "cpu", 1, ROUNDS, stand_in_weights))
+    result = compare(
+        Plan([subject], [TranslationClip(length=3)], ["torch", "onnxruntime"], "cpu", 1, ROUNDS, stand_in_weights)
+    )
     with pytest.raises(RuntimeUnavailable, match="cannot run an ONNX file") as caught:
         RUNTIMES["torch"].load(subject.model, "cpu", 1)
     assert result.skipped == [f"mine in torch: {caught.value}"]
@@ -532,8 +622,10 @@ def test_a_size_that_a_model_does_not_take_costs_those_clips_alone(tmp_path, mod
     clips = [TranslationClip(length=3), TranslationClip(length=3, size=(24, 32), name="small")]
     result = compare(Plan([load_subject(str(path), tmp_path), models[-1]], clips, ["onnxruntime"], "cpu", 1, ROUNDS))
     assert {(record.model, record.video) for record in result.records if record.video} == {
-        ("fixed", "small"), ("identity", "moving"), ("identity", "small")
-    }  # fmt: skip
+        ("fixed", "small"),
+        ("identity", "moving"),
+        ("identity", "small"),
+    }
     assert {(record.height, record.width) for record in result.records if record.model == "fixed"} == {(24, 32)}
     (line,) = result.skipped
     assert line.startswith("fixed on moving: 'fixed' takes frames of 32x24 pixels only, got 56x40")
@@ -552,7 +644,9 @@ def test_an_export_of_ours_is_held_against_the_network_it_came_from(models, fold
     bias = next(tensor for tensor in changed.graph.initializer if list(tensor.dims) == [3])
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(0.2), bias.name))
     onnx.save(changed, folder / "board-brighter.onnx")
-    subjects = load_subjects([str(folder / "board-brighter.onnx"), str(folder / "reconet-board.safetensors")], ["identity"], folder)
+    subjects = load_subjects(
+        [str(folder / "board-brighter.onnx"), str(folder / "reconet-board.safetensors")], ["identity"], folder
+    )
     origins = {subject.model.name: subject.origin.name for subject in subjects if subject.origin}
     assert origins == {"board-brighter": "reconet-board"}
     result = compare(Plan(subjects, [TranslationClip(length=3)], ["torch", "onnxruntime"], "cpu", 1, ROUNDS))
@@ -651,7 +745,9 @@ def test_real_sintel_pairs_go_through(shared_data, models, stand_in_weights):
         assert records["temporal_error"].value == pytest.approx(records["content_temporal_error"].value, abs=1e-3)
         assert 0 < records["content_temporal_error"].value < 0.1
         assert records["temporal_error_long"].note == f"{name} has 2 frames, pairs 5 apart need 6"
-        assert records["ssim_adjacent_warped"].value > records["ssim_adjacent"].value, "warping helps only if the flow points the right way"
+        assert records["ssim_adjacent_warped"].value > records["ssim_adjacent"].value, (
+            "warping helps only if the flow points the right way"
+        )
 
 
 def test_the_identity_is_a_method_like_any_other():

@@ -22,11 +22,23 @@ from reconet_bench.report.run_folder import write_run
 VIDEOS = ("alley_2", "stroll")
 
 
-def make_run(folder: Path, factor: float = 1.0, noise: float = 0.0, model: str = "reconet-wave", seconds: float = 0.1, **provenance) -> Path:
+def make_run(
+    folder: Path,
+    factor: float = 1.0,
+    noise: float = 0.0,
+    model: str = "reconet-wave",
+    seconds: float = 0.1,
+    **provenance,
+) -> Path:
     """A run of one model: squared temporal errors times ``factor``, plus noise of a fixed seed."""
     random = np.random.default_rng(7)
     base = {video: 0.01 + 0.002 * random.random(12) for video in VIDEOS}
-    samples = {(model, v, "torch", "temporal_error"): {i: max(float(x * factor + noise * random.normal()), 0) for i, x in enumerate(base[v])} for v in VIDEOS}
+    samples = {
+        (model, v, "torch", "temporal_error"): {
+            i: max(float(x * factor + noise * random.normal()), 0) for i, x in enumerate(base[v])
+        }
+        for v in VIDEOS
+    }
     samples |= {(model, v, "torch", "depth_error"): dict.fromkeys(range(4), 0.5) for v in VIDEOS}
     records = [record("temporal_error", 0.1, video=video, model=model) for video in VIDEOS]
     records += [record("depth_error", 0.5, model=model), speed("fps_device", 1 / seconds, model=model)]
@@ -77,7 +89,9 @@ def test_a_large_change_that_its_interval_does_not_show_passes(tmp_path):
 
 
 def test_a_slower_run_fails_by_its_timings(tmp_path, capsys):
-    code, _, err = diff(capsys, make_run(tmp_path / "a"), make_run(tmp_path / "b", seconds=0.12), "--fail-on", "fps<-5%")
+    code, _, err = diff(
+        capsys, make_run(tmp_path / "a"), make_run(tmp_path / "b", seconds=0.12), "--fail-on", "fps<-5%"
+    )
     assert code == 1
     assert "fps_device of reconet-wave in torch fp32 cpu 1024x436: 10 → 8.333 (-16.7 %), limit fps<-5%" in err
 
@@ -93,13 +107,17 @@ def test_all_frames_of_the_shared_videos_are_paired(tmp_path):
 
 
 def test_a_retrained_model_is_found_by_its_method(tmp_path):
-    found, notes = diff_module.changes(load_run(make_run(tmp_path / "a")), load_run(make_run(tmp_path / "b", model="reconet-half")))
+    found, notes = diff_module.changes(
+        load_run(make_run(tmp_path / "a")), load_run(make_run(tmp_path / "b", model="reconet-half"))
+    )
     assert {change.model for change in found} == {"reconet-wave"}
     assert notes == ["reconet-wave is compared with reconet-half: the only other reconet"]
 
 
 def test_videos_of_other_pixels_are_left_out(tmp_path):
-    a, b = (make_run(tmp_path / name, videos={"stroll": {"pixels": name}, "alley_2": {"pixels": "same"}}) for name in "ab")
+    a, b = (
+        make_run(tmp_path / name, videos={"stroll": {"pixels": name}, "alley_2": {"pixels": "same"}}) for name in "ab"
+    )
     found, notes = diff_module.changes(load_run(a), load_run(b))
     assert {change.n for change in found if change.metric == "temporal_error"} == {12}
     assert notes == ["stroll is left out: it has other pixels in b"]
@@ -124,7 +142,12 @@ def test_a_long_command_stays_readable_and_hides_no_other_fact(tmp_path, capsys)
 
 @pytest.mark.parametrize(
     ("limits", "reason"),
-    [("temporal_error", "is no limit"), ("temporal_error>2%%", "is no limit"), ("temporal_eror>2%", "did you mean 'temporal_error'"), ("style_distance>1%", "unknown metric of the run to compare with")],
+    [
+        ("temporal_error", "is no limit"),
+        ("temporal_error>2%%", "is no limit"),
+        ("temporal_eror>2%", "did you mean 'temporal_error'"),
+        ("style_distance>1%", "unknown metric of the run to compare with"),
+    ],
 )
 def test_a_gate_that_cannot_judge_is_a_mistake_and_no_pass(tmp_path, capsys, limits, reason):
     run = make_run(tmp_path / "a")
@@ -151,7 +174,9 @@ def test_a_number_that_is_gone_is_a_regression(tmp_path, capsys, gone):
             text = (run / file).read_text(encoding="utf-8")
             body = text if file.endswith("jsonl") else text.partition("\n")[2]
             for old, new in (("reconet-wave", "johnson-wave"), ("torch", "openvino")):
-                other = body.replace(old, new).replace('"method": "reconet"', '"method": "johnson"' if "johnson" in new else '"method": "reconet"')
+                other = body.replace(old, new).replace(
+                    '"method": "reconet"', '"method": "johnson"' if "johnson" in new else '"method": "reconet"'
+                )
                 text += other
             (run / file).write_text(text, encoding="utf-8")
     assert diff(capsys, a, b)[0] == 0
@@ -162,7 +187,11 @@ def test_a_number_that_is_gone_is_a_regression(tmp_path, capsys, gone):
         without(b, "frames.csv", "temporal_error")
         without(b, "records.jsonl", "temporal_error")
     else:
-        parts = {"runtime": ["openvino"], "one metric of one model": ["johnson-wave", "temporal_error"], "model": ["johnson-wave"]}[gone]
+        parts = {
+            "runtime": ["openvino"],
+            "one metric of one model": ["johnson-wave", "temporal_error"],
+            "model": ["johnson-wave"],
+        }[gone]
         limits = ["--fail-on", "temporal_error>+2%"]
         for file in ("records.jsonl", "frames.csv"):
             without(b, file, *parts)
@@ -184,7 +213,12 @@ def test_an_unstable_row_and_one_without_rounds_are_not_judged(tmp_path, capsys)
     path = b / "records.jsonl"
     whole = path.read_text(encoding="utf-8")
     lines = [json.loads(line) for line in whole.splitlines()]
-    path.write_text("".join(json.dumps({**line, "note": "" if line["video"] else "unstable: rounds differ by over 10 %"}) + "\n" for line in lines))
+    path.write_text(
+        "".join(
+            json.dumps({**line, "note": "" if line["video"] else "unstable: rounds differ by over 10 %"}) + "\n"
+            for line in lines
+        )
+    )
     code, out, err = diff(capsys, a, b, "--fail-on", "fps<-5%")
     assert code == 0
     assert "unstable, not judged" in err
@@ -204,7 +238,10 @@ def test_a_slow_round_is_no_slower_network(tmp_path):
         folder = make_run(tmp_path / name)
         path = folder / "timings.csv"
         header, *rows = path.read_text(encoding="utf-8").splitlines()
-        rows = [",".join([*row.split(",")[:5], f"{0.1 + 0.015 * (int(row[-1]) in slow) + 0.0001 * n:.4f}", row[-1]]) for n, row in enumerate(rows)]
+        rows = [
+            ",".join([*row.split(",")[:5], f"{0.1 + 0.015 * (int(row[-1]) in slow) + 0.0001 * n:.4f}", row[-1]])
+            for n, row in enumerate(rows)
+        ]
         path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
         runs.append(load_run(folder))
     change = next(change for change in diff_module.changes(*runs)[0] if change.metric == "fps_device")
@@ -214,7 +251,14 @@ def test_a_slow_round_is_no_slower_network(tmp_path):
 def test_no_limit_is_taken_that_nothing_could_be_held_to(tmp_path, capsys):
     """Peaks, tails and counts are of one run and have no pairs: a gate on them would fail a run against itself."""
     run = make_run(tmp_path / "a")
-    write_run(run, [*load_run(run).records, speed("peak_memory", 512.0, model="reconet-wave")], load_run(run).samples, [], [], PROVENANCE)
+    write_run(
+        run,
+        [*load_run(run).records, speed("peak_memory", 512.0, model="reconet-wave")],
+        load_run(run).samples,
+        [],
+        [],
+        PROVENANCE,
+    )
     code, _, err = diff(capsys, run, run, "--fail-on", "peak_memory>+5%")
     assert code == 2
     assert "unknown metric of the run to compare with 'peak_memory'" in err
@@ -222,7 +266,13 @@ def test_no_limit_is_taken_that_nothing_could_be_held_to(tmp_path, capsys):
 
 def test_limits_are_in_percent_or_in_units():
     one = diff_module.Change("temporal_error", "lower", "m", "torch", 0.10, 0.11, 0.005, 0.015, 9)
-    for text, broken in (("temporal_error>+5%", True), ("temporal_error>15%", False), ("temporal_error>0.005", True), ("temporal_error>0.05", False), ("temporal_error<0%", False)):
+    for text, broken in (
+        ("temporal_error>+5%", True),
+        ("temporal_error>15%", False),
+        ("temporal_error>0.005", True),
+        ("temporal_error>0.05", False),
+        ("temporal_error<0%", False),
+    ):
         (limit,) = diff_module.parse_limits(text, ["temporal_error"])
         assert limit.broken_by(one) is broken, text
     assert diff_module.parse_limits("", []) == []
@@ -253,7 +303,9 @@ def test_past_runs_are_listed_and_broken_ones_named(tmp_path, capsys):
     assert "broken" in printed.err
 
 
-@pytest.mark.parametrize("arguments", [["runs", "nowhere"], ["report", "nowhere"], ["diff", "nowhere", "nowhere"], ["runs", "."]])
+@pytest.mark.parametrize(
+    "arguments", [["runs", "nowhere"], ["report", "nowhere"], ["diff", "nowhere", "nowhere"], ["runs", "."]]
+)
 def test_a_folder_that_is_no_run_is_one_line_and_code_2(tmp_path, capsys, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as caught:

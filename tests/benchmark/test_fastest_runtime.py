@@ -76,9 +76,13 @@ def runtimes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     opened: list[str] = []
     list(RUNTIMES)  # all found, before any is added
     alterations = {
-        "torch": {"seconds": 0.02}, "quick": {"seconds": 0.004}, "slower": {"seconds": 0.04}, "another": {"shift": 0.1},
-        "flickers": {"flicker": 0.009}, "overflows": {"shift": float("inf")},
-    }  # fmt: skip
+        "torch": {"seconds": 0.02},
+        "quick": {"seconds": 0.004},
+        "slower": {"seconds": 0.04},
+        "another": {"shift": 0.1},
+        "flickers": {"flicker": 0.009},
+        "overflows": {"shift": float("inf")},
+    }
     for name, how in alterations.items():
         monkeypatch.setitem(RUNTIMES._plugins, name, Made(name, opened, **how))
     monkeypatch.setattr(fastest_runtime, "load_apart", lambda name, *where: RUNTIMES[name].load(*where))
@@ -114,7 +118,9 @@ def test_the_fastest_that_passes_the_gate_is_chosen_and_the_reason_given(subject
 def test_it_is_measured_once_for_all_that_it_depends_on(
     subject: Model, runtimes: list[str], calm: None, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def choose(size: tuple[int, int] = SIZE, threads: int = 1, of: Model = subject, names: list[str] = NAMES[:2]) -> fastest_runtime.Choice:
+    def choose(
+        size: tuple[int, int] = SIZE, threads: int = 1, of: Model = subject, names: list[str] = NAMES[:2]
+    ) -> fastest_runtime.Choice:
         return choose_runtime(of, size, "cpu", threads, candidates=names)
 
     first = choose()
@@ -133,7 +139,9 @@ def test_it_is_measured_once_for_all_that_it_depends_on(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 1}'])
-def test_a_broken_memory_is_measured_again(text: str, subject: Model, runtimes: list[str], calm: None, cache: Path) -> None:
+def test_a_broken_memory_is_measured_again(
+    text: str, subject: Model, runtimes: list[str], calm: None, cache: Path
+) -> None:
     choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"])
     (path,) = cache.rglob("*.json")
     assert json.loads(path.read_text())["choice"]["name"] == "quick"
@@ -154,11 +162,15 @@ def test_a_model_without_a_checksum_and_a_cache_that_cannot_be_written_are_no_er
 
 
 def test_nothing_that_passes_is_an_error_that_says_why(subject: Model, runtimes: list[str]) -> None:
-    with pytest.raises(errors.RuntimeUnavailable, match=r"no runtime passes for 'soft' on cpu: another: changed output \(PSNR 20"):
+    with pytest.raises(
+        errors.RuntimeUnavailable, match=r"no runtime passes for 'soft' on cpu: another: changed output \(PSNR 20"
+    ):
         choose_runtime(subject, SIZE, "cpu", 1, candidates=["another", "torch:cuda"])
 
 
-def test_a_reference_that_fails_is_said_of_itself(subject: Model, runtimes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reference_that_fails_is_said_of_itself(
+    subject: Model, runtimes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fastest_runtime, "reference_runtime", lambda model: ("overflows", None))
     with pytest.raises(errors.ModelError, match="'soft' in overflows: the output is not finite"):
         choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"])
@@ -180,7 +192,9 @@ def test_a_choice_between_unstable_timings_says_so_and_is_tried_anew(
     assert "tires" in runtimes
 
 
-def test_a_doubtful_run_off_is_done_again_while_there_is_time(subject: Model, runtimes: list[str], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_doubtful_run_off_is_done_again_while_there_is_time(
+    subject: Model, runtimes: list[str], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = iter([["other work took 40 % of the processor meanwhile"]])
     monkeypatch.setattr(fastest_runtime, "doubts", lambda timing: next(told, []))
     monkeypatch.setattr(fastest_runtime, "_PATIENCE", 60.0)
@@ -189,7 +203,9 @@ def test_a_doubtful_run_off_is_done_again_while_there_is_time(subject: Model, ru
     assert choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"]).remembered
 
 
-def test_only_what_was_timed_in_the_run_off_can_be_chosen(subject: Model, runtimes: list[str], calm: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_was_timed_in_the_run_off_can_be_chosen(
+    subject: Model, runtimes: list[str], calm: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that is quick at first and slow in the run-off is still not beaten by one that had no part in it."""
     monkeypatch.setitem(RUNTIMES._plugins, "torch", Made("torch", runtimes, seconds=0.1))
     timed: list[list[str]] = []
@@ -210,7 +226,9 @@ def test_only_what_was_timed_in_the_run_off_can_be_chosen(subject: Model, runtim
     assert float(choice.reason.partition("ms a frame, ")[2].partition(" × torch")[0]) > 1, "first trial beside run-off"
 
 
-def test_what_breaks_off_among_the_last_is_passed_over(subject: Model, runtimes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_breaks_off_among_the_last_is_passed_over(
+    subject: Model, runtimes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two as fast as each other go into the second trial, where one cannot be loaded again."""
     monkeypatch.setitem(RUNTIMES._plugins, "twin", Made("twin", runtimes, seconds=0.004))
     load = RUNTIMES["twin"].open
@@ -227,7 +245,9 @@ def test_what_breaks_off_among_the_last_is_passed_over(subject: Model, runtimes:
     assert choice.passed_over == {"twin": "not a second time"}
 
 
-def test_where_every_finalist_breaks_off_the_next_fastest_are_timed(subject: Model, runtimes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_every_finalist_breaks_off_the_next_fastest_are_timed(
+    subject: Model, runtimes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     load = RUNTIMES["quick"].open
 
     def once(*where: object) -> Session:

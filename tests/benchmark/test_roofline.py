@@ -82,7 +82,10 @@ def test_ceilings_are_measured(precision: str, size: int, small: None) -> None:
     assert torch.get_num_threads() == threads
 
 
-@pytest.mark.parametrize(("seconds", "source", "flops"), [((1.0, 3.0), "matrix product", 2 * 128**3), ((4.0, 0.5), "3x3 convolution", 2 * 16 * 16 * 9 * 16 * 16 / 0.5)])
+@pytest.mark.parametrize(
+    ("seconds", "source", "flops"),
+    [((1.0, 3.0), "matrix product", 2 * 128**3), ((4.0, 0.5), "3x3 convolution", 2 * 16 * 16 * 9 * 16 * 16 / 0.5)],
+)
 def test_the_faster_of_product_and_convolution_is_the_ceiling(
     seconds: tuple[float, float], source: str, flops: float, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +97,7 @@ def test_the_faster_of_product_and_convolution_is_the_ceiling(
 
 def test_on_cuda_fp32_is_not_rounded_to_tf32() -> None:
     """The switches alone, which can be turned without a GPU."""
+
     def switches() -> tuple[str, bool]:
         return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.allow_tf32
 
@@ -170,7 +174,9 @@ class Broken(Torch):
         raise ModelError("no such layer")
 
 
-def test_a_row_has_the_ceiling_of_its_own_threads_and_precision_or_none(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_has_the_ceiling_of_its_own_threads_and_precision_or_none(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     list(RUNTIMES)
     for name, runtime in {"wider": TwoThreads(), "odd": Odd(), "broken": Broken()}.items():
         monkeypatch.setitem(RUNTIMES._plugins, name, runtime)
@@ -196,7 +202,9 @@ def test_a_row_has_the_ceiling_of_its_own_threads_and_precision_or_none(small: N
 def test_the_gate_of_a_row_sees_the_change_of_flicker_too(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     list(RUNTIMES)
     monkeypatch.setitem(RUNTIMES._plugins, "flickers", Flickers())
-    (row,) = measure_runtimes(Model(ModelSource("blur", Blur().eval(), Path), "reconet", ""), (32, 48), ["flickers"], "cpu", 1, 1).rows
+    (row,) = measure_runtimes(
+        Model(ModelSource("blur", Blur().eval(), Path), "reconet", ""), (32, 48), ["flickers"], "cpu", 1, 1
+    ).rows
     assert row.fidelity.parity.psnr > 40
     assert row.fidelity.parity.max_abs == pytest.approx(0.009, abs=1e-4)
     assert row.fidelity.change > 2
@@ -204,7 +212,9 @@ def test_the_gate_of_a_row_sees_the_change_of_flicker_too(small: None, monkeypat
 
 
 def test_auto_says_what_it_tries_and_takes_and_why(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def choose(subject: Model, size: tuple[int, int], device: str, threads: int, report: Callable[[str], None]) -> Choice:
+    def choose(
+        subject: Model, size: tuple[int, int], device: str, threads: int, report: Callable[[str], None]
+    ) -> Choice:
         report("trying torch")
         return Choice("torch", "torch: for a reason")
 
@@ -247,11 +257,23 @@ def test_the_command_prints_and_writes_the_table(
     assert "identical" in printed
     with (tmp_path / "roofline.csv").open() as file:
         (row,) = csv.DictReader(file)
-    where = {"model": "reconet-starry_night", "runtime": "torch", "precision": "fp32", "device": "cpu", "threads": "1", "width": "48", "height": "32"}
+    where = {
+        "model": "reconet-starry_night",
+        "runtime": "torch",
+        "precision": "fp32",
+        "device": "cpu",
+        "threads": "1",
+        "width": "48",
+        "height": "32",
+    }
     assert {name: row[name] for name in where} == where
     assert (row["max_abs"], row["psnr"], row["temporal_error_change"]) == ("0", "inf", "0")
-    arithmetic, memory = (float(row[a]) / float(row[b]) for a, b in (("gmacs", "ceiling_tflops"), ("million_values", "ceiling_gb_per_s")))
-    assert float(row["limit_ms"]) == pytest.approx(max(2 * arithmetic, 4 * memory)), "the row alone is enough to get at its limit"
+    arithmetic, memory = (
+        float(row[a]) / float(row[b]) for a, b in (("gmacs", "ceiling_tflops"), ("million_values", "ceiling_gb_per_s"))
+    )
+    assert float(row["limit_ms"]) == pytest.approx(max(2 * arithmetic, 4 * memory)), (
+        "the row alone is enough to get at its limit"
+    )
     assert float(row["share"]) == pytest.approx(float(row["limit_ms"]) / float(row["device_ms"]))
     facts = json.loads((tmp_path / "roofline.provenance.json").read_text())
     assert list(facts["models"]) == ["reconet-starry_night"]

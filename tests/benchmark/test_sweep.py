@@ -43,7 +43,9 @@ def row(runtime: str, size: tuple[int, int], milliseconds: float, threads: int =
 
 def test_every_runtime_size_batch_and_thread_count_has_a_row(subject: Model) -> None:
     said: list[str] = []
-    result = sweep(subject, [(32, 48), (64, 96)], ["torch", "torch:fp16"], [1, 2], "cpu", 2, said.append, 0.01, batches=(1, 3))
+    result = sweep(
+        subject, [(32, 48), (64, 96)], ["torch", "torch:fp16"], [1, 2], "cpu", 2, said.append, 0.01, batches=(1, 3)
+    )
     rows = result.rows
     assert [(r.threads, r.height, r.batch, r.runtime) for r in rows] == [
         (threads, height, batch, "torch") for threads in (1, 2) for height in (32, 64) for batch in (1, 3)
@@ -56,8 +58,14 @@ def test_every_runtime_size_batch_and_thread_count_has_a_row(subject: Model) -> 
         assert r.psnr > 100
         assert r.temporal_error_change == pytest.approx(0, abs=0.1)
         assert "changed output" not in r.note
-    skipped = [f"torch:fp16 at 48x32 on {count} threads: torch:fp16 is for GPUs: on a CPU use torch:bf16" for count in (1, 2)]
-    assert said[:3] == ["timing 48x32 on 1 threads", f"skipped {skipped[0]}", "timing 48x32 in batches of 3 on 1 threads"]
+    skipped = [
+        f"torch:fp16 at 48x32 on {count} threads: torch:fp16 is for GPUs: on a CPU use torch:bf16" for count in (1, 2)
+    ]
+    assert said[:3] == [
+        "timing 48x32 on 1 threads",
+        f"skipped {skipped[0]}",
+        "timing 48x32 in batches of 3 on 1 threads",
+    ]
     assert result.skipped == skipped, "said once for each number of threads"
 
 
@@ -129,7 +137,9 @@ def test_a_runtime_that_does_not_take_the_model_costs_its_rows_alone(subject: Mo
     assert "skipped late at 48x32 on 1 threads: 'blur' in late: the output is not finite" in said
 
 
-def test_a_reference_that_fails_costs_the_parity_and_no_runtime(subject: Model, made: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reference_that_fails_costs_the_parity_and_no_runtime(
+    subject: Model, made: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("reconet_bench.benchmark.sweep.reference_runtime", lambda model: ("late", None))
     said: list[str] = []
     rows = sweep(subject, [(32, 48), (32, 64)], ["torch"], [1], "cpu", 1, said.append, 0.01).rows
@@ -147,7 +157,9 @@ def test_a_speed_stands_with_all_its_parity_at_any_batch(subject: Model, made: N
         assert r.note.startswith("changed output")
 
 
-def test_a_size_without_room_in_memory_costs_that_size_alone(subject: Model, made: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_size_without_room_in_memory_costs_that_size_alone(
+    subject: Model, made: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whether a clip of it cannot be rendered, or a runtime cannot run it; the runtime is there again at the next size."""
     render = reference_check.synthetic_clip
 
@@ -160,9 +172,15 @@ def test_a_size_without_room_in_memory_costs_that_size_alone(subject: Model, mad
 
     monkeypatch.setattr(reference_check, "synthetic_clip", rendered)
     said: list[str] = []
-    result = sweep(subject, [(32, width) for width in (64, 96, 112, 48)], ["torch", "hungry"], [None], "cpu", 1, said.append, 0.01)
+    result = sweep(
+        subject, [(32, width) for width in (64, 96, 112, 48)], ["torch", "hungry"], [None], "cpu", 1, said.append, 0.01
+    )
     assert [(row.runtime, row.width) for row in result.rows] == [("torch", 64), ("torch", 48), ("hungry", 48)]
-    assert result.skipped == ["hungry at 64x32: not enough memory", "96x32: a clip of 96x32: not enough memory", "112x32: not enough memory for it: leave it out, or take a smaller batch"]
+    assert result.skipped == [
+        "hungry at 64x32: not enough memory",
+        "96x32: a clip of 96x32: not enough memory",
+        "112x32: not enough memory for it: leave it out, or take a smaller batch",
+    ]
     assert [line for line in said if line.startswith("skipped")] == [f"skipped {line}" for line in result.skipped]
 
 
@@ -188,7 +206,9 @@ def test_auto_says_what_it_tries_and_takes_and_why(subject: Model, monkeypatch: 
     """Once for each size, whatever the number of batches."""
     asked: list[tuple[int, int]] = []
 
-    def choose(subject: Model, size: tuple[int, int], device: str, threads: int, report: Callable[[str], None]) -> Choice:
+    def choose(
+        subject: Model, size: tuple[int, int], device: str, threads: int, report: Callable[[str], None]
+    ) -> Choice:
         asked.append(size)
         report("trying torch")
         return Choice("torch", f"torch: for a reason at {size[1]}x{size[0]}")
@@ -213,7 +233,11 @@ def test_growth_is_the_slope_in_logarithms() -> None:
 
 
 def test_growth_says_which_of_its_rows_are_doubtful() -> None:
-    rows = [row("torch", (10, 10), 1.0), row("torch", (20, 20), 4.0, note="unstable: rounds differ by over 10 %"), row("torch", (40, 20), 9.0)]
+    rows = [
+        row("torch", (10, 10), 1.0),
+        row("torch", (20, 20), 4.0, note="unstable: rounds differ by over 10 %"),
+        row("torch", (40, 20), 9.0),
+    ]
     assert [one.note for one in growth(rows)] == ["rests on rows with a note: 20x20"]
     assert [one.note for one in growth(rows[::2])] == [""]
 
@@ -238,12 +262,16 @@ def words(tmp_path: Path) -> list[str]:
     """A command line whose model gives the same frames in every run."""
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, "h", "w"]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Sigmoid", ["x"], ["y"])], "g", value[:1], value[1:])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "mine.onnx")
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "mine.onnx"
+    )
     options = "--sizes 16 24x16 --runtimes onnxruntime --threads 1 --batch 2 --device cpu --rounds 1"
     return ["sweep", str(tmp_path / "mine.onnx"), *options.split(), "-o", str(tmp_path / "out")]
 
 
-def test_the_command_leaves_tables_and_provenance(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_leaves_tables_and_provenance(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cli.main(words)
     printed = capsys.readouterr().out
     assert "24x16" in printed
@@ -262,7 +290,13 @@ def test_the_command_leaves_tables_and_provenance(words: list[str], tmp_path: Pa
     assert "| onnxruntime | 1 | 24x16 | 2 |" in (tmp_path / "out" / "sweep.md").read_text()
     facts = json.loads((tmp_path / "out" / "provenance.json").read_text())
     assert facts["models"] == {"mine": checksum(tmp_path / "mine.onnx")}
-    assert (facts["interrupted"], facts["chosen"], facts["skipped"], facts["threads"], facts["rounds"]) == (False, [], [], [1], 1)
+    assert (facts["interrupted"], facts["chosen"], facts["skipped"], facts["threads"], facts["rounds"]) == (
+        False,
+        [],
+        [],
+        [1],
+        1,
+    )
     with pytest.raises(SystemExit) as caught:
         cli.main(["sweep", "--sizes", "8"])
     assert caught.value.code == 2
@@ -270,10 +304,19 @@ def test_the_command_leaves_tables_and_provenance(words: list[str], tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("stop", "line"), [(KeyboardInterrupt(), "reconet-bench: stopped: "), (ModelError("the disk went away"), "reconet-bench: the disk went away: ")]
+    ("stop", "line"),
+    [
+        (KeyboardInterrupt(), "reconet-bench: stopped: "),
+        (ModelError("the disk went away"), "reconet-bench: the disk went away: "),
+    ],
 )
 def test_what_was_measured_is_kept_when_a_late_size_stops_the_sweep(
-    stop: BaseException, line: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stop: BaseException,
+    line: str,
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     stop_at(monkeypatch, 24, stop)
     with pytest.raises(SystemExit) as caught:
@@ -288,7 +331,9 @@ def test_what_was_measured_is_kept_when_a_late_size_stops_the_sweep(
     assert "interrupted" in (tmp_path / "out" / "sweep.md").read_text()
 
 
-def test_an_error_of_ours_keeps_the_rows_and_its_traceback(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_ours_keeps_the_rows_and_its_traceback(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stop_at(monkeypatch, 24, ZeroDivisionError("a mistake"))
     with pytest.raises(ZeroDivisionError, match="a mistake"):
         cli.main(words)

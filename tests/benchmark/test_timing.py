@@ -39,7 +39,9 @@ class Scripted(Session):
     runtime = "scripted"
     load_seconds = 0.25
 
-    def __init__(self, clock: Clock, log: list | None = None, name: str = "a", waits: list[float] | None = None) -> None:
+    def __init__(
+        self, clock: Clock, log: list | None = None, name: str = "a", waits: list[float] | None = None
+    ) -> None:
         super().__init__(ModelSource(name, None, lambda: None), torch.device("cpu"), 1)
         self.clock, self.log, self.waits = clock, [] if log is None else log, list(waits or [])
         self.pending = False
@@ -91,7 +93,9 @@ def test_each_boundary_times_what_lies_between_its_ends(clock: Clock) -> None:
 def test_a_turn_lasts_as_long_as_asked_and_has_three_frames_at_least(clock: Clock) -> None:
     long = measure({"a": Scripted(clock)}, FRAMES, rounds=3, seconds=0.5, boundaries=("device",))["a"].samples["device"]
     assert [len(one) for one in long.rounds] == [12, 12, 12]  # 11 frames of 42 ms are 0.462 s
-    short = measure({"a": Scripted(clock)}, FRAMES, rounds=1, seconds=0.0, boundaries=("device",))["a"].samples["device"]
+    short = measure({"a": Scripted(clock)}, FRAMES, rounds=1, seconds=0.0, boundaries=("device",))["a"].samples[
+        "device"
+    ]
     assert [len(one) for one in short.rounds] == [3]
 
 
@@ -99,8 +103,10 @@ def test_sessions_take_turns_in_changing_order_with_fresh_frames(clock: Clock) -
     log: list[tuple[str, int]] = []
     sessions = {name: Scripted(clock, log, name) for name in "abc"}
     turns: list[tuple[str, int, int]] = []
-    measure(sessions, FRAMES, rounds=3, seconds=0.0, boundaries=("device",), on_progress=lambda *step: turns.append(step))
-    assert "".join(name for name, _, _ in turns) == "abc" "abc" "bca" "cab"
+    measure(
+        sessions, FRAMES, rounds=3, seconds=0.0, boundaries=("device",), on_progress=lambda *step: turns.append(step)
+    )
+    assert "".join(name for name, _, _ in turns) == "abcabcbcacab"
     assert [(done, total) for _, done, total in turns] == [(n, 12) for n in range(12)]
     assert [frame for _, frame in log] == [n % 5 for n in range(len(log))]
     after_warmup = "".join(name for name, _ in log)[-36:]
@@ -119,10 +125,16 @@ def test_warm_up_ends_when_frames_take_equal_time_and_is_not_counted(clock: Cloc
 
 def test_what_never_settles_is_cut_off_and_said(clock: Clock) -> None:
     slower = [0.1 * 1.2**n for n in range(300)]
-    result = measure({"a": Scripted(clock, waits=slower)}, FRAMES, rounds=2, seconds=0.1, boundaries=("device",), warmup_seconds=5)["a"]
+    result = measure(
+        {"a": Scripted(clock, waits=slower)}, FRAMES, rounds=2, seconds=0.1, boundaries=("device",), warmup_seconds=5
+    )["a"]
     assert not result.warm
     assert not result.stable
-    assert sum(slower[1 : result.warmup_frames - 1]) < 5 <= sum(slower[1 : result.warmup_frames]) + RUN * result.warmup_frames
+    assert (
+        sum(slower[1 : result.warmup_frames - 1])
+        < 5
+        <= sum(slower[1 : result.warmup_frames]) + RUN * result.warmup_frames
+    )
 
 
 def test_slow_frames_get_warm_too(clock: Clock) -> None:
@@ -261,7 +273,15 @@ def test_unknown_boundaries_and_no_rounds_are_refused(clock: Clock) -> None:
 
 @pytest.mark.parametrize(
     ("psnr", "change", "passes"),
-    [(40.0, None, True), (39.9, None, False), (60.0, 2.0, True), (60.0, -2.0, True), (60.0, 2.1, False), (60.0, -2.1, False), (float("inf"), 0.0, True)],
+    [
+        (40.0, None, True),
+        (39.9, None, False),
+        (60.0, 2.0, True),
+        (60.0, -2.0, True),
+        (60.0, 2.1, False),
+        (60.0, -2.1, False),
+        (float("inf"), 0.0, True),
+    ],
 )
 def test_a_runtime_keeps_the_picture_from_40_db_and_within_two_percent_of_flicker(psnr, change, passes):
     assert gate(Parity(0.01, psnr, 4), change) == ("" if passes else "changed output")

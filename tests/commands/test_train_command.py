@@ -16,7 +16,22 @@ from reconet_bench.core.files import transparency, write_image
 from reconet_bench.models.checkpoint import load_checkpoint
 from reconet_bench.networks.vgg import read_style
 
-TINY = ("--data", "synthetic", "--size", "32", "--style-size", "64", "--steps", "2", "--device", "cpu", "--precision", "fp32", "--set", "sample_every=0")
+TINY = (
+    "--data",
+    "synthetic",
+    "--size",
+    "32",
+    "--style-size",
+    "64",
+    "--steps",
+    "2",
+    "--device",
+    "cpu",
+    "--precision",
+    "fp32",
+    "--set",
+    "sample_every=0",
+)
 
 
 @pytest.fixture
@@ -60,11 +75,17 @@ def test_cheap_mistakes_come_before_footage_and_downloads(fails, style, tmp_path
     (tmp_path / "models").mkdir()
     save_file({}, tmp_path / "models" / "reconet-dots.safetensors")
     for resume in ((), ("--resume",)):
-        assert "reconet-dots.safetensors would be written over, for there is no state.safetensors beside it" in fails(*words, "-o", "models", *resume)
-    assert "option 'content_tap' takes str, got [1]" in fails(*words, "--method", "johnson", "--set", "options.content_tap=[1]")
+        assert "reconet-dots.safetensors would be written over, for there is no state.safetensors beside it" in fails(
+            *words, "-o", "models", *resume
+        )
+    assert "option 'content_tap' takes str, got [1]" in fails(
+        *words, "--method", "johnson", "--set", "options.content_tap=[1]"
+    )
     assert "no such footage: nowhere" in fails(*words, "-o", "new")
     save_file({key: value * 0 for key, value in load_file(stand_in_weights).items()}, tmp_path / "zero.safetensors")
-    assert "zero.safetensors: the loss network gives no usable activations" in fails(*words, "--vgg", "zero.safetensors")
+    assert "zero.safetensors: the loss network gives no usable activations" in fails(
+        *words, "--vgg", "zero.safetensors"
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +120,9 @@ def test_a_run_leaves_its_recipe_which_repeats_it(style, tmp_path, stand_in_weig
     assert "tv = 3.0\n" in recipe
     assert 'content_tap = "relu2_2"\n' in recipe
     assert "plain_tanh = false\n" in recipe
-    cli.main([*given, "--preset", str(tmp_path / "one" / "recipe.toml"), "--device", "cpu", "-o", str(tmp_path / "two")])
+    cli.main(
+        [*given, "--preset", str(tmp_path / "one" / "recipe.toml"), "--device", "cpu", "-o", str(tmp_path / "two")]
+    )
     one, two = (load_checkpoint(tmp_path / name / "johnson-wave.safetensors") for name in ("one", "two"))
     assert one.info == two.info
     assert all(value.equal(two.network.state_dict()[name]) for name, value in one.network.state_dict().items())
@@ -108,8 +131,12 @@ def test_a_run_leaves_its_recipe_which_repeats_it(style, tmp_path, stand_in_weig
 def test_a_study_finds_its_mistakes_before_it_begins(fails, tmp_path, style, stand_in_weights):
     assert "--style FILE is needed" in fails("study", "weights", "-o", "st", "--", "--steps", "3")
     words = ("--style", style, "--vgg", stand_in_weights)
-    assert "unknown loss term of johnson 'temporal_" in fails("study", "weights", "-o", "st", "--", *words, "--method", "johnson")
-    assert "study epochs sets sample_every itself" in fails("study", "epochs", "-o", "st", "--", *words, "--set", "sample_every=0")
+    assert "unknown loss term of johnson 'temporal_" in fails(
+        "study", "weights", "-o", "st", "--", *words, "--method", "johnson"
+    )
+    assert "study epochs sets sample_every itself" in fails(
+        "study", "epochs", "-o", "st", "--", *words, "--set", "sample_every=0"
+    )
     assert not (tmp_path / "st").exists()
 
 

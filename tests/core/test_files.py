@@ -122,8 +122,14 @@ def test_a_file_is_judged_by_its_content_not_by_its_suffix(tmp_path, image):
 
 
 def test_a_header_that_promises_too_many_pixels_is_no_image(tmp_path):
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(99))), (b"IEND", b""))
-    data = b"".join(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(99))),
+        (b"IEND", b""),
+    )
+    data = b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
     with pytest.raises(DataError, match="not a readable image"):
         files.read_image(tmp_path / "a.png")
@@ -171,7 +177,11 @@ def test_atomic_write_replaces_whole(tmp_path):
 
 
 def test_tensors_survive_the_round_trip(tmp_path):
-    tensors = {"a": torch.arange(6.0).view(2, 3).t(), "b": torch.tensor(1.5), "c": torch.ones(2, 3, 4, 5).to(memory_format=torch.channels_last)}
+    tensors = {
+        "a": torch.arange(6.0).view(2, 3).t(),
+        "b": torch.tensor(1.5),
+        "c": torch.ones(2, 3, 4, 5).to(memory_format=torch.channels_last),
+    }
     files.write_tensors(tmp_path / "a.safetensors", tensors, {"k": "v"})
     read, metadata = files.read_tensors(tmp_path / "a.safetensors")
     assert metadata == {"k": "v"}

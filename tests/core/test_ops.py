@@ -31,14 +31,21 @@ def loop_warp(image: np.ndarray, flow: np.ndarray) -> tuple[np.ndarray, np.ndarr
             x0, y0 = math.floor(x), math.floor(y)
             x1, y1 = min(x0 + 1, width - 1), min(y0 + 1, height - 1)
             for yy, xx, weight in (
-                (y0, x0, (1 - (x - x0)) * (1 - (y - y0))), (y0, x1, (x - x0) * (1 - (y - y0))),
-                (y1, x0, (1 - (x - x0)) * (y - y0)), (y1, x1, (x - x0) * (y - y0)),
-            ):  # fmt: skip
+                (y0, x0, (1 - (x - x0)) * (1 - (y - y0))),
+                (y0, x1, (x - x0) * (1 - (y - y0))),
+                (y1, x0, (1 - (x - x0)) * (y - y0)),
+                (y1, x1, (x - x0) * (y - y0)),
+            ):
                 out[:, row, column] += weight * image[:, yy, xx]
     return out, inside
 
 
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.sampled_from([torch.float32, torch.float64, torch.float16]))
+@given(
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(1, 3),
+    st.sampled_from([torch.float32, torch.float64, torch.float16]),
+)
 @settings(max_examples=40, deadline=None, database=None, derandomize=True)
 def test_zero_flow_is_the_identity_bit_for_bit(height, width, batch, dtype):
     image = (random(batch, 3, height, width) * 300 - 150).to(dtype)

@@ -13,17 +13,52 @@ from reconet_bench.core.errors import DataError
 from reconet_bench.core.record import COLUMNS, Record, from_jsonl, read_records, records_to_csv, to_csv, to_jsonl
 
 FULL = Record(
-    "20260101-120000", "2026-01-01T12:00:00+00:00", "reconet", "wave", "alley_2", "onnxruntime", "fp32", "cpu", 436, 1024,
-    "temporal_error", "", "lower", 0.1 + 0.2, 0.0123456789012345, 0.5, 49, "reconet-wave", "sintel-clean", 'a "note", with; all | of it – é',
-)  # fmt: skip
-ABSENT = dataclasses.replace(FULL, metric="style_distance", value=None, ci_low=None, ci_high=None, n=0, note="no weights")
+    "20260101-120000",
+    "2026-01-01T12:00:00+00:00",
+    "reconet",
+    "wave",
+    "alley_2",
+    "onnxruntime",
+    "fp32",
+    "cpu",
+    436,
+    1024,
+    "temporal_error",
+    "",
+    "lower",
+    0.1 + 0.2,
+    0.0123456789012345,
+    0.5,
+    49,
+    "reconet-wave",
+    "sintel-clean",
+    'a "note", with; all | of it – é',
+)
+ABSENT = dataclasses.replace(
+    FULL, metric="style_distance", value=None, ci_low=None, ci_high=None, n=0, note="no weights"
+)
 
 
 def test_columns_are_those_of_the_design_and_come_first():
     assert COLUMNS[:17] == (
-        "run", "time", "method", "style", "video", "runtime", "precision", "device", "height", "width", "metric", "unit",
-        "better", "value", "ci_low", "ci_high", "n",
-    )  # fmt: skip
+        "run",
+        "time",
+        "method",
+        "style",
+        "video",
+        "runtime",
+        "precision",
+        "device",
+        "height",
+        "width",
+        "metric",
+        "unit",
+        "better",
+        "value",
+        "ci_low",
+        "ci_high",
+        "n",
+    )
     assert COLUMNS[17:] == ("model", "source", "note")
 
 

@@ -46,7 +46,9 @@ def test_a_sequence_is_found_by_name_folder_and_as_a_whole(root):
 
 
 def test_it_is_looked_for_where_fetch_puts_it_and_where_the_environment_says(root, tmp_path, monkeypatch):
-    with pytest.raises(DataError, match=r"looked for 'JPEGImages/480p' in data/DAVIS\*\): reconet-bench data fetch davis"):
+    with pytest.raises(
+        DataError, match=r"looked for 'JPEGImages/480p' in data/DAVIS\*\): reconet-bench data fetch davis"
+    ):
         find_davis()
     with pytest.raises(DataError, match=r"'camel' is no built-in clip .* MPI-Sintel not found"):
         Selection().clip("camel")
@@ -80,9 +82,31 @@ def test_a_name_that_is_not_there_gets_a_list(root):
 
 
 def test_compare_measures_it_and_marks_the_rows(root, tmp_path):
-    cli.main(["compare", "--data", str(root), "--videos", "camel", "--methods", "identity", "--runtimes", "torch", "--device", "cpu", "--threads", "1",
-              "--rounds", "0", "--no-pictures", "-o", str(tmp_path / "run")])  # fmt: skip
-    (record,) = [record for record in read_records(tmp_path / "run" / "records.jsonl") if record.metric == "temporal_error"]
+    cli.main(
+        [
+            "compare",
+            "--data",
+            str(root),
+            "--videos",
+            "camel",
+            "--methods",
+            "identity",
+            "--runtimes",
+            "torch",
+            "--device",
+            "cpu",
+            "--threads",
+            "1",
+            "--rounds",
+            "0",
+            "--no-pictures",
+            "-o",
+            str(tmp_path / "run"),
+        ]
+    )
+    (record,) = [
+        record for record in read_records(tmp_path / "run" / "records.jsonl") if record.metric == "temporal_error"
+    ]
     assert (record.video, record.source, record.note, record.n) == ("camel~dis", "davis", "estimated flow (dis)", 2)
 
 

@@ -107,7 +107,9 @@ def server(archive):
 def needed(archive: bytes, *sequences: str) -> int:
     """Compressed bytes of the members of these sequences in the clean pass, headers included."""
     with zipfile.ZipFile(io.BytesIO(archive)) as file:
-        members = [m for m in file.infolist() if set(m.filename.split("/")) & set(sequences) and "/final/" not in m.filename]
+        members = [
+            m for m in file.infolist() if set(m.filename.split("/")) & set(sequences) and "/final/" not in m.filename
+        ]
         return sum(m.compress_size + 30 + len(m.filename) for m in members)
 
 
@@ -226,7 +228,9 @@ def test_members_that_lead_out_of_the_target_are_refused(server, tmp_path, name,
     assert [path for path in tmp_path.rglob("*.png") if "MPI-Sintel-tiny" not in str(path)] == []
 
 
-@pytest.mark.parametrize(("status", "message"), [(404, "the server answers 404"), (403, "answers 403"), (503, "no connection that lasts")])
+@pytest.mark.parametrize(
+    ("status", "message"), [(404, "the server answers 404"), (403, "answers 403"), (503, "no connection that lasts")]
+)
 def test_what_the_server_says_is_passed_on(server, tmp_path, status, message):
     server.status = status
     with pytest.raises(DataError, match=message):
@@ -256,7 +260,11 @@ def test_davis_comes_by_sequence(server, tmp_path):
     server.body = buffer.getvalue()
     folder, count = fetch("davis", tmp_path / "DAVIS", ["camel"], url=server.url)
     assert count == 3
-    assert sorted(p.name for p in (folder / "JPEGImages" / "480p" / "camel").iterdir()) == ["00000.jpg", "00001.jpg", "00002.jpg"]
+    assert sorted(p.name for p in (folder / "JPEGImages" / "480p" / "camel").iterdir()) == [
+        "00000.jpg",
+        "00001.jpg",
+        "00002.jpg",
+    ]
     assert verify(folder) == Verified(3, 3, [])
 
 
@@ -308,7 +316,9 @@ def test_data_without_a_manifest_are_only_read(tiny_sintel, capsys):
     files = verify(tiny_sintel).files
     assert verify(tiny_sintel) == Verified(files, 0, [])
     cli.main(["data", "verify", "sintel", "--output", str(tiny_sintel)])
-    assert f"{files} files, all readable, none compared with what was fetched" in " ".join(capsys.readouterr().out.split())
+    assert f"{files} files, all readable, none compared with what was fetched" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_nothing_is_fetched_for_a_name_that_is_not_there(server, tmp_path):
@@ -320,7 +330,10 @@ def test_nothing_is_fetched_for_a_name_that_is_not_there(server, tmp_path):
 def test_verify_finds_what_is_wrong(server, tmp_path):
     folder, count = fetch("sintel", tmp_path / "out", ["alley_2"], url=server.url)
     assert verify(folder) == Verified(count, count, [])
-    frame, flow = (folder / "training" / kind / "alley_2" / f"frame_0002.{suffix}" for kind, suffix in (("clean", "png"), ("flow", "flo")))
+    frame, flow = (
+        folder / "training" / kind / "alley_2" / f"frame_0002.{suffix}"
+        for kind, suffix in (("clean", "png"), ("flow", "flo"))
+    )
     frame.write_bytes(frame.read_bytes()[:100])
     flow.unlink()
     (folder / "training" / "invalid" / "alley_2" / "frame_0004.png").unlink()
@@ -343,7 +356,11 @@ def test_the_command(server, tmp_path, capsys, monkeypatch):
     cli.main(["data", "verify", "sintel"])
     assert "5 files, all readable, all compared" in capsys.readouterr().out
     (tmp_path / "data" / "MPI-Sintel" / "training" / "flow" / "alley_1" / "frame_0002.flo").write_bytes(b"")
-    for words, message in ((["verify", "sintel"], "1 of 5 files are wrong"), (["fetch"], "which data?"), (["info", "davs"], "did you mean 'davis'")):
+    for words, message in (
+        (["verify", "sintel"], "1 of 5 files are wrong"),
+        (["fetch"], "which data?"),
+        (["info", "davs"], "did you mean 'davis'"),
+    ):
         with pytest.raises(SystemExit) as caught:
             cli.main(["data", *words])
         assert caught.value.code == 2

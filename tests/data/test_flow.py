@@ -45,7 +45,9 @@ def test_flow_there_and_back_is_trusted_and_disagreement_is_not():
     assert trusted[..., -3:].max() == 0, "three columns leave it"
     # |F + B|² against 0.01 (|F|² + |B|²) + 0.5: with F = 3 and B = −3 + e the limit is e ≈ 0.81.
     for error, expected in ((0.7, 1), (0.9, 0)):
-        assert consistency_mask(forward, -forward + torch.tensor([error, 0.0]).view(1, 2, 1, 1))[..., 40, 40] == expected
+        assert (
+            consistency_mask(forward, -forward + torch.tensor([error, 0.0]).view(1, 2, 1, 1))[..., 40, 40] == expected
+        )
 
 
 def test_a_motion_boundary_is_not_trusted():

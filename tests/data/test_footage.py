@@ -81,7 +81,10 @@ def test_a_folder_of_frames_is_a_clip_without_motion(folder):
 def test_on_plain_footage_only_what_needs_no_flow_is_measured(folder):
     for clip in (FrameFolder(folder), ClipView(FrameFolder(folder), size=(24, 32))):
         values = measure_footage(Footage(clip, [clip.frame(index) for index in range(3)]))
-        assert {name for name, value in values.items() if not isinstance(value, str)} == {"ssim_adjacent", "content_similarity"}
+        assert {name for name, value in values.items() if not isinstance(value, str)} == {
+            "ssim_adjacent",
+            "content_similarity",
+        }
         assert values["temporal_error"] == "holiday has no true flow (only frames were found)"
         assert values["style_distance"].startswith("no style is known")
 
@@ -186,9 +189,19 @@ def test_a_video_that_memory_cannot_hold_is_told_before_it_is_full(tmp_path, mon
 @pytest.mark.parametrize(
     ("settings", "name", "error", "message"),
     [
-        ({"data": "synthetic"}, "strol", UnknownName, "unknown built-in clip 'strol': did you mean 'stroll'? known: " + ", ".join(sorted(CLIPS))),
+        (
+            {"data": "synthetic"},
+            "strol",
+            UnknownName,
+            "unknown built-in clip 'strol': did you mean 'stroll'? known: " + ", ".join(sorted(CLIPS)),
+        ),
         ({"data": "vimeo"}, "stroll", UnknownName, "unknown data source 'vimeo': known: davis, sintel, synthetic"),
-        ({"render_pass": "clear"}, "stroll", UnknownName, "unknown pass 'clear': did you mean 'clean'? known: albedo, clean, final"),
+        (
+            {"render_pass": "clear"},
+            "stroll",
+            UnknownName,
+            "unknown pass 'clear': did you mean 'clean'? known: albedo, clean, final",
+        ),
         ({"frames": 1}, "stroll", DataError, "at least two frames are needed, got --frames 1"),
         ({"frames": 0}, "stroll", DataError, "at least two frames are needed, got --frames 0"),
         ({"frames": -3}, "stroll", DataError, "at least two frames are needed, got --frames -3"),
@@ -213,7 +226,14 @@ def test_missing_sintel_says_where_it_looked_how_to_get_it_and_what_runs_without
     with pytest.raises(DataError) as caught:
         Selection().clip("alley_2")
     message = one_line(caught)
-    for part in ("'alley_2' is no built-in clip", "stroll", "data/MPI-Sintel*", "http://sintel.is.tue.mpg.de", "--sintel", "reconet-bench compare"):
+    for part in (
+        "'alley_2' is no built-in clip",
+        "stroll",
+        "data/MPI-Sintel*",
+        "http://sintel.is.tue.mpg.de",
+        "--sintel",
+        "reconet-bench compare",
+    ):
         assert part in message
     with pytest.raises(DataError, match="nowhere"):
         Selection(sintel=tmp_path / "nowhere").clip("alley_2")

@@ -18,7 +18,10 @@ SIZE = (48, 72)
 def smooth(phase: float, size: tuple[int, int] = SIZE) -> torch.Tensor:
     """A soft texture with no two places alike, larger than the frame."""
     y, x = np.mgrid[: 2 * size[0], : 2 * size[1]]
-    channels = [0.5 + 0.25 * np.sin(0.21 * x + 0.13 * y + phase + k) + 0.2 * np.cos(0.17 * y - 0.11 * x * (k + 1)) for k in range(3)]
+    channels = [
+        0.5 + 0.25 * np.sin(0.21 * x + 0.13 * y + phase + k) + 0.2 * np.cos(0.17 * y - 0.11 * x * (k + 1))
+        for k in range(3)
+    ]
     return torch.from_numpy(np.stack(channels)[None]).float()
 
 
@@ -30,13 +33,22 @@ def specks(seed: int, size: tuple[int, int] = SIZE) -> torch.Tensor:
 
 def turning_scene(samples: int = 1) -> Scene:
     """A camera that pans, turns and zooms over a background and two cut-outs that move on their own."""
-    disc = Layer(smooth(1), Pose(Wave(-0.2, 0.04), Wave(0.05, -0.02), Wave(0, 0.05), Wave(0, 0.02)), 1.0, Outline(0.25, 1.2))
-    star = Layer(smooth(2), Pose(Wave(0.25, -0.05), Wave(0, 0, 0.1, 7), Wave(0.3, -0.04)), 0.8, Outline(0.2, 1.0, ((5, 0.2, 0.4),)))
+    disc = Layer(
+        smooth(1), Pose(Wave(-0.2, 0.04), Wave(0.05, -0.02), Wave(0, 0.05), Wave(0, 0.02)), 1.0, Outline(0.25, 1.2)
+    )
+    star = Layer(
+        smooth(2),
+        Pose(Wave(0.25, -0.05), Wave(0, 0, 0.1, 7), Wave(0.3, -0.04)),
+        0.8,
+        Outline(0.2, 1.0, ((5, 0.2, 0.4),)),
+    )
     camera = Pose(Wave(0, 0.02), Wave(0, -0.01), Wave(0, 0.01), Wave(0, 0.015))
     return Scene((Layer(smooth(0), depth=1.5), disc, star), camera, samples=samples)
 
 
-def place(scene: Scene, layer: Layer, time: float, x: float, y: float, size: tuple[int, int] = SIZE) -> tuple[float, float]:
+def place(
+    scene: Scene, layer: Layer, time: float, x: float, y: float, size: tuple[int, int] = SIZE
+) -> tuple[float, float]:
     """Where a layer's own point (pixels from its centre) is on the screen: step by step, no matrices."""
     height, width = size
     angle, zoom = layer.pose.angle.at(time), math.exp(layer.pose.zoom.at(time))
@@ -48,7 +60,9 @@ def place(scene: Scene, layer: Layer, time: float, x: float, y: float, size: tup
     return x + (width - 1) / 2, y + (height - 1) / 2
 
 
-def origin(scene: Scene, layer: Layer, time: float, x: float, y: float, size: tuple[int, int] = SIZE) -> tuple[float, float]:
+def origin(
+    scene: Scene, layer: Layer, time: float, x: float, y: float, size: tuple[int, int] = SIZE
+) -> tuple[float, float]:
     """The inverse of :func:`place`."""
     height, width = size
     x, y = x - (width - 1) / 2, y - (height - 1) / 2
@@ -66,7 +80,9 @@ def seen(scene: Scene, time: float, x: float, y: float) -> int:
         layer = scene.layers[number]
         u, v = (c / SIZE[0] for c in origin(scene, layer, time, x, y))
         u /= layer.outline.aspect
-        edge = layer.outline.radius * (1 + sum(a * math.cos(n * math.atan2(v, u) + p) for n, a, p in layer.outline.waves))
+        edge = layer.outline.radius * (
+            1 + sum(a * math.cos(n * math.atan2(v, u) + p) for n, a, p in layer.outline.waves)
+        )
         if math.hypot(u, v) <= edge:
             return number
     return 0
@@ -115,7 +131,10 @@ def test_whole_pixel_translation_leaves_no_residual():
     for step in (1, 5):
         pair = clip.pair(0, step)
         # Whole pixels but for rounding: 2 right and 1 up by the camera, the disc 1 left and 1 down.
-        assert sorted({tuple(v) for v in pair.motion.flow[0].round(decimals=3).flatten(1).t().tolist()}) == [(-step, step), (2 * step, -step)]
+        assert sorted({tuple(v) for v in pair.motion.flow[0].round(decimals=3).flatten(1).t().tolist()}) == [
+            (-step, step),
+            (2 * step, -step),
+        ]
         moved, _ = warp(pair.second, pair.motion.flow.round())
         assert ((moved - pair.first).abs() * pair.motion.mask).max() < 1e-6
         assert pair.motion.mask.mean() > 0.5
@@ -206,7 +225,9 @@ def test_exposure_and_spot_change_the_light_and_not_the_flow():
     torch.testing.assert_close(dark.frame(0), torch.full((1, 3, *SIZE), 0.3), atol=0.5 / 255 + 1e-6, rtol=0)
     torch.testing.assert_close(dark.frame(1), torch.full((1, 3, *SIZE), 0.4), atol=0.5 / 255 + 1e-6, rtol=0)
     assert dark.motion(0).flow.abs().max() < 1e-6
-    spot = SceneClip("s", Scene((base,), light=Light(strength=0.8, x=Wave(0.25, 0.1), y=Wave(-0.1), radius=0.2)), SIZE, 3)
+    spot = SceneClip(
+        "s", Scene((base,), light=Light(strength=0.8, x=Wave(0.25, 0.1), y=Wave(-0.1), radius=0.2)), SIZE, 3
+    )
     for index in range(3):
         row, column = divmod(int(spot.frame(index)[0, 0].argmax()), SIZE[1])
         assert (column - 35.5) / 48 == pytest.approx(0.25 + 0.1 * index, abs=0.06)

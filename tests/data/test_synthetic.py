@@ -28,7 +28,9 @@ def residuals(pair) -> tuple[float, float, float]:
     """Mean difference on traceable pixels under the true flow, under none, and the traceable share."""
     moved, _ = warp(pair.second, pair.motion.flow)
     share = pair.motion.mask.mean()
-    true, still = (float(((other - pair.first).abs() * pair.motion.mask).mean() / share) for other in (moved, pair.second))
+    true, still = (
+        float(((other - pair.first).abs() * pair.motion.mask).mean() / share) for other in (moved, pair.second)
+    )
     return true, still, float(share)
 
 
@@ -99,7 +101,10 @@ def test_lantern_changes_its_light_where_stroll_does_not():
 
 
 def test_unknown_clip_suggests_a_name():
-    with pytest.raises(UnknownName, match=r"unknown built-in clip 'carusel': did you mean 'carousel'\? known: carousel, lantern, motorcycle"):
+    with pytest.raises(
+        UnknownName,
+        match=r"unknown built-in clip 'carusel': did you mean 'carousel'\? known: carousel, lantern, motorcycle",
+    ):
         synthetic_clip("carusel")
 
 

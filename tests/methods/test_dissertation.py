@@ -43,7 +43,10 @@ def network() -> nn.Module:
 
 def terms(batch: Batch, context: LossContext, method: str = "dissertation-code", **on: object) -> dict[str, float]:
     options = {**OFF, **on} if method == "dissertation-code" else on
-    return {name: float(value.detach()) for name, value in METHODS[method].objective(network(), batch, replace(context, options=options)).items()}
+    return {
+        name: float(value.detach())
+        for name, value in METHODS[method].objective(network(), batch, replace(context, options=options)).items()
+    }
 
 
 def test_with_every_switch_off_the_code_is_the_text(batch, context):
@@ -77,13 +80,19 @@ def test_each_switch_changes_what_it_names_and_nothing_else(batch, context, swit
 
 def test_every_switch_is_on_by_default_and_tested():
     assert all(CODE.options.values())
-    tested = next(mark for mark in test_each_switch_changes_what_it_names_and_nothing_else.pytestmark if mark.name == "parametrize")
+    tested = next(
+        mark
+        for mark in test_each_switch_changes_what_it_names_and_nothing_else.pytestmark
+        if mark.name == "parametrize"
+    )
     assert {case[0] for case in tested.args[1]} == set(CODE.options)
 
 
 def test_the_long_term_loss_has_a_gradient_unless_switched_off(batch, context):
     for off in (True, False):
-        long = CODE.objective(network(), batch, replace(context, options={**OFF, "long_without_gradient": off}))["temporal_long"]
+        long = CODE.objective(network(), batch, replace(context, options={**OFF, "long_without_gradient": off}))[
+            "temporal_long"
+        ]
         assert long.requires_grad is not off
 
 
@@ -95,7 +104,14 @@ def test_swapped_weights_are_exchanged():
 
 def test_residual_blocks_of_the_code_pad_with_zeros_and_end_in_the_norm():
     block = CODE.network({"residual_code": True}).residual[0].body
-    assert [type(layer).__name__ for layer in block] == ["Conv2d", "InstanceNorm2d", "ReLU", "Conv2d", "ReLU", "InstanceNorm2d"]
+    assert [type(layer).__name__ for layer in block] == [
+        "Conv2d",
+        "InstanceNorm2d",
+        "ReLU",
+        "Conv2d",
+        "ReLU",
+        "InstanceNorm2d",
+    ]
 
 
 def test_the_misaligned_grid_is_that_of_grid_sample():
@@ -134,7 +150,11 @@ def test_constraints_say_what_the_output_may_follow(context):
 
     def short(constraint: str) -> float:
         method = METHODS["reconet"]
-        return float(method.objective(nn.Identity(), moving, replace(context, options={"constraint": constraint}))["temporal_short"])
+        return float(
+            method.objective(nn.Identity(), moving, replace(context, options={"constraint": constraint}))[
+                "temporal_short"
+            ]
+        )
 
     moved = float((shift**2).mean())
     assert short("colour") == pytest.approx(0, abs=1e-12)
@@ -169,7 +189,9 @@ def test_features_that_move_with_the_flow_cost_nothing():
     mask = torch.ones(1, 1, 32, 40)
     f, f_next = wide[..., 2:], wide[..., :-2]
     assert float(loss_terms.temporal_features(f, f_next, flow, mask)) == pytest.approx(0, abs=1e-12)
-    assert float(loss_terms.temporal_features(f, f, flow, mask)) == pytest.approx(plain_feature_loss(f, f, (2, 0)), rel=1e-5)
+    assert float(loss_terms.temporal_features(f, f, flow, mask)) == pytest.approx(
+        plain_feature_loss(f, f, (2, 0)), rel=1e-5
+    )
     assert float(loss_terms.temporal_features(f, f, flow, 0 * mask)) == 0
 
 
@@ -188,7 +210,9 @@ def test_features_and_output_come_of_one_pass():
 def still(first: Tensor, near: Tensor, far: Tensor) -> Batch:
     """Colours ``(3,)`` of a frame, the next and the far one, nothing moving."""
     frames = torch.stack([colour.view(1, 3, 1, 1).expand(1, 3, 32, 32) for colour in (first, near, far)], 1)
-    return Batch(frames.contiguous(), torch.zeros(1, 2, 2, 32, 32), torch.ones(1, 2, 1, 32, 32), torch.tensor([LUMINANCE_CAMERA]))
+    return Batch(
+        frames.contiguous(), torch.zeros(1, 2, 2, 32, 32), torch.ones(1, 2, 1, 32, 32), torch.tensor([LUMINANCE_CAMERA])
+    )
 
 
 def losses_of(net: nn.Module, batch: Batch, context: LossContext, *on: str) -> dict[str, Tensor]:
@@ -243,7 +267,9 @@ def test_luminance_as_a_mask_neither_follows_light_nor_sees_much_of_it(context):
     lamp, dusk = still(GREY, GREY + 0.3, GREY), still(GREY, GREY + 0.03, GREY)
     # An output that is as much brighter as the content is right; the code calls a little of that an error …
     assert float(losses_of(nn.Identity(), dusk, context)["temporal_short"]) == pytest.approx(0, abs=1e-12)
-    assert float(losses_of(nn.Identity(), dusk, context, "luminance_as_mask")["temporal_short"]) == pytest.approx(0.03**2, rel=1e-3)
+    assert float(losses_of(nn.Identity(), dusk, context, "luminance_as_mask")["temporal_short"]) == pytest.approx(
+        0.03**2, rel=1e-3
+    )
     # … and where light changes more, does not look at all.
     assert float(losses_of(Negative(), lamp, context)["temporal_short"]) > 0.1
     assert float(losses_of(Negative(), lamp, context, "luminance_as_mask")["temporal_short"]) == 0
@@ -253,7 +279,9 @@ def test_coefficients_in_reverse_take_red_for_blue(context):
     redder = still(GREY, GREY + torch.tensor([0.2, 0.0, 0.0]), GREY)
     red, _, blue = LUMINANCE_CAMERA
     assert float(losses_of(Constant(), redder, context)["temporal_short"]) == pytest.approx((0.2 * red) ** 2, rel=1e-3)
-    assert float(losses_of(Constant(), redder, context, "luminance_bgr")["temporal_short"]) == pytest.approx((0.2 * blue) ** 2, rel=1e-3)
+    assert float(losses_of(Constant(), redder, context, "luminance_bgr")["temporal_short"]) == pytest.approx(
+        (0.2 * blue) ** 2, rel=1e-3
+    )
 
 
 def test_outputs_in_another_range_than_the_content_lose_what_is_below_zero(batch):
@@ -272,7 +300,9 @@ def test_variation_of_the_normalised_output_counts_each_colour_otherwise(context
     frames[..., 16:] = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1)
     edge = Batch(frames, torch.zeros(1, 2, 2, 32, 32), torch.ones(1, 2, 1, 32, 32), torch.tensor([LUMINANCE_CAMERA]))
     assert float(losses_of(nn.Identity(), edge, context)["tv"]) == pytest.approx(32)
-    assert float(losses_of(nn.Identity(), edge, context, "tv_of_normalised")["tv"]) == pytest.approx(32 / 0.229, rel=1e-4)
+    assert float(losses_of(nn.Identity(), edge, context, "tv_of_normalised")["tv"]) == pytest.approx(
+        32 / 0.229, rel=1e-4
+    )
 
 
 def test_zero_padding_darkens_the_border_of_a_flat_area():

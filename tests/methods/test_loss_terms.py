@@ -115,7 +115,8 @@ def test_temporal_equals_a_plain_loop():
         if not (0 <= px <= W - 1 and 0 <= py <= H - 1) or not mask[n, 0, row, column]:
             continue
         light, light_next = (
-            red * t[n, 0].double().numpy() + green * t[n, 1].double().numpy() + blue * t[n, 2].double().numpy() for t in (x, x_next)
+            red * t[n, 0].double().numpy() + green * t[n, 1].double().numpy() + blue * t[n, 2].double().numpy()
+            for t in (x, x_next)
         )
         for c in range(3):
             out = float(y[n, c, row, column]) - sample(y_next[n, c].double().numpy(), px, py)

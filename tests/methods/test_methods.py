@@ -50,7 +50,9 @@ def test_the_known_methods_are_found():
 
 
 def test_unknown_method_suggests_a_name():
-    with pytest.raises(UnknownName, match=r"unknown method 'recnet': did you mean 'reconet'\? known: dissertation-code, "):
+    with pytest.raises(
+        UnknownName, match=r"unknown method 'recnet': did you mean 'reconet'\? known: dissertation-code, "
+    ):
         METHODS["recnet"]
     with pytest.raises(UnknownName) as caught:
         METHODS["zzz"]
@@ -61,8 +63,12 @@ def test_a_plug_in_is_found_by_being_in_the_folder(tmp_path, monkeypatch):
     package = tmp_path / "tiny_plugins"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    (package / "base.py").write_text("from reconet_bench.core.registry import Registry\nTOYS = Registry('toy', 'tiny_plugins')\n")
-    (package / "ball.py").write_text("from tiny_plugins.base import TOYS\n\n@TOYS.register('ball')\nclass Ball:\n    colour = 'red'\n")
+    (package / "base.py").write_text(
+        "from reconet_bench.core.registry import Registry\nTOYS = Registry('toy', 'tiny_plugins')\n"
+    )
+    (package / "ball.py").write_text(
+        "from tiny_plugins.base import TOYS\n\n@TOYS.register('ball')\nclass Ball:\n    colour = 'red'\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     from tiny_plugins.base import TOYS
 
@@ -98,7 +104,9 @@ def test_every_term_trains_the_network(name, two, context):
         if (name, term) == ("dissertation-code", "temporal_long"):
             assert not value.requires_grad, "the code's long-term loss has no gradient"
             continue
-        gradients = torch.autograd.grad(value, list(network.parameters()), retain_graph=True, allow_unused=name == "gao2018")
+        gradients = torch.autograd.grad(
+            value, list(network.parameters()), retain_graph=True, allow_unused=name == "gao2018"
+        )
         assert sum(float(g.abs().sum()) for g in gradients if g is not None) > 0, term
 
 
@@ -124,7 +132,8 @@ def test_temporal_terms_reach_their_own_two_frames(batch, context):
     network = EndsApart()
     terms = METHODS["reconet"].objective(network, batch, context)
     short, long = (
-        torch.autograd.grad(terms[name], network.shifts, retain_graph=True)[0] for name in ("temporal_short", "temporal_long")
+        torch.autograd.grad(terms[name], network.shifts, retain_graph=True)[0]
+        for name in ("temporal_short", "temporal_long")
     )
     # The near pair joins frames 0 and 1, the far pair frames 0 and 2; each has a gradient through both ends.
     assert short[0] != 0
@@ -152,7 +161,9 @@ def test_the_far_frame_alone_trains_the_network(batch, context):
 def test_reconet_costs_nothing_over_time_where_the_output_moves_as_the_content(context):
     """Grey output that follows the content's luminance exactly: the luminance constraint is met."""
     frames = torch.rand(1, 3, 3, 32, 32, generator=torch.Generator().manual_seed(1))  # light and all change at random
-    batch = Batch(frames, torch.zeros(1, 2, 2, 32, 32), torch.ones(1, 2, 1, 32, 32), torch.tensor([LUMINANCE_ANIMATION]))
+    batch = Batch(
+        frames, torch.zeros(1, 2, 2, 32, 32), torch.ones(1, 2, 1, 32, 32), torch.tensor([LUMINANCE_ANIMATION])
+    )
 
     class Grey(nn.Module):
         def forward(self, x):
@@ -182,7 +193,9 @@ def test_methods_without_a_temporal_term_ignore_motion(batch, context):
     other = Batch(batch.frames, batch.flows + 3, 1 - batch.masks, batch.luminance)
     for name in ("johnson", "dougherty"):
         one, again = (
-            METHODS[name].objective(small_network(), b, LossContext(context.perceptual, context.style, torch.Generator().manual_seed(1)))
+            METHODS[name].objective(
+                small_network(), b, LossContext(context.perceptual, context.style, torch.Generator().manual_seed(1))
+            )
             for b in (batch, other)
         )
         assert {k: float(v.detach()) for k, v in one.items()} == {k: float(v.detach()) for k, v in again.items()}
@@ -229,9 +242,13 @@ def test_the_content_loss_is_taken_where_it_is_asked_for(name, batch, context, l
     for tap in ("relu3_3", "relu2_2"):
         asked = LossContext(context.perceptual, context.style, torch.Generator().manual_seed(0), {"content_tap": tap})
         expected = 2 * float(((of_x[tap] - of_y[tap]) ** 2).mean())
-        assert float(METHODS[name].objective(network, batch, asked)["content"].detach()) == pytest.approx(expected, rel=1e-4)
+        assert float(METHODS[name].objective(network, batch, asked)["content"].detach()) == pytest.approx(
+            expected, rel=1e-4
+        )
     plain = METHODS[name].objective(network, batch, context)["content"]
-    assert float(plain.detach()) == pytest.approx(2 * float(((of_x["relu3_3"] - of_y["relu3_3"]) ** 2).mean()), rel=1e-4)
+    assert float(plain.detach()) == pytest.approx(
+        2 * float(((of_x["relu3_3"] - of_y["relu3_3"]) ** 2).mean()), rel=1e-4
+    )
 
 
 def test_as_published_differs_from_as_described_in_the_pop_weight_alone():

@@ -165,7 +165,9 @@ def test_what_cannot_be_traced_at_all_is_not_perfect():
     for name in ("temporal_error", "content_temporal_error", "warping_error"):
         assert none[name] == "no pixel can be traced from any frame to the next"
     assert none["temporal_error_long"] == "no pixel can be traced from any frame to the one 5 later"
-    assert measured("temporal_error", FixedClip(frames[:3], [still(), blind])).value == pytest.approx(math.sqrt(0.1**2 / 2), abs=1e-6)
+    assert measured("temporal_error", FixedClip(frames[:3], [still(), blind])).value == pytest.approx(
+        math.sqrt(0.1**2 / 2), abs=1e-6
+    )
 
 
 def test_both_errors_of_a_pair_come_from_one_warp(monkeypatch):
@@ -173,7 +175,10 @@ def test_both_errors_of_a_pair_come_from_one_warp(monkeypatch):
     clip = random_clip(4)
     footage = Footage(clip, [clip.frame(i).flip(-1) for i in range(4)])
     alone = [
-        [float(error(footage.stylized[i], footage.stylized[i + 1], clip.motion(i).flow, clip.motion(i).mask)) for i in range(3)]
+        [
+            float(error(footage.stylized[i], footage.stylized[i + 1], clip.motion(i).flow, clip.motion(i).mask))
+            for i in range(3)
+        ]
         for error in (masked_squared_error, lai_warping_error)
     ]
     warps = []
@@ -269,7 +274,9 @@ def flat() -> np.ndarray:
 def test_ssim_equals_scikit_image(name, dtype):
     from skimage.metrics import structural_similarity
 
-    image = {"flat": flat, "half flat": lambda: np.where(flat() > 0, flat(), photo("rocket"))}.get(name, lambda: photo(name))()
+    image = {"flat": flat, "half flat": lambda: np.where(flat() > 0, flat(), photo("rocket"))}.get(
+        name, lambda: photo(name)
+    )()
     rng = np.random.default_rng(0)
     a = (image / 255).astype(dtype)
     others = {
@@ -327,7 +334,12 @@ def test_ssim_adjacent_looks_at_the_central_100x100_patch(size, rows, columns):
 
     assert with_pixel(rows[0], columns[0]) < 1
     assert with_pixel(rows[1] - 1, columns[1] - 1) < 1
-    for row, column in ((rows[0] - 1, columns[0]), (rows[1], columns[0]), (rows[0], columns[0] - 1), (rows[0], columns[1])):
+    for row, column in (
+        (rows[0] - 1, columns[0]),
+        (rows[1], columns[0]),
+        (rows[0], columns[0] - 1),
+        (rows[0], columns[1]),
+    ):
         if 0 <= row < size[0] and 0 <= column < size[1]:
             assert with_pixel(row, column) == 1
 
@@ -338,7 +350,9 @@ def test_ssim_adjacent_equals_scikit_image_on_the_patch():
     frames = [scikit_image_texture("coffee")[k : 140 + k, 2 * k : 151 + 2 * k] for k in range(3)]
     clip = FixedClip([from_uint8(frame) for frame in frames], [still((140, 151))] * 2)
     patches = [frame[20:120, 25:125] / 255 for frame in frames]
-    expected = np.mean([structural_similarity(patches[i], patches[i + 1], data_range=1, channel_axis=2) for i in (0, 1)])
+    expected = np.mean(
+        [structural_similarity(patches[i], patches[i + 1], data_range=1, channel_axis=2) for i in (0, 1)]
+    )
     assert measured("ssim_adjacent", clip).value == pytest.approx(expected, abs=1e-5)
 
 
@@ -481,11 +495,20 @@ def test_a_frozen_output_wins_the_dissertations_metric_and_is_found_out_by_the_s
 def test_every_metric_of_the_design_is_there_with_its_direction():
     directions = {name: metric.better for name, metric in METRICS.items()}
     assert directions == {
-        "temporal_error": "lower", "temporal_error_long": "lower", "warping_error": "lower",
-        "ssim_adjacent": "higher", "ssim_adjacent_warped": "higher", "content_similarity": "higher",
-        "style_distance": "lower", "content_temporal_error": "reference", "traceable_share": "reference",
-    }  # fmt: skip
-    assert [name for name, metric in METRICS.items() if metric.of_content] == ["content_temporal_error", "traceable_share"]
+        "temporal_error": "lower",
+        "temporal_error_long": "lower",
+        "warping_error": "lower",
+        "ssim_adjacent": "higher",
+        "ssim_adjacent_warped": "higher",
+        "content_similarity": "higher",
+        "style_distance": "lower",
+        "content_temporal_error": "reference",
+        "traceable_share": "reference",
+    }
+    assert [name for name, metric in METRICS.items() if metric.of_content] == [
+        "content_temporal_error",
+        "traceable_share",
+    ]
     assert all(metric.summary and "\n" not in metric.summary for _, metric in METRICS.items())
 
 
@@ -520,8 +543,14 @@ def test_frames_too_small_for_a_window_give_reasons(side, style):
     [
         (lambda frames: frames[:-1], "moving: 3 content frames but 2 stylised ones"),
         (lambda frames: [*frames, frames[0]], "moving: 3 content frames but 4 stylised ones"),
-        (lambda frames: [frames[0], frames[1][..., :-1], frames[2]], "moving: stylised frame 0002 is 55x40, the content 56x40"),
-        (lambda frames: [*frames[:2], frames[2] * float("nan")], "moving: stylised frame 0003 has values that are not finite"),
+        (
+            lambda frames: [frames[0], frames[1][..., :-1], frames[2]],
+            "moving: stylised frame 0002 is 55x40, the content 56x40",
+        ),
+        (
+            lambda frames: [*frames[:2], frames[2] * float("nan")],
+            "moving: stylised frame 0003 has values that are not finite",
+        ),
         (lambda frames: [frames[0] / 0, *frames[1:]], "moving: stylised frame 0001 has values that are not finite"),
     ],
 )
@@ -539,7 +568,9 @@ def draws(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).gamma(2.0, 0.01, n)
 
 
-@pytest.mark.parametrize(("name", "reduce"), [("warping_error", np.mean), ("temporal_error", lambda x: np.sqrt(np.mean(x)))])
+@pytest.mark.parametrize(
+    ("name", "reduce"), [("warping_error", np.mean), ("temporal_error", lambda x: np.sqrt(np.mean(x)))]
+)
 def test_an_estimate_is_the_value_within_its_interval(name, reduce):
     values = draws(30)
     one = estimate(METRICS[name], values.tolist())
@@ -559,12 +590,16 @@ def test_one_frame_has_no_interval():
     assert paired_difference(METRICS["warping_error"], [0.5], [0.25]) == Estimate(0.25, None, None, 1)
 
 
-@pytest.mark.parametrize(("name", "reduce"), [("warping_error", np.mean), ("temporal_error", lambda x, axis: np.sqrt(np.mean(x, axis)))])
+@pytest.mark.parametrize(
+    ("name", "reduce"), [("warping_error", np.mean), ("temporal_error", lambda x, axis: np.sqrt(np.mean(x, axis)))]
+)
 def test_intervals_of_frames_that_lie_apart_are_those_of_scipy(name, reduce, monkeypatch):
     monkeypatch.setattr(type(METRICS[name]), "block", 1)
     scipy_stats = pytest.importorskip("scipy.stats")
     values = draws(200, seed=1)  # so many that Student's t is the normal
-    theirs = scipy_stats.bootstrap((values,), reduce, n_resamples=9999, method="percentile", rng=np.random.default_rng(0))
+    theirs = scipy_stats.bootstrap(
+        (values,), reduce, n_resamples=9999, method="percentile", rng=np.random.default_rng(0)
+    )
     ours = estimate(METRICS[name], values.tolist())
     width = theirs.confidence_interval.high - theirs.confidence_interval.low
     # A 90 % interval would end a twelfth of the width further in.
@@ -572,7 +607,17 @@ def test_intervals_of_frames_that_lie_apart_are_those_of_scipy(name, reduce, mon
     assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.04 * width)
 
 
-@pytest.mark.parametrize(("sizes", "correlation", "most"), [((6,), 0.5, 0.08), ((11,), 0.0, 0.08), ((11,), 0.5, 0.15), ((44,), 0.5, 0.15), ((11,) * 4, 0.5, 0.2), ((1, 1, 1, 3), 0.0, 0.1)])
+@pytest.mark.parametrize(
+    ("sizes", "correlation", "most"),
+    [
+        ((6,), 0.5, 0.08),
+        ((11,), 0.0, 0.08),
+        ((11,), 0.5, 0.15),
+        ((44,), 0.5, 0.15),
+        ((11,) * 4, 0.5, 0.2),
+        ((1, 1, 1, 3), 0.0, 0.1),
+    ],
+)
 def test_where_nothing_differs_a_difference_is_seldom_shown(sizes, correlation, most):
     """Neighbouring frames are alike; taken as independent, a third of such pairs would differ."""
     random, shown, trials = np.random.default_rng(2), 0, 150
@@ -597,8 +642,15 @@ def test_a_few_pairs_of_many_videos_are_tested_together():
 
 
 def test_blocks_are_as_long_as_neighbours_are_alike():
-    lengths = {name: [block_length(METRICS[name], n) for n in (6, 12, 44, 400)] for name in ("temporal_error", "temporal_error_long", "style_distance")}
-    assert lengths == {"temporal_error": [3, 3, 5, 10], "temporal_error_long": [3, 5, 5, 10], "style_distance": [1, 1, 1, 1]}
+    lengths = {
+        name: [block_length(METRICS[name], n) for n in (6, 12, 44, 400)]
+        for name in ("temporal_error", "temporal_error_long", "style_distance")
+    }
+    assert lengths == {
+        "temporal_error": [3, 3, 5, 10],
+        "temporal_error_long": [3, 5, 5, 10],
+        "style_distance": [1, 1, 1, 1],
+    }
 
 
 def test_the_same_frames_do_not_differ_at_all():
@@ -653,8 +705,16 @@ def test_an_interval_is_that_of_blocks_drawn_one_by_one():
     values, metric = np.random.default_rng(5).normal(size=11), METRICS["ssim_adjacent"]
     block, n, random = 3, len(values), np.random.default_rng(statistics.SEED)
     starts = random.integers(0, n, (statistics.RESAMPLES, 4))
-    means = np.array([np.mean([values[(start + step) % n] for start in row for step in range(block)][:n]) for row in starts])
+    means = np.array(
+        [np.mean([values[(start + step) % n] for start in row for step in range(block)][:n]) for row in starts]
+    )
     freedom = n / block - 1
-    deviations = (means - means.mean()) * (n / (n - block)) ** 0.5 * np.sqrt(freedom / random.chisquare(freedom, statistics.RESAMPLES))
+    deviations = (
+        (means - means.mean())
+        * (n / (n - block)) ** 0.5
+        * np.sqrt(freedom / random.chisquare(freedom, statistics.RESAMPLES))
+    )
     found = statistics.estimate(metric, values.tolist())
-    assert (found.low, found.high) == pytest.approx(tuple(values.mean() + np.quantile(deviations, (0.025, 0.975))), rel=1e-9)
+    assert (found.low, found.high) == pytest.approx(
+        tuple(values.mean() + np.quantile(deviations, (0.025, 0.975))), rel=1e-9
+    )

@@ -60,7 +60,10 @@ def test_round_trip_in_full_precision_is_exact(trained, tmp_path):
     assert (loaded.method, loaded.style, loaded.name) == ("reconet", "wave", "reconet-wave")
     assert loaded.info == trained.info
     assert not loaded.network.training
-    for one, other in ((loaded.network.state_dict(), trained.network.state_dict()), (loaded.style_targets, trained.style_targets)):
+    for one, other in (
+        (loaded.network.state_dict(), trained.network.state_dict()),
+        (loaded.style_targets, trained.style_targets),
+    ):
         assert one.keys() == other.keys()
         assert all(torch.equal(one[key], other[key]) for key in one)
 

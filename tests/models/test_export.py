@@ -69,9 +69,15 @@ def test_the_graph_is_what_it_should_be(exported: Path, checkpoint: Checkpoint) 
         dims = value.type.tensor_type.shape.dim
         assert [dim.dim_param or dim.dim_value for dim in dims] == ["batch", 3, "height", "width"]
     assert {entry.key: entry.value for entry in model.metadata_props} == {
-        "method": "reconet", "style": "seeded", "format": "1", "commit": "c0ffee", "form": "fp32",
-        "weights": weights_checksum(checkpoint.network), "value_range": "0..1", "layout": "NCHW",
-    }  # fmt: skip
+        "method": "reconet",
+        "style": "seeded",
+        "format": "1",
+        "commit": "c0ffee",
+        "form": "fp32",
+        "weights": weights_checksum(checkpoint.network),
+        "value_range": "0..1",
+        "layout": "NCHW",
+    }
     assert model.producer_name == "reconet-bench"
 
 
@@ -136,11 +142,14 @@ def test_a_norm_that_the_exporter_took_apart_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_exports_when_first_asked_and_only_then(checkpoint: Checkpoint, tmp_path: Path, exported: Path,
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_model_exports_when_first_asked_and_only_then(
+    checkpoint: Checkpoint, tmp_path: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
     monkeypatch.setenv("RECONET_BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(export_module, "export_onnx", lambda _, path: (calls.append(path), shutil.copy(exported, path))[0] or path)
+    monkeypatch.setattr(
+        export_module, "export_onnx", lambda _, path: (calls.append(path), shutil.copy(exported, path))[0] or path
+    )
     model = checkpoint_model(checkpoint, tmp_path)
     assert calls == []
     assert model.onnx() == model.onnx() == tmp_path / "reconet-seeded.onnx"
@@ -185,7 +194,9 @@ def test_an_export_is_made_once(checkpoint: Checkpoint, tmp_path: Path, exporter
     assert len(exporter.written) == len(kept(tmp_path)) == 1
 
 
-def test_whatever_an_export_depends_on_makes_another(checkpoint: Checkpoint, tmp_path: Path, exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whatever_an_export_depends_on_makes_another(
+    checkpoint: Checkpoint, tmp_path: Path, exporter: Exporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint_model(checkpoint, tmp_path / "a").onnx()
     other = copy.deepcopy(checkpoint)
     with torch.no_grad():
@@ -198,7 +209,9 @@ def test_whatever_an_export_depends_on_makes_another(checkpoint: Checkpoint, tmp
 
 
 @pytest.mark.parametrize("length", [0, 10, 64, 65, 5000, -1])
-def test_a_kept_export_that_was_cut_off_is_made_anew(checkpoint: Checkpoint, tmp_path: Path, exporter: Exporter, length: int) -> None:
+def test_a_kept_export_that_was_cut_off_is_made_anew(
+    checkpoint: Checkpoint, tmp_path: Path, exporter: Exporter, length: int
+) -> None:
     checkpoint_model(checkpoint, tmp_path / "a").onnx()
     (place,) = kept(tmp_path)
     place.write_bytes(place.read_bytes()[:length])
@@ -209,18 +222,24 @@ def test_a_kept_export_that_was_cut_off_is_made_anew(checkpoint: Checkpoint, tmp
 def test_runs_side_by_side_all_get_whole_files(checkpoint: Checkpoint, tmp_path: Path, exporter: Exporter) -> None:
     """Some while another writes, some after: no mixture, no rest."""
     with ThreadPoolExecutor(8) as pool:
-        paths = list(pool.map(lambda n: export_module.cached_export(checkpoint, tmp_path / str(n) / "a.onnx"), range(40)))
+        paths = list(
+            pool.map(lambda n: export_module.cached_export(checkpoint, tmp_path / str(n) / "a.onnx"), range(40))
+        )
     assert all(path.read_bytes() in exporter.written for path in paths)
     assert len(kept(tmp_path)) == 1
     assert all(not entry.name.startswith(".") for entry in tmp_path.rglob("*"))
 
 
-def test_without_a_place_to_keep_it_the_export_still_comes(checkpoint: Checkpoint, tmp_path: Path, exporter: Exporter) -> None:
+def test_without_a_place_to_keep_it_the_export_still_comes(
+    checkpoint: Checkpoint, tmp_path: Path, exporter: Exporter
+) -> None:
     (tmp_path / "cache").write_text("a file")
     assert checkpoint_model(checkpoint, tmp_path / "a").onnx().read_bytes() == exporter.written[0]
 
 
-def test_only_the_newest_are_kept(checkpoint: Checkpoint, tmp_path: Path, exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_newest_are_kept(
+    checkpoint: Checkpoint, tmp_path: Path, exporter: Exporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(export_module, "KEPT", 3)
     for number in range(5):
         checkpoint_model(Checkpoint(checkpoint.network, "reconet", f"style{number}"), tmp_path / str(number)).onnx()
@@ -229,7 +248,10 @@ def test_only_the_newest_are_kept(checkpoint: Checkpoint, tmp_path: Path, export
 
 def test_a_real_export_read_back_is_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECONET_BENCH_CACHE", str(tmp_path / "cache"))
-    first, second = (export_module.cached_export(Checkpoint(Identity(), "identity", ""), tmp_path / name) for name in ("a.onnx", "b.onnx"))
+    first, second = (
+        export_module.cached_export(Checkpoint(Identity(), "identity", ""), tmp_path / name)
+        for name in ("a.onnx", "b.onnx")
+    )
     assert first.read_bytes() == second.read_bytes()
     onnx.checker.check_model(onnx.load(second), full_check=True)
 
@@ -247,22 +269,49 @@ def forms(checkpoint: Checkpoint, exported: Path, tmp_path_factory: pytest.TempP
 
 
 def test_every_form_is_a_file_with_its_parity(forms: dict[str, Form]) -> None:
-    assert [form.path.name for form in forms.values()] == ["net.onnx", "net-fp16.onnx", "net-int8.onnx", "net-uint8.onnx", "net-uint8-fp16.onnx"]
+    assert [form.path.name for form in forms.values()] == [
+        "net.onnx",
+        "net-fp16.onnx",
+        "net-int8.onnx",
+        "net-uint8.onnx",
+        "net-uint8-fp16.onnx",
+    ]
     assert {path.name for path in forms["fp32"].path.parent.iterdir()} == {form.path.name for form in forms.values()}
     assert forms["fp32"].parity.max_abs < 1e-4
     assert 1e-5 < forms["fp16"].parity.max_abs < 0.05
     assert 20 < forms["int8"].parity.psnr < 60
     # All that differs is the rounding to 8 bits.
     assert 0.9 * 0.5 / 255 < forms["uint8"].parity.max_abs < 0.5 / 255 + 1e-4
-    assert forms["fp16"].parity.max_abs < forms["uint8-fp16"].parity.max_abs + 1e-4 < forms["fp16"].parity.max_abs + 1 / 255
+    assert (
+        forms["fp16"].parity.max_abs
+        < forms["uint8-fp16"].parity.max_abs + 1e-4
+        < forms["fp16"].parity.max_abs + 1 / 255
+    )
     assert {form.parity.frames for form in forms.values()} == {4}
 
 
 #: Operators that ONNX Runtime computes on CUDA at opset 18: its docs/OperatorKernels.md.
 ON_CUDA = {
-    "Add", "Cast", "Clip", "Concat", "Conv", "Div", "InstanceNormalization", "Mod", "Mul", "Pad", "Relu", "Reshape", "Resize", "Round",
-    "Shape", "Slice", "Squeeze", "Tanh", "Transpose",
-}  # fmt: skip
+    "Add",
+    "Cast",
+    "Clip",
+    "Concat",
+    "Conv",
+    "Div",
+    "InstanceNormalization",
+    "Mod",
+    "Mul",
+    "Pad",
+    "Relu",
+    "Reshape",
+    "Resize",
+    "Round",
+    "Shape",
+    "Slice",
+    "Squeeze",
+    "Tanh",
+    "Transpose",
+}
 
 
 @pytest.mark.parametrize("name", ["fp32", "fp16", "uint8", "uint8-fp16"])
@@ -274,9 +323,14 @@ def test_nothing_in_it_is_for_the_cpu_alone(forms: dict[str, Form], name: str) -
 def test_8_bits_are_at_the_ends_alone(forms: dict[str, Form], name: str) -> None:
     """TensorRT takes and gives them, and computes nothing in them."""
     graph = onnx.load(forms[name].path).graph
-    kinds = {entry.name: entry.type.tensor_type.elem_type for entry in onnx.shape_inference.infer_shapes(onnx.load(forms[name].path)).graph.value_info}
+    kinds = {
+        entry.name: entry.type.tensor_type.elem_type
+        for entry in onnx.shape_inference.infer_shapes(onnx.load(forms[name].path)).graph.value_info
+    }
     assert onnx.TensorProto.UINT8 not in kinds.values()
-    ends = [node.op_type for node in graph.node if {graph.input[0].name, graph.output[0].name} & {*node.input, *node.output}]
+    ends = [
+        node.op_type for node in graph.node if {graph.input[0].name, graph.output[0].name} & {*node.input, *node.output}
+    ]
     assert ends == ["Cast", "Cast"]
 
 
@@ -297,27 +351,41 @@ def test_8_bit_frames_go_in_and_out_at_any_size_and_batch(forms: dict[str, Form]
 def test_int8_has_int8_weights_and_both_ends_as_they_were(forms: dict[str, Form]) -> None:
     nodes = onnx.load(forms["int8"].path).graph.node
     made = {output: node for node in nodes for output in node.output}
-    kinds = ["" if node.input[1] not in made else made[node.input[1]].op_type for node in nodes if node.op_type == "Conv"]
+    kinds = [
+        "" if node.input[1] not in made else made[node.input[1]].op_type for node in nodes if node.op_type == "Conv"
+    ]
     assert kinds == ["", *["DequantizeLinear"] * 14, ""]
     assert forms["int8"].path.stat().st_size < 0.5 * forms["fp32"].path.stat().st_size
 
 
 def test_every_form_says_what_it_is_and_where_it_comes_from(forms: dict[str, Form], checkpoint: Checkpoint) -> None:
     frames = {
-        "fp32": "in [0, 1]", "fp16": "in [0, 1], fp16", "int8": "in [0, 1], int8 convolutions", "uint8": "of 8 bits, 0 to 255, channels last",
+        "fp32": "in [0, 1]",
+        "fp16": "in [0, 1], fp16",
+        "int8": "in [0, 1], int8 convolutions",
+        "uint8": "of 8 bits, 0 to 255, channels last",
         "uint8-fp16": "of 8 bits, 0 to 255, channels last, fp16",
-    }  # fmt: skip
+    }
     for name, form in forms.items():
         model = onnx.load(form.path)
         onnx.checker.check_model(model, full_check=True)
         facts = {entry.key: entry.value for entry in model.metadata_props}
-        assert (facts["form"], facts["weights"], model.producer_name) == (name, weights_checksum(checkpoint.network), "reconet-bench")
+        assert (facts["form"], facts["weights"], model.producer_name) == (
+            name,
+            weights_checksum(checkpoint.network),
+            "reconet-bench",
+        )
         assert f"RGB frames {frames[name]}, any size" in model.doc_string
         assert inspect_onnx(form.path).precision == {"uint8": "fp32", "uint8-fp16": "fp16"}.get(name, name)
 
 
-@pytest.mark.parametrize(("name", "says"), [("", "is a folder: name the file, such as "), ("a.pt", "an export is an ONNX file, .* name it .*a.onnx$")])
-def test_where_it_cannot_be_written_is_said_before_the_work(checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("", "is a folder: name the file, such as "), ("a.pt", "an export is an ONNX file, .* name it .*a.onnx$")],
+)
+def test_where_it_cannot_be_written_is_said_before_the_work(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str
+) -> None:
     monkeypatch.setattr(torch.onnx, "export", None)
     with pytest.raises(errors.DataError, match=says):
         export_onnx(checkpoint, tmp_path / name)

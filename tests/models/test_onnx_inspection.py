@@ -27,17 +27,27 @@ from reconet_bench.runtimes.base import RUNTIMES
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_onnx(Checkpoint(ReCoNet().eval(), "reconet", "seeded"), tmp_path_factory.mktemp("onnx") / "reconet.onnx")
+    return export_onnx(
+        Checkpoint(ReCoNet().eval(), "reconet", "seeded"), tmp_path_factory.mktemp("onnx") / "reconet.onnx"
+    )
 
 
-def graph(path: Path, nodes: list[onnx.NodeProto], x: tuple[int, list], outputs: dict[str, list],
-          weights: dict[str, np.ndarray] | None = None, extra: list[onnx.ValueInfoProto] | None = None) -> Path:  # fmt: skip
+def graph(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    x: tuple[int, list],
+    outputs: dict[str, list],
+    weights: dict[str, np.ndarray] | None = None,
+    extra: list[onnx.ValueInfoProto] | None = None,
+) -> Path:
     """A small ONNX file: input ``x`` of a type and shape, outputs by name and shape."""
     inputs = [helper.make_tensor_value_info("x", *x), *(extra or [])]
     results = [helper.make_tensor_value_info(name, x[0], shape) for name, shape in outputs.items()]
     tensors = [numpy_helper.from_array(value, name) for name, value in (weights or {}).items()]
     model = helper.make_model(
-        helper.make_graph(nodes, "g", inputs, results, tensors), opset_imports=[helper.make_opsetid("", 18)], ir_version=10
+        helper.make_graph(nodes, "g", inputs, results, tensors),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=10,
     )
     onnx.save(model, path)
     return path
@@ -45,8 +55,6 @@ def graph(path: Path, nodes: list[onnx.NodeProto], x: tuple[int, list], outputs:
 
 IMAGE = (TensorProto.FLOAT, [1, 3, "h", "w"])
 SIGMOID = [helper.make_node("Sigmoid", ["x"], ["y"])]
-
-
 
 
 def test_our_own_export_is_understood(exported: Path) -> None:
@@ -61,7 +69,13 @@ def test_a_model_of_a_peer_is_understood(shared_data: Path) -> None:
     if not path.is_file():
         pytest.skip("peers/johnson_wave.onnx is not among the shared data")
     model = inspect_onnx(path)
-    assert (model.multiple, model.minimum, model.input_range, model.output_range, model.layout) == (4, 3, UNIT, UNIT, "NCHW")
+    assert (model.multiple, model.minimum, model.input_range, model.output_range, model.layout) == (
+        4,
+        3,
+        UNIT,
+        UNIT,
+        "NCHW",
+    )
     assert (model.input_name, model.output_name) == ("image", "stylized")
     with RUNTIMES["onnxruntime"].load(model, "cpu", 1) as session:
         got = session(scikit_image_texture("astronaut")[:99, :131])
@@ -82,14 +96,23 @@ def test_the_size_multiple_is_found(tmp_path: Path, cell: tuple[int, int]) -> No
 
 
 def test_a_fixed_size_is_read_from_the_file(tmp_path: Path) -> None:
-    model = inspect_onnx(graph(tmp_path / "m.onnx", SIGMOID, (TensorProto.FLOAT, [1, 3, 30, 50]), {"y": [1, 3, 30, 50]}))
+    model = inspect_onnx(
+        graph(tmp_path / "m.onnx", SIGMOID, (TensorProto.FLOAT, [1, 3, 30, 50]), {"y": [1, 3, 30, 50]})
+    )
     assert (model.height, model.width, model.multiple) == (30, 50, 1)
 
 
 def test_the_image_is_found_among_outputs_and_defaults(tmp_path: Path) -> None:
     nodes = [helper.make_node("GlobalMaxPool", ["x"], ["top"]), helper.make_node("Mul", ["x", "gain"], ["y"])]
     gain = [helper.make_tensor_value_info("gain", TensorProto.FLOAT, [])]
-    path = graph(tmp_path / "m.onnx", nodes, IMAGE, {"top": [1, 3, 1, 1], "y": IMAGE[1]}, {"gain": np.array(0.5, np.float32)}, gain)
+    path = graph(
+        tmp_path / "m.onnx",
+        nodes,
+        IMAGE,
+        {"top": [1, 3, 1, 1], "y": IMAGE[1]},
+        {"gain": np.array(0.5, np.float32)},
+        gain,
+    )
     assert (inspect_onnx(path).input_name, inspect_onnx(path).output_name) == ("x", "y")
 
 
@@ -105,7 +128,11 @@ def refused(path: Path) -> str:
 def test_what_is_no_onnx_file_is_refused(tmp_path: Path, exported: Path) -> None:
     assert refused(tmp_path / "none.onnx") == f"no such model file: {tmp_path / 'none.onnx'}"
     assert "no such model file" in refused(tmp_path)
-    for name, content in {"text": b"version https://git-lfs", "empty": b"", "cut": exported.read_bytes()[:100_000]}.items():
+    for name, content in {
+        "text": b"version https://git-lfs",
+        "empty": b"",
+        "cut": exported.read_bytes()[:100_000],
+    }.items():
         (tmp_path / f"{name}.onnx").write_bytes(content)
         assert f"not an ONNX model, or a truncated one ({len(content)} bytes)" in refused(tmp_path / f"{name}.onnx")
 
@@ -113,7 +140,9 @@ def test_what_is_no_onnx_file_is_refused(tmp_path: Path, exported: Path) -> None
 def test_what_is_not_image_to_image_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "m.onnx"
     flat = [helper.make_node("GlobalAveragePool", ["x"], ["p"]), helper.make_node("Flatten", ["p"], ["y"])]
-    assert "not image to image: a frame of 128x128 pixels gives 'y' (1, 3)" in refused(graph(path, flat, IMAGE, {"y": [1, 3]}))
+    assert "not image to image: a frame of 128x128 pixels gives 'y' (1, 3)" in refused(
+        graph(path, flat, IMAGE, {"y": [1, 3]})
+    )
     half = [helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])]
     assert "gives 'y' (1, 3, 64, 64)" in refused(graph(path, half, IMAGE, {"y": [1, 3, "a", "b"]}))
     vector = graph(path, SIGMOID, (TensorProto.FLOAT, [1, 7]), {"y": [1, 7]})
@@ -126,7 +155,9 @@ def test_what_is_not_image_to_image_is_refused(tmp_path: Path, capfd: pytest.Cap
     assert "input 'x' is DOUBLE, a frame is FLOAT, FLOAT16 or UINT8" in refused(double)
     pair = [helper.make_node("Add", ["x", "style"], ["y"])]
     extra = [helper.make_tensor_value_info("style", *IMAGE)]
-    assert "exactly one input without a default, has x, style" in refused(graph(path, pair, IMAGE, {"y": IMAGE[1]}, None, extra))
+    assert "exactly one input without a default, has x, style" in refused(
+        graph(path, pair, IMAGE, {"y": IMAGE[1]}, None, extra)
+    )
     reshape = [helper.make_node("Reshape", ["x", "s"], ["y"])]
     stuck = graph(path, reshape, IMAGE, {"y": [1, 3, 7, 7]}, {"s": np.array([1, 3, 7, 7])})
     assert "cannot run on a frame of 128x128 pixels" in refused(stuck)
@@ -160,9 +191,15 @@ def test_a_file_of_a_later_format_is_refused(part: str, tmp_path: Path, capfd: p
     else:
         model.ir_version = 999
     path.write_bytes(model.SerializeToString())
-    what, remedy = {"opset": ("opset", "export it with opset 18"), "ir": ("IR version", "save it with an earlier onnx")}[part]
+    what, remedy = {
+        "opset": ("opset", "export it with opset 18"),
+        "ir": ("IR version", "save it with an earlier onnx"),
+    }[part]
     said = refused(path).removeprefix(f"{path}: onnxruntime cannot load it: ")
-    newest = re.fullmatch(rf"{what} 999, and onnxruntime {re.escape(onnxruntime.__version__)} reads up to (\d+): {remedy}, or update onnxruntime", said)
+    newest = re.fullmatch(
+        rf"{what} 999, and onnxruntime {re.escape(onnxruntime.__version__)} reads up to (\d+): {remedy}, or update onnxruntime",
+        said,
+    )
     assert newest, said
     if part == "opset":
         model.opset_import[0].version = int(newest[1])
@@ -190,7 +227,9 @@ def test_what_is_no_tensor_and_what_has_other_channels_is_said(tmp_path: Path) -
         said = refused(graph(tmp_path / "m.onnx", SIGMOID, (TensorProto.FLOAT, list(shape)), {"y": list(shape)}))
         assert said.endswith(f"a frame has three channels, and here they are fixed at {count}")
     strip = [1, 512, "w", "c"]
-    assert "give --layout NCHW or NHWC" in refused(graph(tmp_path / "m.onnx", SIGMOID, (TensorProto.FLOAT, strip), {"y": strip}))
+    assert "give --layout NCHW or NHWC" in refused(
+        graph(tmp_path / "m.onnx", SIGMOID, (TensorProto.FLOAT, strip), {"y": strip})
+    )
 
 
 def product(kind: int, quantised: str = "", cast: int = 0) -> onnx.GraphProto:
@@ -207,10 +246,13 @@ def product(kind: int, quantised: str = "", cast: int = 0) -> onnx.GraphProto:
 @pytest.mark.parametrize(
     ("made", "expected"),
     [
-        (product(TensorProto.FLOAT), "fp32"), (product(TensorProto.FLOAT16), "fp16"), (product(TensorProto.FLOAT16, cast=TensorProto.FLOAT), "fp32"),
-        (product(TensorProto.INT8, "xw"), "int8"), (product(TensorProto.INT8, "w"), "fp32"),
+        (product(TensorProto.FLOAT), "fp32"),
+        (product(TensorProto.FLOAT16), "fp16"),
+        (product(TensorProto.FLOAT16, cast=TensorProto.FLOAT), "fp32"),
+        (product(TensorProto.INT8, "xw"), "int8"),
+        (product(TensorProto.INT8, "w"), "fp32"),
     ],
-)  # fmt: skip
+)
 def test_the_precision_is_that_of_the_products(made: onnx.GraphProto, expected: str) -> None:
     """Weights that are only stored in fewer bits are computed with in fp32."""
     assert precision(made) == expected
@@ -236,22 +278,43 @@ def curve(image: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-STEEP * (image - 0.5)))
 
 
-def tone_curve(path: Path, taken: ValueRange, given: ValueRange, layout: str = "NCHW", shape: list | None = None, hide: bool = True, **facts: str) -> Path:
+def tone_curve(
+    path: Path,
+    taken: ValueRange,
+    given: ValueRange,
+    layout: str = "NCHW",
+    shape: list | None = None,
+    hide: bool = True,
+    **facts: str,
+) -> Path:
     """:func:`curve` as an ONNX that takes and gives the ranges asked for.
 
     Args:
         hide: scale by a convolution, as a trained first layer does, so that no constant of the graph tells the range.
         facts: metadata.
     """
-    to_one, from_one = (np.diag(np.array(v, np.float32)).reshape(3, 3, 1, 1) for v in (taken.std, 1 / np.array(given.std)))
+    to_one, from_one = (
+        np.diag(np.array(v, np.float32)).reshape(3, 3, 1, 1) for v in (taken.std, 1 / np.array(given.std))
+    )
     shift = np.array(taken.mean, np.float32)
     out_shift = (-np.array(given.mean) / np.array(given.std)).astype(np.float32)
-    weights = {"a": to_one * STEEP, "b": (shift - 0.5).astype(np.float32) * STEEP, "c": from_one.astype(np.float32), "d": out_shift}
+    weights = {
+        "a": to_one * STEEP,
+        "b": (shift - 0.5).astype(np.float32) * STEEP,
+        "c": from_one.astype(np.float32),
+        "d": out_shift,
+    }
     nodes = [
-        helper.make_node("Conv", ["n", "a", "b"], ["l"]), helper.make_node("Sigmoid", ["l"], ["s"]), helper.make_node("Conv", ["s", "c", "d"], ["m"]),
-    ]  # fmt: skip
+        helper.make_node("Conv", ["n", "a", "b"], ["l"]),
+        helper.make_node("Sigmoid", ["l"], ["s"]),
+        helper.make_node("Conv", ["s", "c", "d"], ["m"]),
+    ]
     if layout == "NHWC":
-        nodes = [helper.make_node("Transpose", ["x"], ["n"], perm=[0, 3, 1, 2]), *nodes, helper.make_node("Transpose", ["m"], ["y"], perm=[0, 2, 3, 1])]
+        nodes = [
+            helper.make_node("Transpose", ["x"], ["n"], perm=[0, 3, 1, 2]),
+            *nodes,
+            helper.make_node("Transpose", ["m"], ["y"], perm=[0, 2, 3, 1]),
+        ]
     else:
         nodes = [helper.make_node("Identity", ["x"], ["n"]), *nodes, helper.make_node("Identity", ["m"], ["y"])]
     shape = shape or ([1, 3, "h", "w"] if layout == "NCHW" else [1, "h", "w", 3])
@@ -297,7 +360,9 @@ def test_metadata_are_believed(tmp_path, taken, key):
     assert right(model)
 
 
-@pytest.mark.parametrize(("taken", "given"), [(UNIT, UNIT), (BYTE, BYTE), (SIGNED, SIGNED), (IMAGENET, IMAGENET), (UNIT, BYTE), (BYTE, UNIT)])
+@pytest.mark.parametrize(
+    ("taken", "given"), [(UNIT, UNIT), (BYTE, BYTE), (SIGNED, SIGNED), (IMAGENET, IMAGENET), (UNIT, BYTE), (BYTE, UNIT)]
+)
 def test_without_a_word_the_range_is_found_or_the_doubt_is_told(tmp_path, taken, given):
     """Flat or saturated pictures rule ranges out; where two remain, the other one is named."""
     path = tone_curve(tmp_path / "my net.onnx", taken, given)
@@ -321,7 +386,12 @@ def test_the_range_up_to_255_is_found_by_trying(tmp_path):
 
 @pytest.mark.parametrize(
     ("taken", "wrong", "what"),
-    [("0..255", "0..1", "even colour"), ("0..255", "-1..1", "even colour"), ("0..1", "0..255", "% black or white"), ("-1..1", "0..255", "% black or white")],
+    [
+        ("0..255", "0..1", "even colour"),
+        ("0..255", "-1..1", "even colour"),
+        ("0..1", "0..255", "% black or white"),
+        ("-1..1", "0..255", "% black or white"),
+    ],
 )
 def test_a_wrong_range_is_noticed_whoever_said_it(tmp_path, taken, wrong, what):
     path = tone_curve(tmp_path / "m.onnx", RANGES[taken], RANGES[taken])
@@ -335,7 +405,10 @@ def test_a_wrong_range_is_noticed_whoever_said_it(tmp_path, taken, wrong, what):
 def test_a_network_that_normalises_for_itself_needs_no_word(tmp_path):
     """Behind an instance norm all ranges are one: nothing to ask, whatever the range."""
     ones, zeros = np.ones(3, np.float32), np.zeros(3, np.float32)
-    nodes = [helper.make_node("InstanceNormalization", ["x", "one", "zero"], ["n"]), helper.make_node("Sigmoid", ["n"], ["y"])]
+    nodes = [
+        helper.make_node("InstanceNormalization", ["x", "one", "zero"], ["n"]),
+        helper.make_node("Sigmoid", ["n"], ["y"]),
+    ]
     _, said = inspected(graph(tmp_path / "m.onnx", nodes, IMAGE, {"y": IMAGE[1]}, {"one": ones, "zero": zeros}))
     assert said == []
 
@@ -343,16 +416,28 @@ def test_a_network_that_normalises_for_itself_needs_no_word(tmp_path):
 @pytest.mark.parametrize(
     ("first", "constant", "expected"),
     [
-        ("Div", 255.0, BYTE), ("Div", 127.5, BYTE), ("Mul", 1 / 255, BYTE), ("Mul", 255.0, UNIT), ("Sub", IMAGENET.mean, UNIT),
-        ("Sub", tuple(255 * np.array(IMAGENET.mean)), BYTE), ("Add", 0.5, None), ("Mul", 0.7, None), ("Sub", 1.0, None),
+        ("Div", 255.0, BYTE),
+        ("Div", 127.5, BYTE),
+        ("Mul", 1 / 255, BYTE),
+        ("Mul", 255.0, UNIT),
+        ("Sub", IMAGENET.mean, UNIT),
+        ("Sub", tuple(255 * np.array(IMAGENET.mean)), BYTE),
+        ("Add", 0.5, None),
+        ("Mul", 0.7, None),
+        ("Sub", 1.0, None),
     ],
-)  # fmt: skip
+)
 def test_the_first_operator_tells_what_goes_in(tmp_path, first, constant, expected):
     value = np.array(constant, np.float32).reshape((1, 3, 1, 1) if np.size(constant) == 3 else ())
-    shape, nodes = [1, 3, "h", "w"], [
-        helper.make_node("Shape", ["x"], ["size"]), helper.make_node("Transpose", ["x"], ["t"], perm=[0, 1, 2, 3]),
-        helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(value)), helper.make_node(first, ["t", "k"], ["y"]),
-    ]  # fmt: skip
+    shape, nodes = (
+        [1, 3, "h", "w"],
+        [
+            helper.make_node("Shape", ["x"], ["size"]),
+            helper.make_node("Transpose", ["x"], ["t"], perm=[0, 1, 2, 3]),
+            helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(value)),
+            helper.make_node(first, ["t", "k"], ["y"]),
+        ],
+    )
     path = graph(tmp_path / "m.onnx", nodes, (TensorProto.FLOAT, shape), {"y": shape})
     assert clues(onnx.load(path), path).input_range == expected
 
@@ -360,15 +445,21 @@ def test_the_first_operator_tells_what_goes_in(tmp_path, first, constant, expect
 @pytest.mark.parametrize(
     ("node", "expected"),
     [
-        (helper.make_node("Tanh", ["x"], ["o"]), SIGNED), (helper.make_node("Sigmoid", ["x"], ["o"]), UNIT), (helper.make_node("Relu", ["x"], ["o"]), None),
-        (helper.make_node("Clip", ["x", "low", "white"], ["o"]), BYTE), (helper.make_node("Clip", ["x", "low", "one"], ["o"]), UNIT),
-        (helper.make_node("Clip", ["x", "minus", "one"], ["o"]), SIGNED), (helper.make_node("Clip", ["x", "low"], ["o"]), None),
+        (helper.make_node("Tanh", ["x"], ["o"]), SIGNED),
+        (helper.make_node("Sigmoid", ["x"], ["o"]), UNIT),
+        (helper.make_node("Relu", ["x"], ["o"]), None),
+        (helper.make_node("Clip", ["x", "low", "white"], ["o"]), BYTE),
+        (helper.make_node("Clip", ["x", "low", "one"], ["o"]), UNIT),
+        (helper.make_node("Clip", ["x", "minus", "one"], ["o"]), SIGNED),
+        (helper.make_node("Clip", ["x", "low"], ["o"]), None),
     ],
-)  # fmt: skip
+)
 def test_the_last_operator_tells_what_comes_out(tmp_path, node, expected):
     numbers = {"low": 0, "white": 255, "one": 1, "minus": -1}
     nodes = [node, helper.make_node("Transpose", ["o"], ["y"], perm=[0, 1, 2, 3])]
-    path = graph(tmp_path / "m.onnx", nodes, IMAGE, {"y": IMAGE[1]}, {k: np.array(v, np.float32) for k, v in numbers.items()})
+    path = graph(
+        tmp_path / "m.onnx", nodes, IMAGE, {"y": IMAGE[1]}, {k: np.array(v, np.float32) for k, v in numbers.items()}
+    )
     assert clues(onnx.load(path), path).output_range == expected
 
 
@@ -412,7 +503,18 @@ def test_encoding_and_decoding_are_each_others_inverse(values):
 def test_stylize_takes_the_ranges_from_the_command_line(tmp_path, capsys):
     write_image(tmp_path / "a.png", scene(0))
     path = tone_curve(tmp_path / "m.onnx", SIGNED, SIGNED, "NHWC")
-    words = ["stylize", tmp_path / "a.png", "-o", tmp_path / "b.png", "--model", path, "--device", "cpu", "--threads", "1"]
+    words = [
+        "stylize",
+        tmp_path / "a.png",
+        "-o",
+        tmp_path / "b.png",
+        "--model",
+        path,
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+    ]
     cli.main([*map(str, words), "--input-range", "-1..1", "--output-range=-1..1", "--layout", "nhwc"])
     assert np.abs(read_image(tmp_path / "b.png") / 255 - curve(scene(0) / 255)).max() < 0.01
     assert capsys.readouterr().err == ""
@@ -427,7 +529,10 @@ def test_stylize_takes_the_ranges_from_the_command_line(tmp_path, capsys):
         (["--input-range", "0..2"], "unknown value range '0..2'"),
         (["--layout", "HWC"], "unknown layout 'HWC'"),
         (["--layout", "NHWC"], "layout NHWC cannot be"),
-        (["--model", "reconet-starry_night", "--input-range", "-1..1"], "'reconet-starry_night' says itself what it takes"),
+        (
+            ["--model", "reconet-starry_night", "--input-range", "-1..1"],
+            "'reconet-starry_night' says itself what it takes",
+        ),
     ],
 )
 def test_wrong_words_are_one_line(tmp_path, capsys, words, message):
@@ -445,11 +550,52 @@ def test_wrong_words_are_one_line(tmp_path, capsys, words, message):
 def test_compare_and_sweep_take_them_too(tmp_path, capsys):
     path = tone_curve(tmp_path / "m.onnx", SIGNED, UNIT)
     words = ["--input-range", "-1..1", "--output-range", "0..1", "--device", "cpu"]
-    cli.main(["compare", "--models", str(path), "--videos", "stroll", "--size", "56x40", "--frames", "2", "--runtimes", "onnxruntime", "--rounds", "0",
-              "--no-pictures", "--threads", "1", *words, "-o", str(tmp_path / "run"), "--save-frames"])  # fmt: skip
-    content, frame = (read_image(tmp_path / "run" / "frames" / model / "stroll" / "onnxruntime" / "0001.png") for model in ("identity", "m"))
+    cli.main(
+        [
+            "compare",
+            "--models",
+            str(path),
+            "--videos",
+            "stroll",
+            "--size",
+            "56x40",
+            "--frames",
+            "2",
+            "--runtimes",
+            "onnxruntime",
+            "--rounds",
+            "0",
+            "--no-pictures",
+            "--threads",
+            "1",
+            *words,
+            "-o",
+            str(tmp_path / "run"),
+            "--save-frames",
+        ]
+    )
+    content, frame = (
+        read_image(tmp_path / "run" / "frames" / model / "stroll" / "onnxruntime" / "0001.png")
+        for model in ("identity", "m")
+    )
     assert np.abs(frame / 255 - curve(content / 255)).max() < 0.01
-    cli.main(["sweep", str(path), "--sizes", "64", "--runtimes", "onnxruntime", "--threads", "1", "--rounds", "1", *words, "-o", str(tmp_path / "sweep")])
+    cli.main(
+        [
+            "sweep",
+            str(path),
+            "--sizes",
+            "64",
+            "--runtimes",
+            "onnxruntime",
+            "--threads",
+            "1",
+            "--rounds",
+            "1",
+            *words,
+            "-o",
+            str(tmp_path / "sweep"),
+        ]
+    )
     assert "m.onnx" not in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["compare", "--methods", "identity", "--videos", "stroll", "--input-range", "0..1"])
@@ -472,7 +618,12 @@ def eight_bits(path: Path, shape: list[str | int], given: int = TensorProto.UINT
     node = helper.make_node("Cast", ["x"], ["y"], to=given)
     x = helper.make_tensor_value_info("x", TensorProto.UINT8, shape)
     y = helper.make_tensor_value_info("y", given, shape)
-    onnx.save(helper.make_model(helper.make_graph([node], "g", [x], [y]), opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    onnx.save(
+        helper.make_model(
+            helper.make_graph([node], "g", [x], [y]), opset_imports=[helper.make_opsetid("", 18)], ir_version=10
+        ),
+        path,
+    )
     return path
 
 

@@ -36,12 +36,18 @@ def test_they_differ_in_the_objective_alone(models):
     facts = [{key: model.info.get(key) for key in shared} for model in models.values()]
     assert facts[0] == facts[1] == facts[2]
     trunk = facts[0]["trunk"]
-    assert facts[0]["steps"] + trunk["step"] + trunk["trunk"]["step"] == 7000, "a branch counts with the trunks it grew from"
+    assert facts[0]["steps"] + trunk["step"] + trunk["trunk"]["step"] == 7000, (
+        "a branch counts with the trunks it grew from"
+    )
     assert facts[0]["size"] >= 192
     for model in models.values():
-        assert model.info["weights"] == METHODS[model.method].weights, "trained with other weights than the method's defaults"
+        assert model.info["weights"] == METHODS[model.method].weights, (
+            "trained with other weights than the method's defaults"
+        )
         common = {"content", "style", "tv"}
-        assert {k: v for k, v in model.info["weights"].items() if k in common} == {k: METHODS["johnson"].weights[k] for k in common}
+        assert {k: v for k, v in model.info["weights"].items() if k in common} == {
+            k: METHODS["johnson"].weights[k] for k in common
+        }
 
 
 def test_they_say_nothing_of_the_machine_that_trained_them(models):

@@ -45,7 +45,9 @@ def test_the_first_tap_equals_a_plain_computation(raw, stand_in_weights):
     """ImageNet mean and deviation in RGB order, two convolutions, each with its ReLU."""
     state = {key: value.double().numpy() for key, value in load_file(stand_in_weights).items()}
     frame = torch.rand(1, 3, 6, 7, generator=torch.Generator().manual_seed(0))
-    x = (frame[0].double().numpy() - np.array([0.485, 0.456, 0.406])[:, None, None]) / np.array([0.229, 0.224, 0.225])[:, None, None]
+    x = (frame[0].double().numpy() - np.array([0.485, 0.456, 0.406])[:, None, None]) / np.array([0.229, 0.224, 0.225])[
+        :, None, None
+    ]
     for index in (0, 2):
         padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))
@@ -61,7 +63,9 @@ def test_taps_are_those_of_torchvisions_vgg16_by_name(raw, stand_in_weights):
     features = make_layers(cfgs["D"])
     features.load_state_dict(load_file(stand_in_weights), strict=False)
     frame = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    x = (frame - torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    x = (frame - torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(
+        1, 3, 1, 1
+    )
     expected, block, convolution = {}, 1, 0
     with torch.no_grad():
         for layer in features[:23]:
@@ -147,10 +151,14 @@ def test_weights_may_carry_torchvisions_prefix(stand_in_weights, tmp_path):
 
 def test_weights_of_another_network_are_refused(tmp_path, stand_in_weights):
     save_file({"conv.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
-    with pytest.raises(ModelError, match=r"other\.safetensors: not the weights of vgg16\.features, '0\.bias' is missing"):
+    with pytest.raises(
+        ModelError, match=r"other\.safetensors: not the weights of vgg16\.features, '0\.bias' is missing"
+    ):
         load_loss_network(tmp_path / "other.safetensors")
     save_file(load_file(stand_in_weights) | {"0.weight": torch.zeros(64, 1, 3, 3)}, tmp_path / "grey.safetensors")
-    with pytest.raises(ModelError, match=r"grey\.safetensors: not the weights of vgg16\.features: size mismatch for 0\.weight"):
+    with pytest.raises(
+        ModelError, match=r"grey\.safetensors: not the weights of vgg16\.features: size mismatch for 0\.weight"
+    ):
         load_loss_network(tmp_path / "grey.safetensors")
 
 
@@ -193,7 +201,10 @@ def test_a_style_may_be_grey_or_have_alpha_but_not_be_tiny(tmp_path):
     cv2.imwrite(str(tmp_path / "grey.png"), grey)
     cv2.imwrite(str(tmp_path / "alpha.png"), np.dstack([grey, grey, grey // 2, grey]))
     over_white = 1 - 40 / 255
-    for name, red, green in (("grey", 40 / 255, 40 / 255), ("alpha", 20 / 255 * 40 / 255 + over_white, (40 / 255) ** 2 + over_white)):
+    for name, red, green in (
+        ("grey", 40 / 255, 40 / 255),
+        ("alpha", 20 / 255 * 40 / 255 + over_white, (40 / 255) ** 2 + over_white),
+    ):
         style = vgg.read_style(tmp_path / f"{name}.png")
         assert style.shape == (1, 3, 70, 80)
         assert float(style[0, 1, 3, 40]) == pytest.approx(green)
@@ -216,7 +227,10 @@ def test_real_weights_tell_a_style_from_another(shared_data: Path, real_loss_net
 
     halves = [(grams(p[..., : p.shape[-1] // 2]), grams(p[..., p.shape[-1] // 2 :])) for p in paintings]
     own = float(gram_distance(*halves[0])[0])
-    others = [float(gram_distance(halves[0][0], other)[0]) for other in (halves[1][0], grams(photo("chelsea")), grams(photo("coffee")))]
+    others = [
+        float(gram_distance(halves[0][0], other)[0])
+        for other in (halves[1][0], grams(photo("chelsea")), grams(photo("coffee")))
+    ]
     assert own < min(others)
     assert real_loss_network.scales["relu1_2"] > 5  # the Caffe scale, brought to 1
 

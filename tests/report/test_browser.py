@@ -15,10 +15,25 @@ from test_report import DIFFERENCES, PROVENANCE, speed
 from reconet_bench.core.files import write_image
 from reconet_bench.report.run_folder import write_run
 
-CHROMIUM = os.environ.get("RECONET_BENCH_CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+CHROMIUM = os.environ.get("RECONET_BENCH_CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 #: Colour of each lane in every picture, and of every error map; its brightness tells the frame.
-LANES = {"content": (200, 0, 0), "stylised/reconet-wave": (0, 200, 0), "stylised/johnson-wave": (0, 0, 200), "error/reconet-wave": (160, 160, 160)}
+LANES = {
+    "content": (200, 0, 0),
+    "stylised/reconet-wave": (0, 200, 0),
+    "stylised/johnson-wave": (0, 0, 200),
+    "error/reconet-wave": (160, 160, 160),
+}
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install one or set RECONET_BENCH_CHROMIUM")
@@ -39,10 +54,28 @@ def address(tmp_path_factory) -> str:
     for video in ("stroll", "alley_2"):
         for kind, colour in LANES.items():
             for number in range(1, 5):
-                write_image(folder / "pictures" / kind / video / f"{number:04d}.webp", np.full((36, 64, 3), np.array(colour) * (5 + number) // 9, np.uint8))
-    records = [*quality(("stroll", "alley_2")), speed("fps_device", 12.5), speed("fps_device", 3.0, model="x" * 200, runtime=NASTY[0], note=NASTY[2])]
-    samples = {(m, "stroll", "torch", "temporal_error"): dict.fromkeys(range(3), 0.01) for m in ("reconet-wave", "johnson-wave")}
-    write_run(folder, records, samples, [], DIFFERENCES, {**PROVENANCE, "command": "y" * 400}, {"reconet-wave": "step,style\n1,3\n2,2\n"})
+                write_image(
+                    folder / "pictures" / kind / video / f"{number:04d}.webp",
+                    np.full((36, 64, 3), np.array(colour) * (5 + number) // 9, np.uint8),
+                )
+    records = [
+        *quality(("stroll", "alley_2")),
+        speed("fps_device", 12.5),
+        speed("fps_device", 3.0, model="x" * 200, runtime=NASTY[0], note=NASTY[2]),
+    ]
+    samples = {
+        (m, "stroll", "torch", "temporal_error"): dict.fromkeys(range(3), 0.01)
+        for m in ("reconet-wave", "johnson-wave")
+    }
+    write_run(
+        folder,
+        records,
+        samples,
+        [],
+        DIFFERENCES,
+        {**PROVENANCE, "command": "y" * 400},
+        {"reconet-wave": "step,style\n1,3\n2,2\n"},
+    )
     return (folder / "report.html").resolve().as_uri()
 
 
@@ -64,7 +97,10 @@ def opened(browser, address, request) -> Iterator:
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda asked: None if asked.url.startswith("data:") or asked.url == address else wrong.append(asked.url))
+    page.on(
+        "request",
+        lambda asked: None if asked.url.startswith("data:") or asked.url == address else wrong.append(asked.url),
+    )
     page.goto(address)
     until(page, "document.getElementById('wipe').width === 64")
     yield page
@@ -74,7 +110,10 @@ def opened(browser, address, request) -> Iterator:
 
 def pixel(page, x: float) -> list[int]:
     """Colour of the wipe's canvas at a fraction of its width."""
-    return page.evaluate("x => { const c = document.getElementById('wipe'); return [...c.getContext('2d').getImageData(x * (c.width - 1), 18, 1, 1).data].slice(0, 3) }", x)
+    return page.evaluate(
+        "x => { const c = document.getElementById('wipe'); return [...c.getContext('2d').getImageData(x * (c.width - 1), 18, 1, 1).data].slice(0, 3) }",
+        x,
+    )
 
 
 def frame(page) -> str:
@@ -106,7 +145,15 @@ def test_text_is_readable_in_light_and_dark(opened):
 
 def test_keys_step_and_play(opened):
     assert frame(opened) == "1 / 4"
-    for key, shown in (("ArrowRight", "2 / 4"), ("ArrowRight", "3 / 4"), ("ArrowLeft", "2 / 4"), ("End", "4 / 4"), ("ArrowRight", "1 / 4"), ("ArrowLeft", "4 / 4"), ("Home", "1 / 4")):
+    for key, shown in (
+        ("ArrowRight", "2 / 4"),
+        ("ArrowRight", "3 / 4"),
+        ("ArrowLeft", "2 / 4"),
+        ("End", "4 / 4"),
+        ("ArrowRight", "1 / 4"),
+        ("ArrowLeft", "4 / 4"),
+        ("Home", "1 / 4"),
+    ):
         opened.keyboard.press(key)
         assert frame(opened) == shown, key
     opened.keyboard.press(" ")
@@ -129,7 +176,9 @@ def test_the_picture_on_screen_is_that_of_the_frame_and_lane(opened):
 
 def test_the_wipe_follows_slider_keys_and_pointer(opened):
     assert pixel(opened, 0.25)[0] > 100 > pixel(opened, 0.75)[0]
-    opened.evaluate("() => { const s = document.getElementById('slider'); s.value = 900; s.dispatchEvent(new Event('input')) }")
+    opened.evaluate(
+        "() => { const s = document.getElementById('slider'); s.value = 900; s.dispatchEvent(new Event('input')) }"
+    )
     assert pixel(opened, 0.75)[0] > 100
     for _ in range(20):
         opened.keyboard.press("[")
@@ -171,5 +220,3 @@ def test_the_page_is_whole_without_script(browser, address):
     assert page.locator("table.main tbody tr").count() == 3
     assert page.locator("svg.chart").count() > 3
     context.close()
-
-

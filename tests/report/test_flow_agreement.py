@@ -26,7 +26,11 @@ def records(**estimated: float) -> list[Record]:
     true = {"reconet": 0.05, "johnson": 0.1, "identity": 0.01}
     found = [record(model, video, value) for model, value in true.items() for video in ("alley", "stroll")]
     found += [record(model, "alley~dis", value) for model, value in estimated.items()]
-    return [*found, record("reconet", "alley", 0.9, "traceable_share"), record("reconet", "alley~dis", 0.8, "traceable_share")]
+    return [
+        *found,
+        record("reconet", "alley", 0.9, "traceable_share"),
+        record("reconet", "alley~dis", 0.8, "traceable_share"),
+    ]
 
 
 def test_which_clip_has_a_twin_of_true_flow():
@@ -47,7 +51,10 @@ def test_each_method_has_both_values_their_difference_and_what_was_traced():
 
 def test_another_order_is_said():
     (beside,) = beside_true_flow(records(reconet=0.2, johnson=0.1))
-    assert beside.order == "alley: dis puts the methods in another order (johnson < reconet) than true flow (reconet < johnson)"
+    assert (
+        beside.order
+        == "alley: dis puts the methods in another order (johnson < reconet) than true flow (reconet < johnson)"
+    )
     assert f"- {beside.order}" in flow_markdown(records(reconet=0.2, johnson=0.1))
 
 
@@ -63,15 +70,39 @@ def test_a_clip_counts_once_in_means_and_differences():
     alone = overall([r for r in records(reconet=9, johnson=9, identity=9) if r.video == "alley~dis"])
     assert alone[0].cells["temporal_error"].value == 9, "where true flow is not known the estimate is what there is"
     subjects = [Model(ModelSource(name, None, lambda: None), name, "wave") for name in ("a", "b")]
-    samples = {(name, video, "torch", "temporal_error"): {0: 0.1 * k, 1: 0.3 * k} for k, name in enumerate("ab", 1) for video in ("x", "x~dis", "y")}
+    samples = {
+        (name, video, "torch", "temporal_error"): {0: 0.1 * k, 1: 0.3 * k}
+        for k, name in enumerate("ab", 1)
+        for video in ("x", "x~dis", "y")
+    }
     counted = {row["video"]: row["n"] for row in differences(subjects, ["x", "x~dis", "y"], samples)}
     assert counted == {"all": 4, "x": 2, "x~dis": 2, "y": 2}
 
 
 @pytest.mark.parametrize("video", ["stroll"])
 def test_estimated_flow_puts_the_shipped_methods_in_the_same_order(tmp_path, capsys, video):
-    cli.main(["compare", "--videos", video, "--size", "224x128", "--frames", "3", "--flow", "dis", "--runtimes", "torch", "--device", "cpu", "--rounds", "0",
-              "--no-pictures", "-o", str(tmp_path / "run")])  # fmt: skip
+    cli.main(
+        [
+            "compare",
+            "--videos",
+            video,
+            "--size",
+            "224x128",
+            "--frames",
+            "3",
+            "--flow",
+            "dis",
+            "--runtimes",
+            "torch",
+            "--device",
+            "cpu",
+            "--rounds",
+            "0",
+            "--no-pictures",
+            "-o",
+            str(tmp_path / "run"),
+        ]
+    )
     (beside,) = beside_true_flow(read_records(tmp_path / "run" / "records.jsonl"))
     assert beside.true == beside.estimated
     assert sorted(beside.true) == ["dougherty", "johnson", "reconet"]

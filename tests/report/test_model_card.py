@@ -15,7 +15,24 @@ ROOT = Path(__file__).parents[2]
 
 
 def record(model: str, video: str, metric: str, value: float | None, runtime: str = "torch", **other) -> Record:
-    return Record("r", "2026-01-02T03:04:05+00:00", model, "wave", video, runtime, "fp32", "cpu", 40, 56, metric, "", "lower", value, model=model, **other)
+    return Record(
+        "r",
+        "2026-01-02T03:04:05+00:00",
+        model,
+        "wave",
+        video,
+        runtime,
+        "fp32",
+        "cpu",
+        40,
+        56,
+        metric,
+        "",
+        "lower",
+        value,
+        model=model,
+        **other,
+    )
 
 
 @pytest.fixture
@@ -50,7 +67,12 @@ def test_it_stands_in_the_card_before_the_loss_curve(run):
 
 
 def test_a_cards_command_is_code_and_its_other_facts_are_text():
-    card = model_card("*m*", "[o](http://b.c)", {"command": "reconet-bench train --style `a_*b*`", "style_file": "_s_.jpg"}, "step,content\n25,1.5")
+    card = model_card(
+        "*m*",
+        "[o](http://b.c)",
+        {"command": "reconet-bench train --style `a_*b*`", "style_file": "_s_.jpg"},
+        "step,content\n25,1.5",
+    )
     assert "# \\*m\\*\n" in card
     assert "| Command | `reconet-bench train --style 'a_*b*'` |" in card
     assert r"| Objective | \[o\](http://b.c) |" in card

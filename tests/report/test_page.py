@@ -41,9 +41,20 @@ from reconet_bench.report.verdict import verdict
 
 OLD = Path(__file__).parent / "old_runs"
 NASTY = [
-    "<script>alert(1)</script>", "a|b,c;d", 'she said "no" & \'yes\'', "夜の星 Ночь ليل", "x" * 300, "a_b%c$d#e{f}g~h^i\\j", "line\nbreak", "--><!--", "{{ 7*7 }}",
-    "[win](http://example.org)", "![i](x) *y* `z` ~s~ _w_ a_b c\\*d", "=1+2", "@cmd",
-]  # fmt: skip
+    "<script>alert(1)</script>",
+    "a|b,c;d",
+    "she said \"no\" & 'yes'",
+    "夜の星 Ночь ليل",
+    "x" * 300,
+    "a_b%c$d#e{f}g~h^i\\j",
+    "line\nbreak",
+    "--><!--",
+    "{{ 7*7 }}",
+    "[win](http://example.org)",
+    "![i](x) *y* `z` ~s~ _w_ a_b c\\*d",
+    "=1+2",
+    "@cmd",
+]
 MODELS = {"reconet": "reconet-wave", "johnson": "johnson-wave", "identity": "identity"}
 
 
@@ -62,20 +73,57 @@ def quality(videos=("alley_2", "stroll")) -> list[Record]:
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """A whole run with samples, speed, curves and pictures of one video."""
-    samples = {(m, v, "torch", "temporal_error"): {i: 0.01 * (i + 1) for i in range(4)} for m in MODELS.values() for v in ("alley_2", "stroll")}
-    records = [*quality(), speed("fps_device", 12.5), speed("parity_psnr", 61.0), speed("fps_device", 25.0, runtime="onnxruntime", note="unstable: rounds differ")]
+    samples = {
+        (m, v, "torch", "temporal_error"): {i: 0.01 * (i + 1) for i in range(4)}
+        for m in MODELS.values()
+        for v in ("alley_2", "stroll")
+    }
+    records = [
+        *quality(),
+        speed("fps_device", 12.5),
+        speed("parity_psnr", 61.0),
+        speed("fps_device", 25.0, runtime="onnxruntime", note="unstable: rounds differ"),
+    ]
     timings = [("reconet-wave", "torch", "1024x436", "device", number, 0.08, number) for number in range(3)]
     target = tmp_path / "run"
-    for kind, count in (("content", 4), ("stylised/reconet-wave", 4), ("stylised/johnson-wave", 4), ("error/reconet-wave", 3), ("long/reconet-wave", 3)):
+    for kind, count in (
+        ("content", 4),
+        ("stylised/reconet-wave", 4),
+        ("stylised/johnson-wave", 4),
+        ("error/reconet-wave", 3),
+        ("long/reconet-wave", 3),
+    ):
         for number in range(1, count + 1):
-            write_image(target / "pictures" / kind / "stroll" / f"{number:04d}.webp", np.full((20, 32, 3), 40 * number, np.uint8))
-    write_run(target, records, samples, timings, DIFFERENCES, PROVENANCE, {"reconet-wave": "step,content,style\n25,3.5,2.5\n50,nan,1.5\n75,2.5,"})
+            write_image(
+                target / "pictures" / kind / "stroll" / f"{number:04d}.webp",
+                np.full((20, 32, 3), 40 * number, np.uint8),
+            )
+    write_run(
+        target,
+        records,
+        samples,
+        timings,
+        DIFFERENCES,
+        PROVENANCE,
+        {"reconet-wave": "step,content,style\n25,3.5,2.5\n50,nan,1.5\n75,2.5,"},
+    )
     return target
 
 
 def test_the_page_holds_every_part_and_asks_for_nothing(folder):
     text = (folder / "report.html").read_text(encoding="utf-8")
-    for part in ("quality", "player-section", "pictures", "trade-off", "curves", "speed", "published", "losses", "provenance", "warnings"):
+    for part in (
+        "quality",
+        "player-section",
+        "pictures",
+        "trade-off",
+        "curves",
+        "speed",
+        "published",
+        "losses",
+        "provenance",
+        "warnings",
+    ):
         assert f'<section id="{part}">' in text, part
     assert "reconet flickers least" in text
     assert not re.search(r"""(?:src|href|url\()=?["']?(?!data:)(?:https?:|//|\w+\.(?:js|css))""", text)
@@ -113,7 +161,9 @@ def test_no_model_is_spared_a_difficult_video():
     assert {row.cells["temporal_error"].videos for row in overall(some)} == {1}
 
 
-@pytest.mark.parametrize(("low", "high", "standing"), [(-0.06, -0.04, "worse"), (-0.06, 0.01, "tie"), (0.04, 0.06, "tie"), (None, None, "")])
+@pytest.mark.parametrize(
+    ("low", "high", "standing"), [(-0.06, -0.04, "worse"), (-0.06, 0.01, "tie"), (0.04, 0.06, "tie"), (None, None, "")]
+)
 def test_a_difference_to_the_best_is_shown_only_where_its_interval_says_so(low, high, standing):
     pair = {**DIFFERENCES[0], "ci_low": low, "ci_high": high}
     marks = {row.model: row.cells["temporal_error"].standing for row in overall(quality(), [pair])}
@@ -121,13 +171,20 @@ def test_a_difference_to_the_best_is_shown_only_where_its_interval_says_so(low, 
 
 
 def test_stability_that_was_bought_with_style_is_called_so():
-    some = [dataclasses.replace(r, value=0.2) if (r.model, r.metric) == ("reconet-wave", "style_distance") else r for r in quality()]
+    some = [
+        dataclasses.replace(r, value=0.2) if (r.model, r.metric) == ("reconet-wave", "style_distance") else r
+        for r in quality()
+    ]
     assert "bought with style" in verdict(some, overall(some), [], []).cards[0].detail
     assert "bought with style" not in verdict(quality(), overall(quality()), [], []).cards[0].detail
 
 
 def test_who_paints_nothing_does_not_win_unmeasured():
-    copy = [dataclasses.replace(r, model="copy", method="copy", value=0.01) for r in quality() if (r.model, r.metric) == ("reconet-wave", "temporal_error")]
+    copy = [
+        dataclasses.replace(r, model="copy", method="copy", value=0.01)
+        for r in quality()
+        if (r.model, r.metric) == ("reconet-wave", "temporal_error")
+    ]
     rows = overall([*quality(), *copy])
     assert {row.model: row.cells["temporal_error"].standing for row in rows}["copy"] == ""
     said = verdict([*quality(), *copy], rows, [], [])
@@ -162,13 +219,24 @@ def test_ticks_are_round_and_within_the_axis():
 def test_published_numbers_stand_beside_ours_with_what_differs(folder):
     text = html.unescape((folder / "report.html").read_text(encoding="utf-8"))
     section = text[text.index('id="published"') : text.index('id="provenance"')]
-    for part in ("proposed 0.0821", "Johnson 0.4, Dougherty 0.59, proposed 0.66", "0.52", "47", "Tesla P100", "not measured: needs MPI-Sintel"):
+    for part in (
+        "proposed 0.0821",
+        "Johnson 0.4, Dougherty 0.59, proposed 0.66",
+        "0.52",
+        "47",
+        "Tesla P100",
+        "not measured: needs MPI-Sintel",
+    ):
         assert part in section, part
 
 
 def beside(records: list[Record]) -> dict[str, tuple[str, str]]:
     """What stands beside each published quantity: ours, and what differs."""
-    return {row["what"]: (row["ours"], row["differs"]) for row in Page(Run(Path("run"), records)).beside if "Mahakalkar" in row["source"]}
+    return {
+        row["what"]: (row["ours"], row["differs"])
+        for row in Page(Run(Path("run"), records)).beside
+        if "Mahakalkar" in row["source"]
+    }
 
 
 def test_beside_a_published_number_stands_the_first_runtime_and_what_was_shown_to_it():
@@ -185,12 +253,25 @@ def test_beside_a_published_number_stands_the_first_runtime_and_what_was_shown_t
 
 @pytest.mark.parametrize("name", NASTY, ids=range(len(NASTY)))
 def test_a_name_is_text_everywhere(tmp_path, name):
-    some = [dataclasses.replace(r, model=name, method=name, note=name) if r.method == "reconet" else r for r in quality(("stroll", name))]
+    some = [
+        dataclasses.replace(r, model=name, method=name, note=name) if r.method == "reconet" else r
+        for r in quality(("stroll", name))
+    ]
     some.append(speed("fps_device", 3.0, model=name, method=name, runtime=name))
     pair = [{**DIFFERENCES[0], "first": name, "verdict": f"{name} is better"}]
-    write_run(tmp_path, some, {(name, name, name, "temporal_error"): {0: 0.1, 1: 0.2}}, [], pair, {**PROVENANCE, "command": name, "cpu": name})
+    write_run(
+        tmp_path,
+        some,
+        {(name, name, name, "temporal_error"): {0: 0.1, 1: 0.2}},
+        [],
+        pair,
+        {**PROVENANCE, "command": name, "cpu": name},
+    )
     write_reports(load_run(tmp_path), tmp_path, latex=True)
-    texts = {file: (tmp_path / file).read_text(encoding="utf-8") for file in ("report.html", "summary.md", "records.csv", "table.tex")}
+    texts = {
+        file: (tmp_path / file).read_text(encoding="utf-8")
+        for file in ("report.html", "summary.md", "records.csv", "table.tex")
+    }
     assert "<script>alert" not in texts["report.html"]
     seen = html.unescape(re.sub(r"<(?:style|script).*?</(?:style|script)>", "", texts["report.html"], flags=re.S))
     assert name in seen
@@ -207,7 +288,11 @@ def test_a_name_is_text_everywhere(tmp_path, name):
 
 @pytest.mark.parametrize("name", [name for name in NASTY if "\n" not in name], ids=range(len(NASTY) - 1))
 def test_markdown_shows_a_name_as_it_is(name):
-    shown = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(f"| a |\n| --- |\n| {as_text(name).replace('|', chr(92) + '|')} |\n")
+    shown = (
+        MarkdownIt("commonmark")
+        .enable(["table", "strikethrough"])
+        .render(f"| a |\n| --- |\n| {as_text(name).replace('|', chr(92) + '|')} |\n")
+    )
     (cell,) = re.findall(r"<td>(.*?)</td>", shown)
     assert html.unescape(cell) == name
 
@@ -228,9 +313,37 @@ def test_a_speed_of_another_size_stands_beside_no_published_one(tmp_path):
 
 
 MARKED = [
-    "[a](http://b.c)", "![a](b.png)", "[a][b]", "[a]: http://b.c", "[^1]", "**a** *b*", "_a_ __b__ a_b", "`a`", "``", "~~a~~ ~b~", "# a", "- a", "+ a", "1. a", "12) a",
-    "> a", "\\*a\\*", "a\\", "\\|", "<b>a</b>", "<http://b.c>", "&lt;", "| a | b |", "```", "---", "- [ ] a", "[0.1, 0.2]", "temporal_error", "*_*_a_*_*", "_",
-]  # fmt: skip
+    "[a](http://b.c)",
+    "![a](b.png)",
+    "[a][b]",
+    "[a]: http://b.c",
+    "[^1]",
+    "**a** *b*",
+    "_a_ __b__ a_b",
+    "`a`",
+    "``",
+    "~~a~~ ~b~",
+    "# a",
+    "- a",
+    "+ a",
+    "1. a",
+    "12) a",
+    "> a",
+    "\\*a\\*",
+    "a\\",
+    "\\|",
+    "<b>a</b>",
+    "<http://b.c>",
+    "&lt;",
+    "| a | b |",
+    "```",
+    "---",
+    "- [ ] a",
+    "[0.1, 0.2]",
+    "temporal_error",
+    "*_*_a_*_*",
+    "_",
+]
 
 
 class Seen(HTMLParser):
@@ -252,7 +365,9 @@ class Seen(HTMLParser):
             self.cells[-1] += data
 
 
-@pytest.mark.parametrize("name", [*MARKED, *(name.replace("\n", " ") for name in NASTY)], ids=range(len(MARKED) + len(NASTY)))
+@pytest.mark.parametrize(
+    "name", [*MARKED, *(name.replace("\n", " ") for name in NASTY)], ids=range(len(MARKED) + len(NASTY))
+)
 def test_a_name_is_text_in_markdown(name):
     table = Seen(tables.markdown([name, "b"], [[name, name], ["c", f"{name} {name}"]]))
     assert table.tags == {"table", "thead", "tbody", "tr", "th", "td"}
@@ -262,15 +377,31 @@ def test_a_name_is_text_in_markdown(name):
     assert [cell.strip() for cell in listed.cells] == [name, f"{name} on {name}"]
 
 
-@pytest.mark.parametrize("text", ["0.03 [0.02, 0.04]", "-0.004 [-0.005, -0.003]", "temporal_error", "reconet-starry_night − johnson", "all", "E(V) ↓", "× torch"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.03 [0.02, 0.04]",
+        "-0.004 [-0.005, -0.003]",
+        "temporal_error",
+        "reconet-starry_night − johnson",
+        "all",
+        "E(V) ↓",
+        "× torch",
+    ],
+)
 def test_what_is_no_markup_is_left_as_people_read_it(text):
     assert tables.unmarked(text) == text
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(1)", "\t=1"])
 def test_a_spreadsheet_computes_no_name_of_the_summary(tmp_path, name):
-    write_run(tmp_path, [record("temporal_error", -0.5, model=name), record(name, 0.5, model=name)], {}, [], [], PROVENANCE)
-    people, machines = (list(csv.DictReader(io.StringIO((tmp_path / f"{file}.csv").read_text(encoding="utf-8")))) for file in ("summary", "records"))
+    write_run(
+        tmp_path, [record("temporal_error", -0.5, model=name), record(name, 0.5, model=name)], {}, [], [], PROVENANCE
+    )
+    people, machines = (
+        list(csv.DictReader(io.StringIO((tmp_path / f"{file}.csv").read_text(encoding="utf-8"))))
+        for file in ("summary", "records")
+    )
     assert (people[0]["model"], people[0]["temporal_error"], people[0][f"'{name}"]) == (f"'{name}", "-0.5", "0.5")
     assert {row["model"] for row in machines} == {name}
 
@@ -279,9 +410,13 @@ def test_the_latex_table_marks_what_was_not_tested_and_names_the_videos_of_its_m
     some = [*quality(("stroll", "a_b")), *quality(("alley~raft", "alley"))]
     text = latex_table([r for r in some if (r.metric, r.video) != ("style_distance", "a_b")], DIFFERENCES)
     assert r"Mean over stroll, a\_b, alley (E(V)); stroll, alley (style dist.), half" in text
-    reconet, johnson, rule, identity = (line.split("&") for line in text.split(r"\midrule", 1)[1].strip().splitlines()[:4])
+    reconet, johnson, rule, identity = (
+        line.split("&") for line in text.split(r"\midrule", 1)[1].strip().splitlines()[:4]
+    )
     assert [cell.strip() for cell in rule] == [r"\midrule"], "the content is no competitor"
-    assert r"\dagger" not in reconet[1] + johnson[1] + johnson[2], "the best of a column, and what was tested against it"
+    assert r"\dagger" not in reconet[1] + johnson[1] + johnson[2], (
+        "the best of a column, and what was tested against it"
+    )
     assert r"\textbf" in johnson[2]
     assert r"$^{\dagger}$" in reconet[2]
     assert not any("^" in cell for cell in identity)
@@ -297,7 +432,13 @@ def test_a_straight_quote_needs_no_package_in_latex():
 
 def test_a_very_long_name_leaves_the_numbers_of_a_terminal_room():
     console = Console(width=100, file=io.StringIO())
-    console.print(terminal.plain_table(["model", "runtime", "fps"], [["m" * 150, "onnxruntime fp32", "12.3"], ["[b]x", "torch", "4.56"]], left=(0, 1)))
+    console.print(
+        terminal.plain_table(
+            ["model", "runtime", "fps"],
+            [["m" * 150, "onnxruntime fp32", "12.3"], ["[b]x", "torch", "4.56"]],
+            left=(0, 1),
+        )
+    )
     printed = console.file.getvalue()
     assert "".join(line.split("│")[1].strip() for line in printed.splitlines() if "│" in line) == "m" * 150 + "[b]x"
     assert all(text in printed for text in ("12.3", "4.56", "onnxruntime fp32", "[b]x"))
@@ -356,7 +497,9 @@ def test_a_fact_that_is_null_is_unknown(folder, name):
     assert "None on" not in (folder / "summary.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("name", "value"), [("cpu", True), ("gpu", ["a"]), ("command", 1), ("versions", "torch"), ("skipped", 1.5)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("cpu", True), ("gpu", ["a"]), ("command", 1), ("versions", "torch"), ("skipped", 1.5)]
+)
 def test_a_fact_of_another_type_is_said_and_unknown(folder, name, value):
     facts = json.loads((folder / "provenance.json").read_text())
     (folder / "provenance.json").write_text(json.dumps({**facts, name: value}))
@@ -364,7 +507,9 @@ def test_a_fact_of_another_type_is_said_and_unknown(folder, name, value):
     write_reports(run, folder)
     assert f"provenance.json: {name} cannot be read and is unknown" in run.problems
     (folder / "provenance.json").write_text("[1]")
-    assert "provenance.json holds no facts by name: machine, versions and command are unknown" in load_run(folder).problems
+    assert (
+        "provenance.json holds no facts by name: machine, versions and command are unknown" in load_run(folder).problems
+    )
 
 
 def test_a_number_that_is_no_measurement_is_left_out(folder):
@@ -382,7 +527,9 @@ def test_a_number_that_is_no_measurement_is_left_out(folder):
 
 
 def test_a_record_of_quality_that_names_no_video_hides_no_other(folder):
-    (folder / "records.jsonl").write_text(to_jsonl([*quality(), record("temporal_error", 0.5, video="")]), encoding="utf-8")
+    (folder / "records.jsonl").write_text(
+        to_jsonl([*quality(), record("temporal_error", 0.5, video="")]), encoding="utf-8"
+    )
     assert "0.05 [0.047, 0.054]" in tables.quality_markdown(load_run(folder).records)
     write_reports(load_run(folder), folder, latex=True)
 
@@ -393,7 +540,9 @@ def test_speed_alone_is_reported(folder):
     assert "12.5" in (folder / "summary.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("file", "column"), [("frames.csv", "model"), ("timings.csv", "model"), ("differences.csv", "first")])
+@pytest.mark.parametrize(
+    ("file", "column"), [("frames.csv", "model"), ("timings.csv", "model"), ("differences.csv", "first")]
+)
 def test_a_table_without_a_column_is_said(folder, file, column):
     path = folder / file
     path.write_text(path.read_text(encoding="utf-8").replace(column, "other", 1), encoding="utf-8")
@@ -406,7 +555,9 @@ def test_a_table_whose_quotes_never_end_is_said(folder):
     assert any("frames.csv, line" in problem for problem in load_run(folder).problems)
 
 
-@pytest.mark.parametrize("fields", [{"value": "0.5"}, {"ci_low": "x"}, {"time": None}, {"source": None}, {"metric": None}])
+@pytest.mark.parametrize(
+    "fields", [{"value": "0.5"}, {"ci_low": "x"}, {"time": None}, {"source": None}, {"metric": None}]
+)
 def test_a_record_of_other_types_is_left_out(folder, fields):
     path = folder / "records.jsonl"
     first, *rest = path.read_text(encoding="utf-8").splitlines()
@@ -460,16 +611,59 @@ def test_a_folder_without_a_record_is_no_run(tmp_path):
 def whole(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     """A small run without pictures, and the text of each file that a report is made from."""
     target = tmp_path_factory.mktemp("whole") / "run"
-    records = [*quality(("alley", "alley~raft")), speed("fps_device", 12.5), record("ssim_adjacent", None, note="2 frames", source="sintel-clean")]
+    records = [
+        *quality(("alley", "alley~raft")),
+        speed("fps_device", 12.5),
+        record("ssim_adjacent", None, note="2 frames", source="sintel-clean"),
+    ]
     samples = {(model, "alley", "torch", "temporal_error"): {0: 0.01, 1: 0.02} for model in MODELS.values()}
     timings = [("reconet-wave", "torch", "1024x436", "device", number, 0.08, number) for number in range(3)]
     facts = {**PROVENANCE, "dirty": True, "skipped": ["tensorrt: no GPU"], "interrupted": False}
-    write_run(target, records, samples, timings, DIFFERENCES, facts, {"reconet-wave": "step,content,style\n25,3.5,2.5\n50,2.5,1.5\n"})
-    read = ("records.jsonl", "frames.csv", "timings.csv", "differences.csv", "provenance.json", "curves/reconet-wave.csv")
+    write_run(
+        target,
+        records,
+        samples,
+        timings,
+        DIFFERENCES,
+        facts,
+        {"reconet-wave": "step,content,style\n25,3.5,2.5\n50,2.5,1.5\n"},
+    )
+    read = (
+        "records.jsonl",
+        "frames.csv",
+        "timings.csv",
+        "differences.csv",
+        "provenance.json",
+        "curves/reconet-wave.csv",
+    )
     return target, {name: (target / name).read_text(encoding="utf-8") for name in read}
 
 
-VALUES = st.sampled_from([None, True, 0, -1, 1.5, 1e308, 10**400, "", "x", "nan", "-inf", "٣", "²", "\0", "=1", [], ["x"], [[]], {}, {"x": None}, {"torch": []}])
+VALUES = st.sampled_from(
+    [
+        None,
+        True,
+        0,
+        -1,
+        1.5,
+        1e308,
+        10**400,
+        "",
+        "x",
+        "nan",
+        "-inf",
+        "٣",
+        "²",
+        "\0",
+        "=1",
+        [],
+        ["x"],
+        [[]],
+        {},
+        {"x": None},
+        {"torch": []},
+    ]
+)
 
 
 def swapped(text: str, name: str, draw: st.DrawFn) -> str:

@@ -20,19 +20,40 @@ from reconet_bench.report.run_folder import FILES, write_run
 
 SIZE = (436, 1024)
 PROVENANCE = {
-    "command": "reconet-bench compare --videos alley_2", "cpu": "A processor", "threads": 2, "gpu": None, "seed": 0,
+    "command": "reconet-bench compare --videos alley_2",
+    "cpu": "A processor",
+    "threads": 2,
+    "gpu": None,
+    "seed": 0,
     "versions": {"torch": "2.9.1", "onnxruntime": "1.23"},
-}  # fmt: skip
-BETTER = {"temporal_error": "lower", "ssim_adjacent": "higher", "content_temporal_error": "reference", "style_distance": "lower"}
+}
+BETTER = {
+    "temporal_error": "lower",
+    "ssim_adjacent": "higher",
+    "content_temporal_error": "reference",
+    "style_distance": "lower",
+}
 
 
 def record(metric: str, value: float | None, **fields) -> Record:
     """A record of ReCoNet on alley_2 in torch, unless said otherwise."""
     defaults = {
-        "run": "r", "time": "2026-01-01T00:00:00+00:00", "method": "reconet", "style": "wave", "video": "alley_2", "runtime": "torch",
-        "precision": "fp32", "device": "cpu", "height": SIZE[0], "width": SIZE[1], "unit": "", "better": BETTER.get(metric, "lower"),
-        "model": "reconet-wave", "source": "sintel-clean", "n": 49,
-    }  # fmt: skip
+        "run": "r",
+        "time": "2026-01-01T00:00:00+00:00",
+        "method": "reconet",
+        "style": "wave",
+        "video": "alley_2",
+        "runtime": "torch",
+        "precision": "fp32",
+        "device": "cpu",
+        "height": SIZE[0],
+        "width": SIZE[1],
+        "unit": "",
+        "better": BETTER.get(metric, "lower"),
+        "model": "reconet-wave",
+        "source": "sintel-clean",
+        "n": 49,
+    }
     return Record(metric=metric, value=value, **{**defaults, **fields})
 
 
@@ -53,7 +74,11 @@ def records() -> list[Record]:
                 row = {"method": method, "model": model, "video": video, "source": source, "runtime": runtime}
                 row["style"] = "" if method == "identity" else "wave"
                 leak = "trained on this sequence: not a fair test" if (method, video) == ("johnson", "alley_2") else ""
-                found.append(record("temporal_error", number / 1000, ci_low=number / 2000, ci_high=number / 500, note=leak, **row))
+                found.append(
+                    record(
+                        "temporal_error", number / 1000, ci_low=number / 2000, ci_high=number / 500, note=leak, **row
+                    )
+                )
                 found.append(record("ssim_adjacent", 1 - number / 100, **row))
                 if video == "alley_2":
                     note = "alley_2 has 2 frames, pairs 5 apart need 6"
@@ -62,16 +87,30 @@ def records() -> list[Record]:
                     found.append(record("temporal_error_long", number / 100, **row))
                 found.append(record("style_distance", None, n=0, note="no loss-network weights", **row))
     for runtime, fps in (("torch", 12.5), ("onnxruntime", 25.0)):
-        found.append(speed("fps_device", fps, runtime=runtime, note="unstable: rounds differ by over 10 %" if fps > 20 else ""))
-        found.append(speed("parity_psnr", 61.25 if fps > 20 else None, runtime=runtime, note="" if fps > 20 else "identical"))
+        found.append(
+            speed("fps_device", fps, runtime=runtime, note="unstable: rounds differ by over 10 %" if fps > 20 else "")
+        )
+        found.append(
+            speed("parity_psnr", 61.25 if fps > 20 else None, runtime=runtime, note="" if fps > 20 else "identical")
+        )
         found.append(speed("temporal_error_change", 0.125, runtime=runtime, better="reference"))
     return found
 
 
 DIFFERENCES = [
-    {"metric": "temporal_error", "better": "lower", "video": "all", "first": "reconet-wave", "second": "johnson-wave",
-     "difference": -0.004, "ci_low": -0.005, "ci_high": -0.003, "n": 98, "verdict": "reconet-wave is better"},
-]  # fmt: skip
+    {
+        "metric": "temporal_error",
+        "better": "lower",
+        "video": "all",
+        "first": "reconet-wave",
+        "second": "johnson-wave",
+        "difference": -0.004,
+        "ci_low": -0.005,
+        "ci_high": -0.003,
+        "n": 98,
+        "verdict": "reconet-wave is better",
+    },
+]
 
 
 def cells(text: str) -> list[list[str]]:
@@ -114,7 +153,10 @@ def test_speed_stands_on_every_row_of_its_model_runtime_and_size(records):
 
 def test_directions_come_from_the_records(records):
     assert tables.directions(records)["ssim_adjacent"] == "higher"
-    turned = [dataclasses.replace(one, better={"higher": "lower", "lower": "higher"}.get(one.better, one.better)) for one in records]
+    turned = [
+        dataclasses.replace(one, better={"higher": "lower", "lower": "higher"}.get(one.better, one.better))
+        for one in records
+    ]
     before, after = (cells(tables.quality_markdown(some))[0] for some in (records, turned))
     assert before[3:] == ["E(V) ↓", "E(V) long ↓", "SSIM adj. ↑"]
     assert after[3:] == ["E(V) ↑", "E(V) long ↑", "SSIM adj. ↓"]
@@ -143,15 +185,28 @@ def test_zero_is_a_value_and_no_absence():
 
 
 def test_a_row_that_lacks_a_metric_altogether_has_a_dash():
-    table = tables.quality_markdown([record("temporal_error", 0.5), record("ssim_adjacent", 0.25, model="other", method="johnson")])
+    table = tables.quality_markdown(
+        [record("temporal_error", 0.5), record("ssim_adjacent", 0.25, model="other", method="johnson")]
+    )
     assert [row[3:] for row in cells(table)] == [["E(V) ↓", "SSIM adj. ↑"], ["0.5", "–"], ["–", "0.25"]]
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (0.0312345, "0.0312"), (0.5, "0.5"), (12.345, "12.3"), (999.4, "999"), (1234.5, "1234"), (123456.0, "123456"),
-     (0.00012345, "0.000123"), (1.234e-06, "1.2e-06"), (-0.00456, "-0.00456"), (-2000.0, "-2000")],
-)  # fmt: skip
+    [
+        (0.0, "0"),
+        (0.0312345, "0.0312"),
+        (0.5, "0.5"),
+        (12.345, "12.3"),
+        (999.4, "999"),
+        (1234.5, "1234"),
+        (123456.0, "123456"),
+        (0.00012345, "0.000123"),
+        (1.234e-06, "1.2e-06"),
+        (-0.00456, "-0.00456"),
+        (-2000.0, "-2000"),
+    ],
+)
 def test_three_significant_digits(value, text):
     assert tables.significant(value) == text
 
@@ -195,11 +250,15 @@ def test_pipes_are_escaped_so_that_tables_stay_tables():
 def test_the_founding_works_numbers_are_beside_ours():
     found = {(p.method, p.video): p.value for p in PUBLISHED if p.source.startswith("Mahakalkar 2022")}
     assert found == {
-        ("ReCoNet (dissertation)", "alley_2"): 0.0821, ("Chen et al. 2017", "alley_2"): 0.0934,
-        ("ReCoNet (dissertation)", "market_6"): 0.0801, ("Chen et al. 2017", "market_6"): 0.1030,
-    }  # fmt: skip
+        ("ReCoNet (dissertation)", "alley_2"): 0.0821,
+        ("Chen et al. 2017", "alley_2"): 0.0934,
+        ("ReCoNet (dissertation)", "market_6"): 0.0801,
+        ("Chen et al. 2017", "market_6"): 0.1030,
+    }
     assert {p.metric for p in PUBLISHED} == {"temporal_error"}
-    assert [p.video for p in published_for(["market_6", "stroll", "alley_2"])] == sorted(p.video for p in PUBLISHED if p.video in ("alley_2", "market_6"))
+    assert [p.video for p in published_for(["market_6", "stroll", "alley_2"])] == sorted(
+        p.video for p in PUBLISHED if p.video in ("alley_2", "market_6")
+    )
 
 
 def test_published_numbers_are_shown_for_the_sintel_videos_measured_and_no_others(records):
@@ -229,11 +288,23 @@ def test_the_page_has_every_part(records):
     text = tables.report_markdown(records, DIFFERENCES, PROVENANCE)
     headings = [line for line in text.splitlines() if line.startswith("#")]
     assert headings == [
-        "# Comparison", "## Quality", "## Paired differences", "## Speed and parity",
-        "## Published numbers on these videos", "## Not measured, and why", "## Remarks",
-    ]  # fmt: skip
+        "# Comparison",
+        "## Quality",
+        "## Paired differences",
+        "## Speed and parity",
+        "## Published numbers on these videos",
+        "## Not measured, and why",
+        "## Remarks",
+    ]
     assert "`reconet-bench compare --videos alley_2` on A processor (2 threads); torch 2.9.1, onnxruntime 1.23." in text
-    assert ["temporal_error", "all", "reconet-wave − johnson-wave", "-0.004 [-0.005, -0.003]", "98", "reconet-wave is better"] in cells(text)
+    assert [
+        "temporal_error",
+        "all",
+        "reconet-wave − johnson-wave",
+        "-0.004 [-0.005, -0.003]",
+        "98",
+        "reconet-wave is better",
+    ] in cells(text)
     assert "- johnson-wave on alley_2: trained on this sequence: not a fair test\n" in text
     assert text.count("not a fair test") == 1, "said once, not for each runtime and metric"
     assert text.endswith("\n")
@@ -249,16 +320,31 @@ def test_the_page_is_shorter_where_there_is_less():
 def test_the_terminal_shows_the_same_and_fits(records):
     text = plain(terminal.comparison(records, DIFFERENCES), width=140)
     assert all(len(line) <= 140 for line in text.splitlines())
-    for part in ("johnson", "identity", "0.001", "reconet-wave is better", "0.0821", "not a fair test", "no loss-network weights", "25", "unstable"):
+    for part in (
+        "johnson",
+        "identity",
+        "0.001",
+        "reconet-wave is better",
+        "0.0821",
+        "not a fair test",
+        "no loss-network weights",
+        "25",
+        "unstable",
+    ):
         assert part in text
     assert "style dist" not in text
 
 
 def test_the_best_trained_value_is_bold_and_the_identity_is_never_best():
-    some = [record("temporal_error", value, method=method, model=method) for method, value in (("reconet", 0.03), ("johnson", 0.05), ("identity", 0.01))]
+    some = [
+        record("temporal_error", value, method=method, model=method)
+        for method, value in (("reconet", 0.03), ("johnson", 0.05), ("identity", 0.01))
+    ]
     console = Console(width=100, file=io.StringIO(), highlight=False, force_terminal=True, color_system="standard")
     console.print(terminal.comparison(some, []))
-    bold = {number for number in ("0.03", "0.05", "0.01") if re.search(rf"\x1b\[1m\s*{number}", console.file.getvalue())}
+    bold = {
+        number for number in ("0.03", "0.05", "0.01") if re.search(rf"\x1b\[1m\s*{number}", console.file.getvalue())
+    }
     assert bold == {"0.03"}
 
 
@@ -295,7 +381,15 @@ def test_the_run_folder_holds_every_file_and_nothing_else(run_folder, records):
     assert len(rows("summary.csv")) == 12
     assert [(row["frame"], row["value"]) for row in rows("frames.csv")] == [("0", "0.25"), ("3", "0.125")]
     assert rows("differences.csv")[0]["verdict"] == "reconet-wave is better"
-    assert rows("timings.csv")[0] == {"model": "reconet-wave", "runtime": "torch", "size": "1024x436", "boundary": "device", "number": "0", "seconds": "0.08", "round": "2"}
+    assert rows("timings.csv")[0] == {
+        "model": "reconet-wave",
+        "runtime": "torch",
+        "size": "1024x436",
+        "boundary": "device",
+        "number": "0",
+        "seconds": "0.08",
+        "round": "2",
+    }
 
 
 def test_the_page_is_rebuilt_from_the_folder_alone(run_folder):

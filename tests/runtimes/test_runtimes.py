@@ -52,9 +52,10 @@ SIZES = [(40, 56), (33, 47), (16, 61)]
 TOLERANCE = {"fp32": 1e-4, "bf16": 0.1}
 #: Every way to run on a CPU but int8, which is another picture; and compiling, which is slow: both have tests of their own.
 ON_CPU = [
-    name for name in RUNTIMES.names()
+    name
+    for name in RUNTIMES.names()
     if not any(word in name for word in ("fp16", "graph", "tensorrt", "int8")) and not name.startswith("torch-compile")
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,8 +83,13 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def image_model(path: Path, nodes: list[onnx.NodeProto], shape: list[str | int], constants: dict[str, np.ndarray] | None = None,
-                kind: int = TensorProto.FLOAT) -> Path:  # fmt: skip
+def image_model(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    shape: list[str | int],
+    constants: dict[str, np.ndarray] | None = None,
+    kind: int = TensorProto.FLOAT,
+) -> Path:
     """An ONNX file from ``x`` to ``y``, both of the same declared shape."""
     x, y = (helper.make_tensor_value_info(name, kind, shape) for name in "xy")
     weights = [onnx.numpy_helper.from_array(value, name) for name, value in (constants or {}).items()]
@@ -301,14 +307,18 @@ def test_torch_leaves_the_callers_network_alone(network: ReCoNet) -> None:
 
 
 @pytest.mark.parametrize("name", ["torch", "torch-compile"])
-def test_torch_refuses_bf16_that_would_be_emulated(name: str, model: ModelSource, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_refuses_bf16_that_would_be_emulated(
+    name: str, model: ModelSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Emulated it is ten and more times slower than fp32: nobody means that, and ``all`` would sit there for minutes."""
     monkeypatch.setattr(pytorch, "computes_bf16", lambda: False)
     with pytest.raises(errors.RuntimeUnavailable, match=f"this CPU has no fast bf16: use {name}$"):
         RUNTIMES[f"{name}:bf16"].load(model, "cpu", 1)
 
 
-@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the kernel tells the processor's abilities on Linux alone")
+@pytest.mark.skipif(
+    not Path("/proc/cpuinfo").exists(), reason="the kernel tells the processor's abilities on Linux alone"
+)
 def test_bf16_is_what_the_kernel_says_of_the_processor() -> None:
     flags = set(Path("/proc/cpuinfo").read_text().split())
     assert machine.computes_bf16() == bool(flags & {"avx512_bf16", "bf16"})
@@ -321,7 +331,11 @@ def test_bf16_is_what_the_kernel_says_of_the_processor() -> None:
         ("0::/", {"cpu.max": "150000 100000"}, 1.5),
         ("0::/app", {"cpu.max": "300000 100000", "app/cpu.max": "max 100000"}, 3),
         ("0::/app/inner", {"app/cpu.max": "50000 100000", "app/inner/cpu.max": "200000 100000"}, 0.5),
-        ("4:cpuset:/\n3:cpu,cpuacct:/docker/a", {"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"}, 2.5),
+        (
+            "4:cpuset:/\n3:cpu,cpuacct:/docker/a",
+            {"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"},
+            2.5,
+        ),
         ("3:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
         ("3:cpu:/\n0::/", {"cpu.max": "broken"}, None),
     ],
@@ -330,7 +344,10 @@ def test_a_containers_share_of_the_processor_is_what_it_may_use(
     membership: str, files: dict[str, str], cores: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``docker --cpus 1.5`` on a machine of many cores: two threads, and not one for each core."""
-    for name, text in {"proc/self/cgroup": membership, **{f"sys/fs/cgroup/{name}": text for name, text in files.items()}}.items():
+    for name, text in {
+        "proc/self/cgroup": membership,
+        **{f"sys/fs/cgroup/{name}": text for name, text in files.items()},
+    }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"{text}\n")
     assert machine.cpu_quota(tmp_path) == cores
@@ -346,14 +363,18 @@ def test_no_limit_is_known_where_there_are_no_control_groups(tmp_path: Path) -> 
 
 def test_torch_refuses_an_onnx_file() -> None:
     for name in ("torch", "torch-compile"):
-        with pytest.raises(errors.RuntimeUnavailable, match=rf"{name} cannot run an ONNX file.*use --runtime onnxruntime"):
+        with pytest.raises(
+            errors.RuntimeUnavailable, match=rf"{name} cannot run an ONNX file.*use --runtime onnxruntime"
+        ):
             RUNTIMES[name].load(ModelSource("theirs", None, Path), "cpu")
         with pytest.raises(errors.RuntimeUnavailable, match=f"{name}:fp16 is for GPUs: on a CPU use {name}:bf16"):
             RUNTIMES[f"{name}:fp16"].load(ModelSource("identity", Identity(), Path), "cpu")
 
 
 @pytest.mark.parametrize("runtime", list(RUNTIMES))
-def test_no_gpu_and_no_threads_are_said_in_one_line(runtime: str, model: ModelSource, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_gpu_and_no_threads_are_said_in_one_line(
+    runtime: str, model: ModelSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if reason := RUNTIMES[runtime].missing():
         pytest.skip(reason)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -363,13 +384,19 @@ def test_no_gpu_and_no_threads_are_said_in_one_line(runtime: str, model: ModelSo
         RUNTIMES[runtime].load(model, "cpu", 0)
 
 
-def test_a_runtime_that_is_not_installed_says_what_to_install(model: ModelSource, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runtime_that_is_not_installed_says_what_to_install(
+    model: ModelSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for name in ("onnxruntime", "openvino", "openvino:bf16", "ncnn"):
         with pytest.raises(errors.RuntimeUnavailable, match=f"not installed: pip install {name.partition(':')[0]}"):
             RUNTIMES[name].load(model, "cpu")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in ("nncf", "tensorrt") else name)
-    for name, package in {"openvino:int8": "nncf", "tensorrt": '"tensorrt<11"', "onnxruntime:tensorrt": '"tensorrt<11"'}.items():
+    for name, package in {
+        "openvino:int8": "nncf",
+        "tensorrt": '"tensorrt<11"',
+        "onnxruntime:tensorrt": '"tensorrt<11"',
+    }.items():
         assert f"is not installed: pip install {package}" in str(RUNTIMES[name].missing())
     assert RUNTIMES["openvino"].missing() is RUNTIMES["onnxruntime"].missing() is None
 
@@ -386,7 +413,11 @@ def test_every_compute_node_is_seen_on_the_cpu_provider(model: ModelSource) -> N
 
 def test_placement_counts_images_and_not_shape_arithmetic() -> None:
     def event(name: str, operator: str, provider: str, *outputs: dict[str, list[int]], cat: str = "Node") -> dict:
-        return {"cat": cat, "name": name, "args": {"op_name": operator, "provider": provider, "output_type_shape": list(outputs)}}
+        return {
+            "cat": cat,
+            "name": name,
+            "args": {"op_name": operator, "provider": provider, "output_type_shape": list(outputs)},
+        }
 
     trace = [
         {"cat": "Session", "name": "model_run", "args": {}},
@@ -401,9 +432,18 @@ def test_placement_counts_images_and_not_shape_arithmetic() -> None:
     pixels = 64 * 64
     assert compute_nodes(trace, pixels) == {"conv": ("Conv", CUDA_PROVIDER), "half": ("Conv", CUDA_PROVIDER)}
     assert check_placement(compute_nodes(trace, pixels), CUDA_PROVIDER, "m") == {CUDA_PROVIDER: 2}
-    for output in ({"float": [1, 3, 72, 72]}, {"uint8": [1, 64, 64, 3]}, {"uint8": [1, 16, 16, 3]}, {"int8": [1, 32, 64, 64]}, {"int32": [64 * 64]}, {"float": [64, 32]}):
+    for output in (
+        {"float": [1, 3, 72, 72]},
+        {"uint8": [1, 64, 64, 3]},
+        {"uint8": [1, 16, 16, 3]},
+        {"int8": [1, 32, 64, 64]},
+        {"int32": [64 * 64]},
+        {"float": [64, 32]},
+    ):
         stray = [*trace, event("pad_kernel_time", "Pad", CPU_PROVIDER, output)]
-        with pytest.raises(errors.RuntimeUnavailable, match=r"part of 'm' .*: pad \(Pad\) on CPUExecutionProvider; use"):
+        with pytest.raises(
+            errors.RuntimeUnavailable, match=r"part of 'm' .*: pad \(Pad\) on CPUExecutionProvider; use"
+        ):
             check_placement(compute_nodes(stray, pixels), CUDA_PROVIDER, "m")
     with pytest.raises(errors.RuntimeUnavailable, match="cannot prove"):
         check_placement({}, CPU_PROVIDER, "m")
@@ -411,8 +451,16 @@ def test_placement_counts_images_and_not_shape_arithmetic() -> None:
 
 def test_what_moves_bytes_is_seen_too(tmp_path: Path) -> None:
     """No float anywhere: by its type alone such a file would have no compute node, and could not be proved to run at all."""
-    nodes = [helper.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 1, 3]), helper.make_node("Transpose", ["t"], ["y"], perm=[0, 2, 1, 3])]
-    path = image_model(tmp_path / "bytes.onnx", [nodes[0], helper.make_node("BitwiseNot", ["t"], ["n"]), nodes[1]], ["n", "h", "w", 3], kind=TensorProto.UINT8)
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 1, 3]),
+        helper.make_node("Transpose", ["t"], ["y"], perm=[0, 2, 1, 3]),
+    ]
+    path = image_model(
+        tmp_path / "bytes.onnx",
+        [nodes[0], helper.make_node("BitwiseNot", ["t"], ["n"]), nodes[1]],
+        ["n", "h", "w", 3],
+        kind=TensorProto.UINT8,
+    )
     file = onnx.load(path)
     file.graph.node[2].input[0] = "n"
     onnx.save(file, path)
@@ -439,11 +487,19 @@ def test_a_silent_fall_back_from_cuda_is_an_error(model: ModelSource, monkeypatc
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (ImportError("libnvinfer.so.10: cannot open shared object file\nmore"), "it is installed, and its library does not load: libnvinfer.so.10: cannot open shared object file"),
-        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "not enough memory on cpu to load 'reconet-seeded'"),
+        (
+            ImportError("libnvinfer.so.10: cannot open shared object file\nmore"),
+            "it is installed, and its library does not load: libnvinfer.so.10: cannot open shared object file",
+        ),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),
+            "not enough memory on cpu to load 'reconet-seeded'",
+        ),
     ],
 )
-def test_what_libraries_say_while_they_load_is_one_line(model: ModelSource, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str) -> None:
+def test_what_libraries_say_while_they_load_is_one_line(
+    model: ModelSource, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
+) -> None:
     """Such a runtime costs its own rows: a traceback would end the comparison."""
 
     def fails(*_: object) -> Session:
@@ -466,20 +522,26 @@ def test_a_broken_file_is_a_model_error_without_chatter(tmp_path: Path, capfd: p
     weights = {"s": np.array([1, 3, 7, 7]), "unused": np.array([1])}
     nodes = [helper.make_node("Reshape", ["x", "s"], ["y"])]
     stuck = image_model(tmp_path / "stuck.onnx", nodes, ["n", 3, "h", "w"], weights)
-    with pytest.raises(errors.ModelError, match=r"stuck\.onnx: onnxruntime cannot run it on \(1, 3, 64, 64\): ") as caught:
+    with pytest.raises(
+        errors.ModelError, match=r"stuck\.onnx: onnxruntime cannot run it on \(1, 3, 64, 64\): "
+    ) as caught:
         RUNTIMES["onnxruntime"].load(ModelSource("stuck", None, lambda: stuck, input_name="x", output_name="y"), "cpu")
     assert "\n" not in str(caught.value)
     assert tuple(capfd.readouterr()) == ("", "")
 
 
 @pytest.mark.parametrize("size", [(32, 48), (33, 47)])
-def test_a_file_that_demands_a_multiple_is_padded_by_reflection_and_cropped(size: tuple[int, int], tmp_path: Path) -> None:
+def test_a_file_that_demands_a_multiple_is_padded_by_reflection_and_cropped(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
     """Four-pixel blocks, averaged and enlarged: right at the border only if the padding is a reflection."""
     nodes = [
         helper.make_node("AveragePool", ["x"], ["small"], kernel_shape=[4, 4], strides=[4, 4]),
         helper.make_node("Resize", ["small", "", "scales"], ["y"], mode="nearest"),
     ]
-    path = image_model(tmp_path / "blocks.onnx", nodes, [1, 3, "h", "w"], {"scales": np.array([1, 1, 4, 4], np.float32)})
+    path = image_model(
+        tmp_path / "blocks.onnx", nodes, [1, 3, "h", "w"], {"scales": np.array([1, 1, 4, 4], np.float32)}
+    )
     model = inspect_onnx(path)
     assert model.multiple == 4
     image = noise(*size)
@@ -517,7 +579,9 @@ def test_a_file_of_fixed_size_refuses_others(tmp_path: Path) -> None:
 
 def test_half_precision_keeps_norms_and_resizes_and_the_picture(model: ModelSource) -> None:
     graph = onnx.load_from_string(half_precision(model.onnx())).graph
-    assert graph.input[0].type.tensor_type.elem_type == graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT16
+    assert (
+        graph.input[0].type.tensor_type.elem_type == graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT16
+    )
     assert any(weight.data_type == TensorProto.FLOAT16 and len(weight.dims) == 4 for weight in graph.initializer)
     casts = {node.output[0]: node.attribute[0].i for node in graph.node if node.op_type == "Cast"}
     kept = [node for node in graph.node if node.op_type in ("InstanceNormalization", "Resize")]
@@ -534,9 +598,13 @@ def test_half_precision_keeps_norms_and_resizes_and_the_picture(model: ModelSour
 
 def test_convolutions_in_another_type_than_asked_for_are_an_error() -> None:
     """A CPU without bf16 takes the hint and computes in fp32, at fp32's speed, without a word."""
-    found = computed_in([("Convolution", "f32"), ("Deconvolution", "bf16"), ("Convolution", "bf16"), ("Eltwise", "f32")])
+    found = computed_in(
+        [("Convolution", "f32"), ("Deconvolution", "bf16"), ("Convolution", "bf16"), ("Eltwise", "f32")]
+    )
     assert found == {"f32": 1, "bf16": 2}
-    with pytest.raises(errors.RuntimeUnavailable, match=r"asked for bf16 and computes convolutions of 'm' otherwise \(1 in f32\)"):
+    with pytest.raises(
+        errors.RuntimeUnavailable, match=r"asked for bf16 and computes convolutions of 'm' otherwise \(1 in f32\)"
+    ):
         check_precision(found, "bf16", "m")
     check_precision({"bf16": 16}, "bf16", "m")
     check_precision({"f32": 16}, "fp32", "m")
@@ -577,7 +645,10 @@ def test_openvino_proves_what_runs_and_not_what_might(tmp_path: Path, monkeypatc
 
 def test_openvino_in_bf16_needs_something_to_prove_it_by(tmp_path: Path) -> None:
     path = image_model(tmp_path / "sigmoid.onnx", [helper.make_node("Sigmoid", ["x"], ["y"])], ["n", 3, "h", "w"])
-    with load("openvino:bf16", inspect_onnx(path)) as session, pytest.raises(errors.RuntimeUnavailable, match="cannot prove"):
+    with (
+        load("openvino:bf16", inspect_onnx(path)) as session,
+        pytest.raises(errors.RuntimeUnavailable, match="cannot prove"),
+    ):
         session(noise(16, 16))
     content = image_model(tmp_path / "content.onnx", [helper.make_node("Identity", ["x"], ["y"])], ["n", 3, "h", "w"])
     with load("openvino:bf16", inspect_onnx(content)) as session:
@@ -608,7 +679,9 @@ def test_openvino_reports_where_it_ran_and_keeps_a_form_for_each_size(model: Mod
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sigaltstack as Linux lays it out")
 @pytest.mark.parametrize("name", ["openvino", "openvino:int8"])
-def test_openvino_leaves_the_stack_for_signals_alone(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openvino_leaves_the_stack_for_signals_alone(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its plug-in takes it and frees it when unloaded: the next Ctrl-C would be a segmentation fault."""
     monkeypatch.setattr(onnx_forms, "_SIDE", 64)
     path = scaled(tmp_path, 1.0)
@@ -664,7 +737,10 @@ def test_int8_is_the_same_picture_roughly(name: str, trained: ModelSource, monke
             assert session_parity(reference, session, frames) == parity
             assert session.made_form is None
             assert session.load_memory is not None
-        for change in (lambda: patch.setenv("RECONET_BENCH_CACHE", "/dev/null/cache"), lambda: patch.setattr(onnx_forms, "_SIDE", 72)):
+        for change in (
+            lambda: patch.setenv("RECONET_BENCH_CACHE", "/dev/null/cache"),
+            lambda: patch.setattr(onnx_forms, "_SIDE", 72),
+        ):
             change()
             with pytest.raises(TypeError, match="not callable"):
                 load(name, trained)
@@ -739,14 +815,18 @@ def test_other_weights_are_not_quantised_from_memory(tmp_path: Path, monkeypatch
     found = []
     for factor in (1.0, 0.8):
         path = scaled(tmp_path, factor)
-        with load("openvino:int8", ModelSource("m", None, lambda path=path: path, input_name="x", output_name="y")) as session:
+        with load(
+            "openvino:int8", ModelSource("m", None, lambda path=path: path, input_name="x", output_name="y")
+        ) as session:
             found.append(float(session(image).mean()))
     assert found[0] == pytest.approx(200, abs=10)
     assert found[1] == pytest.approx(200 * 0.8**5, abs=10)
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
-def test_a_file_that_converts_by_itself_gets_bytes_and_gives_them(name: str, model: ModelSource, tmp_path: Path) -> None:
+def test_a_file_that_converts_by_itself_gets_bytes_and_gives_them(
+    name: str, model: ModelSource, tmp_path: Path
+) -> None:
     """Our own 8-bit form: the conversion is in the graph, so it is timed with what runs on the device."""
     path = tmp_path / "net-uint8.onnx"
     path.write_bytes(onnx_forms.eight_bit_frames(model.onnx().read_bytes()))
@@ -775,7 +855,13 @@ def test_bytes_are_padded_by_reflection_too(tmp_path: Path) -> None:
         helper.make_node("Transpose", ["rounded"], ["last"], perm=[0, 2, 3, 1]),
         helper.make_node("Cast", ["last"], ["y"], to=TensorProto.UINT8),
     ]
-    path = image_model(tmp_path / "blocks.onnx", nodes, [1, "h", "w", 3], {"scales": np.array([1, 1, 4, 4], np.float32)}, TensorProto.UINT8)
+    path = image_model(
+        tmp_path / "blocks.onnx",
+        nodes,
+        [1, "h", "w", 3],
+        {"scales": np.array([1, 1, 4, 4], np.float32)},
+        TensorProto.UINT8,
+    )
     model, image = inspect_onnx(path), noise(33, 47)
     assert model.multiple == 4
     padded = np.pad(image, ((0, 3), (0, 1), (0, 0)), mode="reflect").astype(float)
@@ -827,7 +913,9 @@ def test_an_engine_is_kept_for_its_model_size_precision_version_and_gpu_alone(
     assert without["trt_profile_opt_shapes"] == "frame:1x3x64x64"
 
 
-def test_an_engine_of_another_version_is_built_anew(tmp_path: Path, a_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_of_another_version_is_built_anew(
+    tmp_path: Path, a_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What TensorRT does not take for its own (it returns None) is replaced; what it takes is not built again."""
     path = tmp_path / "model.onnx"
     path.write_bytes(b"one")
@@ -850,7 +938,9 @@ def test_an_engine_of_another_version_is_built_anew(tmp_path: Path, a_gpu: None,
     place.write_bytes(b"of another version")
     one = session()
     assert one._engine(shape) == (engine, context)
-    assert shaped == [("frame", shape)], "the engine takes any size by its declaration: a context without one does not run"
+    assert shaped == [("frame", shape)], (
+        "the engine takes any size by its declaration: a context without one does not run"
+    )
     assert one.placement == {"TensorRT": 31}
     assert place.read_bytes() == b"ours"
     assert one.build_seconds > 0
@@ -862,7 +952,9 @@ def test_an_engine_of_another_version_is_built_anew(tmp_path: Path, a_gpu: None,
     engine.create_execution_context = lambda: None
     full = session()
     full.device = "cuda:0"
-    with pytest.raises(errors.ModelError, match=r"tensorrt has not enough memory on cuda:0 to run it on \(1, 3, 64, 64\)"):
+    with pytest.raises(
+        errors.ModelError, match=r"tensorrt has not enough memory on cuda:0 to run it on \(1, 3, 64, 64\)"
+    ):
         full._engine(shape)
 
 
@@ -896,7 +988,10 @@ def test_providers_are_asked_for_in_order_and_with_what_they_need(model: ModelSo
     """As they go to ONNX Runtime, which has no GPU here to take them."""
     made = object.__new__(OnnxSession)
     made._path, made._half, made.torch_device = model.onnx(), True, torch.device("cuda", 1)
-    for provider, expected in {CUDA_PROVIDER: [CUDA_PROVIDER], TENSORRT_PROVIDER: [TENSORRT_PROVIDER, CUDA_PROVIDER]}.items():
+    for provider, expected in {
+        CUDA_PROVIDER: [CUDA_PROVIDER],
+        TENSORRT_PROVIDER: [TENSORRT_PROVIDER, CUDA_PROVIDER],
+    }.items():
         made.provider, made.model = provider, model
         *gpu, last = made._providers(graphed=True, shape=(1, 3, 64, 96))
         assert [name for name, _ in gpu] == expected
@@ -1006,9 +1101,10 @@ def test_a_network_that_cannot_be_compiled_whole_is_refused() -> None:
             torch._dynamo.graph_break()
             return frame
 
-    with load("torch-compile", ModelSource("printing", Printing(), Path)) as session, pytest.raises(
-        errors.RuntimeUnavailable, match="torch-compile cannot compile 'printing': "
-    ) as caught:
+    with (
+        load("torch-compile", ModelSource("printing", Printing(), Path)) as session,
+        pytest.raises(errors.RuntimeUnavailable, match="torch-compile cannot compile 'printing': ") as caught,
+    ):
         session(noise(16, 16))
     assert "\n" not in str(caught.value)
 

@@ -243,7 +243,9 @@ def test_what_is_kept_counts_as_memory_and_only_the_first_frame_as_the_first(mod
 
 
 @pytest.mark.parametrize("writable", [True, False])
-def test_who_makes_a_form_is_no_memory_of_who_runs_it(model: ModelSource, writable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_makes_a_form_is_no_memory_of_who_runs_it(
+    model: ModelSource, writable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The form is loaded in a new process; where it cannot be kept, the memory is not told."""
     monkeypatch.setenv("RECONET_BENCH_CACHE", str(tmp_path / "cache") if writable else "/dev/null/cache")
     with Worker("forming") as forming:
@@ -274,7 +276,11 @@ def test_a_compiler_is_quiet_where_there_is_no_gpu() -> None:
         "    compiled.load(Model('same', torch.nn.ReLU(), pathlib.Path), 'cpu', 1)(np.zeros((32, 48, 3), np.uint8))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], env={**os.environ, "CUDA_HOME": "/usr/local/cuda"}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script],
+        env={**os.environ, "CUDA_HOME": "/usr/local/cuda"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert (done.stdout, done.stderr) == ("", "")
 
@@ -285,8 +291,21 @@ def test_no_process_starts_for_what_cannot_compute_here(model: ModelSource, monk
         load_apart("torch:fp16", model, "cpu", 1)
     failed: list[str] = []
     with contextlib.ExitStack() as stack:
-        assert open_all(["torch:fp16", "onnxruntime:graph"], model, "cpu", 1, stack, lambda name, error: failed.append(str(error))) == {}
-    assert [reason.partition(" on a CPU")[0] for reason in failed] == ["torch:fp16 is for GPUs:", "onnxruntime:graph is for GPUs:"]
+        assert (
+            open_all(
+                ["torch:fp16", "onnxruntime:graph"],
+                model,
+                "cpu",
+                1,
+                stack,
+                lambda name, error: failed.append(str(error)),
+            )
+            == {}
+        )
+    assert [reason.partition(" on a CPU")[0] for reason in failed] == [
+        "torch:fp16 is for GPUs:",
+        "onnxruntime:graph is for GPUs:",
+    ]
 
 
 def test_what_is_known_after_the_first_frame_alone_reaches_the_parent(model: ModelSource) -> None:
@@ -347,7 +366,9 @@ def test_a_frame_too_large_for_memory_is_said_in_one_line(model: ModelSource) ->
 def test_what_cannot_be_loaded_is_told_and_the_rest_is_there(model: ModelSource) -> None:
     failed: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
-        loaded = open_all(["torch:fp16", "torch"], model, "cpu", 1, stack, lambda name, error: failed.update({name: str(error)}))
+        loaded = open_all(
+            ["torch:fp16", "torch"], model, "cpu", 1, stack, lambda name, error: failed.update({name: str(error)})
+        )
         assert list(loaded) == ["torch"]
         assert failed == {"torch:fp16": "torch:fp16 is for GPUs: on a CPU use torch:bf16"}
 
@@ -363,7 +384,9 @@ def test_a_comparison_goes_on_without_the_runtime_that_died(model: ModelSource) 
 
 @pytest.mark.parametrize(("name", "says"), [("refusing", "no such layer"), ("endless", "the output is not finite")])
 @pytest.mark.parametrize("rounds", [0, 2])
-def test_a_comparison_goes_on_without_the_runtime_that_cannot_take_the_model(model: ModelSource, name: str, says: str, rounds: int) -> None:
+def test_a_comparison_goes_on_without_the_runtime_that_cannot_take_the_model(
+    model: ModelSource, name: str, says: str, rounds: int
+) -> None:
     result = compare(Plan([Model(model, "mine", "")], [TranslationClip(length=3)], ["torch", name], "cpu", 1, rounds))
     (skipped,) = result.skipped
     assert skipped.startswith(f"blur in {name}: ")

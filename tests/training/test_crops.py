@@ -54,7 +54,11 @@ def test_random_scenes_move_as_their_flow_says():
         assert flows.abs().max() < 48
     assert true < 0.6 * still
     assert data[0][3].tolist() == pytest.approx(LUMINANCE_CAMERA)
-    assert data.describe() == {"name": "synthetic", "textures": "8 photographs of scikit-image", "sequences": ["stroll", "carousel", "lantern", "rush"]}
+    assert data.describe() == {
+        "name": "synthetic",
+        "textures": "8 photographs of scikit-image",
+        "sequences": ["stroll", "carousel", "lantern", "rush"],
+    }
 
 
 @pytest.mark.parametrize("size", [24, 40])
@@ -149,7 +153,10 @@ def test_clips_that_are_too_short_are_left_out_and_named_if_none_is_left():
     short, long = TranslationClip(length=5, name="short"), TranslationClip(length=6, name="long")
     data = ClipWindows(24, 0, [short, long])
     assert data.describe() == {"name": "translation", "windows": 1, "sequences": ["long"]}
-    with pytest.raises(DataError, match=r"no clip is long enough to train on: 6 consecutive frames with flow are needed \(short: 5 frames\)"):
+    with pytest.raises(
+        DataError,
+        match=r"no clip is long enough to train on: 6 consecutive frames with flow are needed \(short: 5 frames\)",
+    ):
         ClipWindows(24, 0, [short])
     with pytest.raises(DataError, match="no clips"):
         ClipWindows(24, 0, [])

@@ -33,8 +33,27 @@ def rows(folder: Path) -> list[dict[str, float]]:
 def test_two_processes_are_one_with_the_doubled_batch(tmp_path, stand_in_weights):
     style = tmp_path / "wave.png"
     write_image(style, picture(0, (0.0, 0.0), (64, 64)))
-    shared = ["train", "--style", style, "--vgg", stand_in_weights, "--steps", 3, "--size", 32, "--style-size", 64, "--device", "cpu",
-              "--precision", "fp32", "--save-every", 1, "--set", "sample_every=0"]  # fmt: skip
+    shared = [
+        "train",
+        "--style",
+        style,
+        "--vgg",
+        stand_in_weights,
+        "--steps",
+        3,
+        "--size",
+        32,
+        "--style-size",
+        64,
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+        "--save-every",
+        1,
+        "--set",
+        "sample_every=0",
+    ]
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "-m", "reconet_bench.cli"]
 
     def run(words: list[object], name: str, batch: int) -> Path:
@@ -50,7 +69,9 @@ def test_two_processes_are_one_with_the_doubled_batch(tmp_path, stand_in_weights
     for first, second in zip(rows(one), rows(two), strict=True):
         assert first == pytest.approx(second, rel=2e-3)
     alone = run(["-m", "reconet_bench.cli"], "alone", 1)
-    assert rows(alone)[-1]["content"] != pytest.approx(rows(one)[-1]["content"], rel=2e-2), "half the batch is not the batch"
+    assert rows(alone)[-1]["content"] != pytest.approx(rows(one)[-1]["content"], rel=2e-2), (
+        "half the batch is not the batch"
+    )
     assert load_checkpoint(two / "reconet-wave.safetensors").info["processes"] == 2
     assert load_checkpoint(one / "reconet-wave.safetensors").info["processes"] == 1
     assert "batch 1 in each of 2 processes: 2 a step" in (two / "reconet-wave.md").read_text()
@@ -60,10 +81,39 @@ def test_two_processes_are_one_with_the_doubled_batch(tmp_path, stand_in_weights
 def test_a_signal_stops_the_group_at_one_step_and_saves(tmp_path, stand_in_weights):
     """torchrun hands on what it gets; the processes agree on the step, and the first of them saves."""
     write_image(tmp_path / "wave.png", picture(0, (0.0, 0.0), (64, 64)))
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "-m", "reconet_bench.cli", "train", "--style",
-             tmp_path / "wave.png", "--vgg", stand_in_weights, "--steps", 5000, "--size", 32, "--style-size", 64, "--device", "cpu",
-             "--precision", "fp32", "--save-every", 5000, "--set", "sample_every=0", "-o", tmp_path / "run"]  # fmt: skip
-    with subprocess.Popen([sys.executable, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    words = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        2,
+        "-m",
+        "reconet_bench.cli",
+        "train",
+        "--style",
+        tmp_path / "wave.png",
+        "--vgg",
+        stand_in_weights,
+        "--steps",
+        5000,
+        "--size",
+        32,
+        "--style-size",
+        64,
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+        "--save-every",
+        5000,
+        "--set",
+        "sample_every=0",
+        "-o",
+        tmp_path / "run",
+    ]
+    with subprocess.Popen(
+        [sys.executable, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         until = time.monotonic() + 120
         while not (tmp_path / "run" / CURVES_FILE).exists() and process.poll() is None and time.monotonic() < until:
             time.sleep(0.1)
@@ -100,7 +150,9 @@ def test_each_process_of_a_machine_has_its_own_gpu(monkeypatch):
     with pytest.raises(TrainingError, match="all are told cuda:1: give --device cuda"):
         local_device(torch.device("cuda", 1))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    with pytest.raises(TrainingError, match="process 4 of this machine has no GPU of its own, there are 3: lower --nproc-per-node"):
+    with pytest.raises(
+        TrainingError, match="process 4 of this machine has no GPU of its own, there are 3: lower --nproc-per-node"
+    ):
         local_device(torch.device("cuda"))
 
 
@@ -110,7 +162,9 @@ def test_a_process_is_on_its_gpu_before_it_joins(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: done.append(device))
     for name in ("init_process_group", "destroy_process_group", "get_rank"):
-        monkeypatch.setattr(torch.distributed, name, lambda *words, name=name, **named: done.append((name, *words, *named.items())) or 1)
+        monkeypatch.setattr(
+            torch.distributed, name, lambda *words, name=name, **named: done.append((name, *words, *named.items())) or 1
+        )
     with joined(torch.device("cuda", 1)) as group:
         assert group == Group(1, 2)
     assert done[:2] == [torch.device("cuda", 1), ("init_process_group", "nccl", ("device_id", torch.device("cuda", 1)))]
@@ -120,5 +174,8 @@ def test_a_state_that_only_another_machine_has_is_said(settings, tmp_path, monke
     """Else one machine would go on from its step, the other from none."""
     quick = replace(settings, steps=3, save_every=1, sample_every=0)
     monkeypatch.setattr(Group, "any", lambda group, flag, device: True)
-    with pytest.raises(TrainingError, match="holds no state on this machine, and it does on another: --output must be on a disk that all machines share"):
+    with pytest.raises(
+        TrainingError,
+        match="holds no state on this machine, and it does on another: --output must be on a disk that all machines share",
+    ):
         train(quick, windows(), tmp_path / "run", resume=True)

@@ -21,7 +21,15 @@ from reconet_bench.training.settings import TrainingSettings, from_recipe, whole
 
 
 def test_the_presets_that_the_field_asks_for_are_there():
-    names = {"default", "dissertation", "dissertation-code", "gao2018", "johnson2016", "dougherty2020", "dougherty2020-published"}
+    names = {
+        "default",
+        "dissertation",
+        "dissertation-code",
+        "gao2018",
+        "johnson2016",
+        "dougherty2020",
+        "dougherty2020-published",
+    }
     assert names <= set(preset_names())
 
 
@@ -48,7 +56,13 @@ def test_the_default_preset_is_what_the_settings_say():
 def test_the_dissertation_in_its_own_numbers():
     text, code = load_recipe("dissertation"), load_recipe("dissertation-code")
     assert text["weights"] == {"content": 1, "style": 1e5, "tv": 1e-6, "temporal_short": 100, "temporal_long": 10}
-    assert (text["optimizer"], text["learning_rate"], text["batch"], text["size"], text["epochs"]) == ("adamax", 1e-4, 2, 512, 60)
+    assert (text["optimizer"], text["learning_rate"], text["batch"], text["size"], text["epochs"]) == (
+        "adamax",
+        1e-4,
+        2,
+        512,
+        60,
+    )
     settings = replace(from_recipe(text, Path("s.png")), steps=60)
     rates = [settings.learning_rate_at(step) for step in (0, 7, 8, 19, 20, 59)]
     assert rates == pytest.approx([1e-4, 1e-4, 2e-5, 2e-5, 4e-6, 4e-6])
@@ -71,7 +85,9 @@ def test_the_dissertations_presets_see_its_frames_and_its_tanh():
 
 def test_the_baselines_presets_are_the_published_ones():
     """A clip is two images; content and style are sums over them and the pop loss is a mean."""
-    johnson, dougherty, published = (load_recipe(name) for name in ("johnson2016", "dougherty2020", "dougherty2020-published"))
+    johnson, dougherty, published = (
+        load_recipe(name) for name in ("johnson2016", "dougherty2020", "dougherty2020-published")
+    )
     assert (2 * johnson["batch"], johnson["options"]["content_tap"]) == (4, "relu2_2")
     assert johnson["steps"] * 2 * johnson["batch"] == 2 * 82782
     assert (dougherty["weights"]["pop"], dougherty["options"]["normalised_pop"]) == (2 * 50, True)
@@ -83,7 +99,9 @@ def test_the_baselines_presets_are_the_published_ones():
 
 
 def test_settings_override_in_order():
-    recipe = load_recipe("dissertation", ["steps=7", "weights.style=5", "learning_rate=1", "split=train", "milestones=[0.5]"])
+    recipe = load_recipe(
+        "dissertation", ["steps=7", "weights.style=5", "learning_rate=1", "split=train", "milestones=[0.5]"]
+    )
     assert (recipe["steps"], recipe["epochs"]) == (7, 0), "whoever names steps does not want the preset's epochs"
     assert recipe["weights"]["style"] == 5.0
     assert recipe["learning_rate"] == 1.0
@@ -125,7 +143,10 @@ def test_a_broken_preset_file_is_named(tmp_path):
         ({"milestones": ("8",)}, "milestones are shares of the run between 0 and 1, got '8'"),
         ({"milestones": ([0.5],)}, "milestones are shares of the run between 0 and 1, got [0.5]"),
         ({"decay": 0.0}, "decay must lie between 0 and 1, got 0.0"),
-        ({"method": "johnson", "options": {"content_tap": "relu22"}}, "unknown content_tap 'relu22': did you mean 'relu2_2'"),
+        (
+            {"method": "johnson", "options": {"content_tap": "relu22"}},
+            "unknown content_tap 'relu22': did you mean 'relu2_2'",
+        ),
         ({"method": "dougherty", "options": {"normalised_pop": 1}}, "option 'normalised_pop' takes bool, got 1"),
         ({"options": {"swapped": True}}, "unknown option of reconet 'swapped': known: constraint, plain_tanh"),
     ],
@@ -151,8 +172,13 @@ def test_milestones_in_epochs_are_those_of_a_run_in_epochs():
     for name in ("dissertation", "dissertation-code"):
         recipe = load_recipe(name)
         settings = from_recipe(recipe, Path("s.png"))
-        milestones = {epochs: steps_of(settings, data, epochs, 1, recipe["milestone_epochs"]).milestones for epochs in (0, 5, 20, 60)}
-        assert milestones == {0: (0.1333, 0.3333), 5: (), 20: (0.4,), 60: (0.1333, 0.3333)}, "the shares that older runs of 60 had"
+        milestones = {
+            epochs: steps_of(settings, data, epochs, 1, recipe["milestone_epochs"]).milestones
+            for epochs in (0, 5, 20, 60)
+        }
+        assert milestones == {0: (0.1333, 0.3333), 5: (), 20: (0.4,), 60: (0.1333, 0.3333)}, (
+            "the shares that older runs of 60 had"
+        )
     assert steps_of(replace(settings, milestones=(0.5,)), data, 20).milestones == (0.5,)
 
 
@@ -193,9 +219,20 @@ def test_every_method_trains_saves_and_loads(method, tmp_path, stand_in_weights)
     style = tmp_path / "wave.png"
     write_image(style, picture(0, (0.0, 0.0), (64, 64)))
     settings = TrainingSettings(
-        method, style, steps=2, batch=2, optimizer="adamax", style_size=64, vgg=stand_in_weights, device="cpu", precision="fp32",
-        scale="raw", schedule="constant", save_every=1, log_every=1,
-    )  # fmt: skip
+        method,
+        style,
+        steps=2,
+        batch=2,
+        optimizer="adamax",
+        style_size=64,
+        vgg=stand_in_weights,
+        device="cpu",
+        precision="fp32",
+        scale="raw",
+        schedule="constant",
+        save_every=1,
+        log_every=1,
+    )
     data = ClipWindows(32, 0, [TranslationClip((2.0, 1.0))])
     checkpoint = load_checkpoint(train(settings, data, tmp_path / "run"))
     assert checkpoint.info["options"] == METHODS[method].options

@@ -25,7 +25,9 @@ def louder(stand_in_weights, tmp_path):
     """The same network at fifty times the activation, as a file of another lineage is."""
     state = load_file(stand_in_weights)
     path = tmp_path / "louder.safetensors"
-    save_file({key: value * 50 if key.endswith("bias") or key == "0.weight" else value for key, value in state.items()}, path)
+    save_file(
+        {key: value * 50 if key.endswith("bias") or key == "0.weight" else value for key, value in state.items()}, path
+    )
     return path
 
 

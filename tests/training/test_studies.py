@@ -28,8 +28,24 @@ from reconet_bench.training.studies import STUDIES, _Running, _shares, _train, r
 def arguments(tmp_path, stand_in_weights) -> list[str]:
     style = tmp_path / "wave.png"
     write_image(style, picture(0, (0.0, 0.0), (64, 64)))
-    return ["--style", str(style), "--vgg", str(stand_in_weights), "--steps", "2", "--size", "32", "--style-size", "64",
-            "--device", "cpu", "--precision", "fp32", "--set", "sample_every=1"]  # fmt: skip
+    return [
+        "--style",
+        str(style),
+        "--vgg",
+        str(stand_in_weights),
+        "--steps",
+        "2",
+        "--size",
+        "32",
+        "--style-size",
+        "64",
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+        "--set",
+        "sample_every=1",
+    ]
 
 
 def test_a_study_trains_its_settings_and_writes_a_table(arguments, tmp_path):
@@ -78,7 +94,9 @@ def test_what_epochs_add_is_one_picture(arguments, tmp_path):
 
 
 def test_a_failed_setting_is_named_and_the_others_stay(arguments, tmp_path):
-    with pytest.raises(TrainingError, match=r"study optimizers: adam, adamax: [^;]*No such file[^;]*; run the same command again"):
+    with pytest.raises(
+        TrainingError, match=r"study optimizers: adam, adamax: [^;]*No such file[^;]*; run the same command again"
+    ):
         run_study("optimizers", [*arguments, "--style", str(tmp_path / "none.png")], tmp_path / "study")
     with pytest.raises(UnknownName, match="did you mean 'weights'"):
         run_study("weight", arguments, tmp_path / "study")
@@ -107,7 +125,20 @@ def test_jobs_share_threads_and_gpus(monkeypatch):
 def test_a_signal_reaches_what_a_study_trains(arguments, tmp_path):
     """SIGTERM to the study alone: the training finishes its step, saves it and ends, and no other begins."""
     folder = tmp_path / "study"
-    words = [*arguments[:4], "--size", "32", "--style-size", "64", "--device", "cpu", "--steps", "100000", "--set", "save_every=1", "sample_every=0"]
+    words = [
+        *arguments[:4],
+        "--size",
+        "32",
+        "--style-size",
+        "64",
+        "--device",
+        "cpu",
+        "--steps",
+        "100000",
+        "--set",
+        "save_every=1",
+        "sample_every=0",
+    ]
     command = [sys.executable, "-m", "reconet_bench.cli", "study", "optimizers", "-o", str(folder), "--", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as study:
         ends = time.monotonic() + 240
@@ -116,7 +147,10 @@ def test_a_signal_reaches_what_a_study_trains(arguments, tmp_path):
         study.terminate()
         _, said = study.communicate(timeout=120)
     assert study.returncode == 2
-    assert f"study optimizers: stopped, and what was trained is saved in {folder}; run the same command again to go on" in said
+    assert (
+        f"study optimizers: stopped, and what was trained is saved in {folder}; run the same command again to go on"
+        in said
+    )
     assert "go on with --resume" in (folder / "adam" / "log.txt").read_text().splitlines()[-1]
     assert not (folder / "adam" / "done").exists()
     assert not (folder / "adamax" / "state.safetensors").exists()
@@ -128,9 +162,13 @@ def test_the_settings_are_those_of_table_5_1():
     for setting in settings:
         recipe = load_recipe("dissertation", setting.overrides)
         weights = recipe["weights"]
-        assert setting.label == f"st{weights['temporal_short']:g}-lt{weights['temporal_long']:g}-style{weights['style']:g}"
+        assert (
+            setting.label == f"st{weights['temporal_short']:g}-lt{weights['temporal_long']:g}-style{weights['style']:g}"
+        )
     chosen = next(s for s in settings if s.published["style"] == 0.0001065)
-    assert load_recipe("dissertation", chosen.overrides) == load_recipe("dissertation"), "the setting the dissertation chose"
+    assert load_recipe("dissertation", chosen.overrides) == load_recipe("dissertation"), (
+        "the setting the dissertation chose"
+    )
 
 
 def test_a_sample_shows_content_two_frames_and_their_difference():

@@ -86,7 +86,9 @@ def test_a_run_leaves_a_checkpoint_a_state_and_curves(settings, tmp_path):
     assert all(list(p.terms) == list(METHODS["reconet"].weights) for p in seen)
     assert all(p.steps_per_second > 0 for p in seen)
     for row, progress in zip(curves(path.parent), seen, strict=True):
-        assert {name: float(value) for name, value in row.items() if name != "step"} == pytest.approx(progress.terms, rel=1e-5)
+        assert {name: float(value) for name, value in row.items() if name != "step"} == pytest.approx(
+            progress.terms, rel=1e-5
+        )
     loaded = load_checkpoint(path)
     assert (loaded.method, loaded.style) == ("reconet", "wave")
     assert set(loaded.style_targets) == {"relu1_2", "relu2_2", "relu3_3", "relu4_3"}
@@ -97,7 +99,11 @@ def test_a_run_leaves_a_checkpoint_a_state_and_curves(settings, tmp_path):
     assert loaded.info["loss_network"].startswith("sha256:")
     torch.manual_seed(settings.seed)
     fresh = METHODS["reconet"].network().state_dict()
-    assert not any(torch.allclose(fresh[k], v, atol=1e-4) for k, v in loaded.network.state_dict().items() if k.endswith("0.1.weight"))
+    assert not any(
+        torch.allclose(fresh[k], v, atol=1e-4)
+        for k, v in loaded.network.state_dict().items()
+        if k.endswith("0.1.weight")
+    )
 
 
 def test_a_term_without_weight_is_logged_as_it_is_and_not_optimised(settings, tmp_path):
@@ -112,12 +118,16 @@ def test_a_term_without_weight_is_logged_as_it_is_and_not_optimised(settings, tm
     for one, other in zip(first.network.parameters(), second.network.parameters(), strict=True):
         torch.testing.assert_close(one, other, atol=2e-3, rtol=1e-2)
     unlike = load_checkpoint(train(replace(short, weights={"temporal_short": 1e6}), windows(), tmp_path / "c"))
-    assert any(not torch.equal(a, b) for a, b in zip(first.network.parameters(), unlike.network.parameters(), strict=True))
+    assert any(
+        not torch.equal(a, b) for a, b in zip(first.network.parameters(), unlike.network.parameters(), strict=True)
+    )
     # The total is what is optimised: without them here, and with what their weight makes of them there.
     for folder, optimised in (("a", ("content", "style", "tv")), ("c", tuple(METHODS["reconet"].weights))):
         told = parse_curves((tmp_path / folder / CURVES_FILE).read_text())
         assert told.total[0] == pytest.approx(sum(told.terms[term][0] for term in optimised), rel=1e-5)
-    assert float(curves(tmp_path / "c")[0]["temporal_short"]) == pytest.approx(1e6 * float(terms["temporal_short"]), rel=1e-3)
+    assert float(curves(tmp_path / "c")[0]["temporal_short"]) == pytest.approx(
+        1e6 * float(terms["temporal_short"]), rel=1e-3
+    )
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(settings, tmp_path):
@@ -162,7 +172,10 @@ def test_other_files_of_the_same_names_are_another_run(settings, tmp_path):
     quick = replace(settings, steps=3, save_every=1, sample_every=0)
     with pytest.raises(KeyboardInterrupt):
         train(quick, data("one"), tmp_path / "run", report=stop_at(2))
-    with pytest.raises(TrainingError, match="belongs to another run: its photographs, footage or flow weights were others; choose another --output"):
+    with pytest.raises(
+        TrainingError,
+        match="belongs to another run: its photographs, footage or flow weights were others; choose another --output",
+    ):
         train(quick, data("two"), tmp_path / "run", resume=True)
     told_of(tmp_path / "run" / STATE_FILE, data_files=None)
     train(quick, data("two"), tmp_path / "run", resume=True)
@@ -222,7 +235,10 @@ def test_an_interrupt_says_where_it_stopped_and_what_is_saved(settings, tmp_path
 def test_a_folder_that_holds_another_run_is_left_alone(settings, tmp_path):
     broken_off(settings, tmp_path / "run", 3)
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    with pytest.raises(TrainingError, match=r"run holds another run: step 2 is saved .*; go on with --resume, or choose another --output"):
+    with pytest.raises(
+        TrainingError,
+        match=r"run holds another run: step 2 is saved .*; go on with --resume, or choose another --output",
+    ):
         train(settings, windows(), tmp_path / "run")
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
 
@@ -313,13 +329,18 @@ def test_a_painting_that_is_moved_while_it_is_learnt_does_not_end_the_run(settin
     monkeypatch.setattr(provenance, "checksum", lambda path: hashed.append(path) or checksum(path))
     path = train(settings, windows(), tmp_path / "run", report=lambda progress: settings.style.unlink(missing_ok=True))
     assert load_checkpoint(path).info["style"] == style
-    assert sorted(map(str, hashed)) == sorted(map(str, [settings.style, settings.vgg])), "each once, and not at every save"
+    assert sorted(map(str, hashed)) == sorted(map(str, [settings.style, settings.vgg])), (
+        "each once, and not at every save"
+    )
 
 
 def test_a_state_of_another_painting_or_other_data_is_refused(settings, tmp_path):
     broken_off(replace(settings, save_every=1), tmp_path / "run", 2)
     other = [TranslationClip((2.0, 1.0), name="other")]
-    for data, message in ((ClipWindows(32, 0, other), "data was"), (ClipWindows(24, 0, [TranslationClip()]), "size was 32, now 24")):
+    for data, message in (
+        (ClipWindows(32, 0, other), "data was"),
+        (ClipWindows(24, 0, [TranslationClip()]), "size was 32, now 24"),
+    ):
         with pytest.raises(TrainingError, match=message):
             train(settings, data, tmp_path / "run", resume=True)
     write_image(settings.style, picture(3, (1.0, 0.0), (64, 64)))
@@ -384,8 +405,13 @@ def test_training_data_by_name(tiny_sintel):
     assert training_data("synthetic", DataOptions(32, 5)).describe()["name"] == "synthetic"
     sintel = training_data("sintel", DataOptions(32, 5, sintel=tiny_sintel))
     assert sintel.describe()["sequences"] == ["bandage_1"]  # alley_2 is held out, the others are too short
-    assert training_data("sintel", DataOptions(32, sintel=tiny_sintel, split="dissertation")).describe()["sequences"] == ["alley_2"]
-    assert training_data("sintel", DataOptions(32, sintel=tiny_sintel, render_pass="final")).describe()["name"] == "sintel-final"
+    assert training_data("sintel", DataOptions(32, sintel=tiny_sintel, split="dissertation")).describe()[
+        "sequences"
+    ] == ["alley_2"]
+    assert (
+        training_data("sintel", DataOptions(32, sintel=tiny_sintel, render_pass="final")).describe()["name"]
+        == "sintel-final"
+    )
     with pytest.raises(UnknownName, match=r"unknown training data 'sintal': did you mean 'sintel'\?"):
         training_data("sintal", DataOptions(32))
     with pytest.raises(TrainingError, match="size must be at least 32 pixels, got 31"):
@@ -487,22 +513,40 @@ def test_a_trunk_that_does_not_fit_is_one_line(settings, tmp_path):
         train(replace(begun, optimizer="adamax"), windows(), tmp_path / "run")
     assert str(caught.value) == f"{layers} (reconet): add --method dissertation-code, or branch from another trunk"
     with pytest.raises(TrainingError) as caught:
-        train(replace(begun, optimizer="adamax", method="dissertation-code", options={"residual_code": False}), windows(), tmp_path / "run")
-    assert str(caught.value) == f"{layers} (dissertation-code): add --set options.residual_code=true, or branch from another trunk"
+        train(
+            replace(begun, optimizer="adamax", method="dissertation-code", options={"residual_code": False}),
+            windows(),
+            tmp_path / "run",
+        )
+    assert (
+        str(caught.value)
+        == f"{layers} (dissertation-code): add --set options.residual_code=true, or branch from another trunk"
+    )
     model = METHODS["reconet"].network()
     save_checkpoint(tmp_path / "m.safetensors", Checkpoint(model, "reconet", "wave", {}, {"steps": 3}))
-    with pytest.raises(TrainingError, match=r"m\.safetensors: the network of the trunk \(reconet\) .* add --method reconet, or"):
-        train(replace(begun, method="dissertation-code", branch_from=tmp_path / "m.safetensors"), windows(), tmp_path / "run")
+    with pytest.raises(
+        TrainingError, match=r"m\.safetensors: the network of the trunk \(reconet\) .* add --method reconet, or"
+    ):
+        train(
+            replace(begun, method="dissertation-code", branch_from=tmp_path / "m.safetensors"),
+            windows(),
+            tmp_path / "run",
+        )
 
 
 def test_a_term_without_gradient_alone_is_nothing_to_optimise(settings, tmp_path):
     alone = {"content": 0.0, "style": 0.0, "tv": 0.0, "temporal_short": 1.0, "temporal_long": 0.0}
-    with pytest.raises(TrainingError, match="there is nothing to optimise: temporal_long, all that has a weight, has no gradient with these options"):
+    with pytest.raises(
+        TrainingError,
+        match="there is nothing to optimise: temporal_long, all that has a weight, has no gradient with these options",
+    ):
         train(replace(settings, method="dissertation-code", batch=2, weights=alone), windows(), tmp_path / "run")
 
 
 def test_the_largest_seed_trains_and_a_larger_one_is_told(settings, tmp_path):
-    train(replace(settings, seed=LARGEST_SEED - 1, steps=1, sample_every=0), windows(LARGEST_SEED - 1), tmp_path / "run")
+    train(
+        replace(settings, seed=LARGEST_SEED - 1, steps=1, sample_every=0), windows(LARGEST_SEED - 1), tmp_path / "run"
+    )
     with pytest.raises(TrainingError, match="seed must be below 2 to the 63rd, got 9223372036854775808"):
         replace(settings, seed=LARGEST_SEED).check()
 
@@ -542,7 +586,13 @@ def test_what_other_processes_load_is_not_waited_for(settings):
     """Four of them are faster than a step of the same length as a sample, once they have begun."""
     waited = {}
     for workers in (0, 4):
-        loader = Loader(replace(settings, steps=12, workers=workers), Slow(32, 0, [TranslationClip((2.0, 1.0))]), 0, torch.device("cpu"), Group())
+        loader = Loader(
+            replace(settings, steps=12, workers=workers),
+            Slow(32, 0, [TranslationClip((2.0, 1.0))]),
+            0,
+            torch.device("cpu"),
+            Group(),
+        )
         for step, _ in loader:
             if step == 3:
                 loader.waited = 0.0
@@ -555,7 +605,12 @@ def test_what_other_processes_load_is_not_waited_for(settings):
 def test_a_run_of_an_older_version_keeps_its_columns(settings, tmp_path):
     broken_off(settings, tmp_path / "run", 5)
     path = tmp_path / "run" / CURVES_FILE
-    path.write_text("\n".join(",".join(row.split(",")[: 1 + len(METHODS["reconet"].weights)]) for row in path.read_text().splitlines()) + "\n")
+    path.write_text(
+        "\n".join(
+            ",".join(row.split(",")[: 1 + len(METHODS["reconet"].weights)]) for row in path.read_text().splitlines()
+        )
+        + "\n"
+    )
     train(settings, windows(), tmp_path / "run", resume=True)
     header, *rows = path.read_text().splitlines()
     assert header == "step," + ",".join(METHODS["reconet"].weights)

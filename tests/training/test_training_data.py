@@ -90,7 +90,12 @@ def test_what_footage_says_of_itself(film):
     frames_folder(film.parent / "holiday", 7)
     data = training_data("footage", DataOptions(32, footage=(film.parent,)))
     told = data.describe()
-    assert told == {"name": "footage", "windows": 5 + 2, "sequences": ["holiday", "pan"], "motion": "estimated flow (dis)"}
+    assert told == {
+        "name": "footage",
+        "windows": 5 + 2,
+        "sequences": ["holiday", "pan"],
+        "motion": "estimated flow (dis)",
+    }
     assert trained_on({"data": told}) == {"footage:holiday", "footage:pan"}
 
 
@@ -106,18 +111,27 @@ def test_sintel_given_as_footage_is_still_known_as_sintel(tiny_sintel, film):
     assert not isinstance(by_name["alley_2"], EstimatedClip)
     assert by_name["bandage_1~dis"].luminance == LUMINANCE_ANIMATION
     whole = footage_clips([tiny_sintel], 32)
-    assert {clip.name.partition("~")[0] for clip in whole} == {"alley_1", "alley_2", "bandage_1", "cave_2"}, "masks are no footage"
+    assert {clip.name.partition("~")[0] for clip in whole} == {"alley_1", "alley_2", "bandage_1", "cave_2"}, (
+        "masks are no footage"
+    )
 
 
 def test_a_model_is_marked_on_every_part_of_its_mixture():
-    told = {"name": "footage:1 sintel:1", "parts": [
-        {"name": "sintel-clean", "sequences": ["alley_1"]}, {"name": "footage", "sequences": ["pan"]}, {"name": "synthetic", "sequences": []},
-    ]}  # fmt: skip
+    told = {
+        "name": "footage:1 sintel:1",
+        "parts": [
+            {"name": "sintel-clean", "sequences": ["alley_1"]},
+            {"name": "footage", "sequences": ["pan"]},
+            {"name": "synthetic", "sequences": []},
+        ],
+    }
     assert trained_on({"data": told}) == {"sintel:alley_1", "footage:pan"}
     final = {"name": "sintel-final", "sequences": ["cave_2"]}
     assert trained_on({"data": final}) == {"sintel:cave_2"}
     branch = {"data": told, "trunk": {"data": final, "trunk": {"data": {"name": "footage", "sequences": ["old"]}}}}
-    assert trained_on(branch) == {"sintel:alley_1", "sintel:cave_2", "footage:pan", "footage:old"}, "nor is what its trunk saw forgotten"
+    assert trained_on(branch) == {"sintel:alley_1", "sintel:cave_2", "footage:pan", "footage:old"}, (
+        "nor is what its trunk saw forgotten"
+    )
     assert trained_on({}) == frozenset()
 
 
@@ -132,12 +146,17 @@ def test_a_mixture_takes_its_parts_by_weight(tiny_sintel, film):
         window = data[index]
         of = sintel if window[3].tolist() == pytest.approx(LUMINANCE_ANIMATION) else footage
         drawn["sintel" if of is sintel else "footage"] += 1
-        assert all(torch.equal(a, b) for a, b in zip(window, of[index], strict=True)), "a sample depends on seed and number alone"
+        assert all(torch.equal(a, b) for a, b in zip(window, of[index], strict=True)), (
+            "a sample depends on seed and number alone"
+        )
     assert 130 <= drawn["sintel"] <= 170  # 150 expected, standard deviation 6
     told = data.describe()
     assert told["name"] == "sintel:3 footage:1"
     assert trained_on({"data": told}) == {"sintel:bandage_1", "footage:pan"}
-    assert not all(torch.equal(a[0], b[0]) for a, b in zip((data[i] for i in range(5)), (Mixture(4, data.parts)[i] for i in range(5)), strict=True))
+    assert not all(
+        torch.equal(a[0], b[0])
+        for a, b in zip((data[i] for i in range(5)), (Mixture(4, data.parts)[i] for i in range(5)), strict=True)
+    )
     assert isinstance(training_data("synthetic:5", options), RandomScenes), "one part is no mixture"
 
 
@@ -216,7 +235,10 @@ def test_a_digest_tells_other_files_and_not_another_place(film, tmp_path):
     write_image(photos / "a.bmp", picture(1, (3.0, 0.0), (64, 64)))
     assert RandomScenes(32, 0, photos).digest() != before
     assert RandomScenes(32, 0).digest() == ""
-    mixed = [Mixture(0, {"synthetic": (RandomScenes(32, 0, folder), 1.0)}).digest() for folder in (photos, tmp_path / "elsewhere" / "photos")]
+    mixed = [
+        Mixture(0, {"synthetic": (RandomScenes(32, 0, folder), 1.0)}).digest()
+        for folder in (photos, tmp_path / "elsewhere" / "photos")
+    ]
     assert mixed[0] != mixed[1]
 
 
@@ -240,15 +262,24 @@ def test_windows_of_several_clips_carry_their_own_luminance():
     camera = TranslationClip((2.0, 1.0), name="camera")
     camera.luminance = LUMINANCE_CAMERA
     data = ClipWindows(32, 0, [camera, TranslationClip((1.0, 1.0), name="drawn")])
-    assert {tuple(round(v, 4) for v in data[i][3].tolist()) for i in range(20)} == {LUMINANCE_CAMERA, LUMINANCE_ANIMATION}
+    assert {tuple(round(v, 4) for v in data[i][3].tolist()) for i in range(20)} == {
+        LUMINANCE_CAMERA,
+        LUMINANCE_ANIMATION,
+    }
 
 
 @pytest.mark.parametrize(
     ("given", "data", "source"),
-    [({"footage": (Path("x"),)}, "synthetic", "footage"), ({"sintel": Path("x")}, "footage:2", "sintel"),
-     ({"textures": Path(__file__).parent}, "sintel", "synthetic"), ({"raft": Path("x")}, "synthetic", "footage")],
-)  # fmt: skip
+    [
+        ({"footage": (Path("x"),)}, "synthetic", "footage"),
+        ({"sintel": Path("x")}, "footage:2", "sintel"),
+        ({"textures": Path(__file__).parent}, "sintel", "synthetic"),
+        ({"raft": Path("x")}, "synthetic", "footage"),
+    ],
+)
 def test_data_that_would_not_be_trained_on_is_told(given, data, source):
-    with pytest.raises(TrainingError, match=f"--{next(iter(given))} has no use with --data {data}: give --data {source}"):
+    with pytest.raises(
+        TrainingError, match=f"--{next(iter(given))} has no use with --data {data}: give --data {source}"
+    ):
         check_used(data, DataOptions(64, **given))
     check_used(f"synthetic {source}" if source != "synthetic" else source, DataOptions(64, flow="raft", **given))

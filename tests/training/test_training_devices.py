@@ -31,17 +31,23 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 @pytest.mark.parametrize(
     ("name", "device", "bf16", "dtype"),
     [
-        ("auto", CPU, True, torch.bfloat16), ("auto", CPU, False, torch.float32), ("bf16", CPU, False, torch.bfloat16),
+        ("auto", CPU, True, torch.bfloat16),
+        ("auto", CPU, False, torch.float32),
+        ("bf16", CPU, False, torch.bfloat16),
         ("fp32", CPU, True, torch.float32),
-        ("auto", CUDA, True, torch.bfloat16), ("auto", CUDA, False, torch.float16), ("fp16", CUDA, True, torch.float16),
+        ("auto", CUDA, True, torch.bfloat16),
+        ("auto", CUDA, False, torch.float16),
+        ("fp16", CUDA, True, torch.float16),
         ("fp32", CUDA, True, torch.float32),
     ],
-)  # fmt: skip
+)
 def test_the_number_format_follows_name_and_device(monkeypatch, name, device, bf16, dtype):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation)
     monkeypatch.setattr(precision_module, "computes_bf16", lambda: bf16)
     asked = {}
-    monkeypatch.setattr(torch.amp, "GradScaler", lambda kind, enabled: asked.update(kind=kind, enabled=enabled) or SimpleNamespace())
+    monkeypatch.setattr(
+        torch.amp, "GradScaler", lambda kind, enabled: asked.update(kind=kind, enabled=enabled) or SimpleNamespace()
+    )
     precision = Precision.of(name, device)
     assert precision.dtype is dtype
     assert {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision.name] is dtype
@@ -106,15 +112,22 @@ def test_what_cannot_be_compiled_is_one_line(settings, tmp_path, monkeypatch):
         return forward
 
     monkeypatch.setattr(torch, "compile", refuses)
-    with pytest.raises(TrainingError, match=r"^torch.compile does not work here \(no C\+\+ compiler\): leave out --compile; nothing was saved yet$"):
+    with pytest.raises(
+        TrainingError,
+        match=r"^torch.compile does not work here \(no C\+\+ compiler\): leave out --compile; nothing was saved yet$",
+    ):
         train(replace(settings, compile=True, sample_every=0), windows(), tmp_path / "run")
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # PyTorch's compiler looks at it, and hides this otherwise
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor"
+)  # PyTorch's compiler looks at it, and hides this otherwise
 def test_a_compiled_step_has_the_losses_of_an_eager_one(settings, tmp_path, monkeypatch):
     """The graphs that would be compiled, forwards and backwards, computed by PyTorch's own operators."""
     compile_graph = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda module, **options: compile_graph(module, backend="aot_eager", **options))
+    monkeypatch.setattr(
+        torch, "compile", lambda module, **options: compile_graph(module, backend="aot_eager", **options)
+    )
     for name, on in (("eager", False), ("compiled", True)):
         train(replace(settings, steps=2, compile=on, precision="fp32", sample_every=0), windows(), tmp_path / name)
     eager, compiled = (parse_curves((tmp_path / name / "curves.csv").read_text()) for name in ("eager", "compiled"))
@@ -148,7 +161,13 @@ def test_events_hold_what_the_curves_hold(settings, tmp_path):
         train(told, windows(), tmp_path / "run", resume=True)
         found = scalars(tmp_path / "run")
     curves = parse_curves((tmp_path / "run" / "curves.csv").read_text())
-    assert set(found) == {*(f"loss/{term}" for term in curves.terms), "loss/total", "pace/steps_per_second", "pace/waiting", "learning_rate"}
+    assert set(found) == {
+        *(f"loss/{term}" for term in curves.terms),
+        "loss/total",
+        "pace/steps_per_second",
+        "pace/waiting",
+        "learning_rate",
+    }
     for term, values in curves.terms.items():
         assert found[f"loss/{term}"] == pytest.approx(dict(zip(curves.steps, values, strict=True)), rel=1e-4)
     assert found["loss/total"] == pytest.approx(dict(zip(curves.steps, curves.total, strict=True)), rel=1e-4)
@@ -168,9 +187,13 @@ def test_without_tensorboard_nothing_begins(settings, tmp_path, monkeypatch):
 def test_curves_are_read_whatever_is_wrong_with_them():
     text = "step,content,style,steps_per_second,waiting\n10,2,4,5,0.5\n20,1,3,2.5,0.1\n30,1"
     curves = parse_curves(text)
-    assert curves == Curves([10, 20], {"content": [2, 1], "style": [4, 3]}, {"steps_per_second": [5, 2.5], "waiting": [0.5, 0.1]})
+    assert curves == Curves(
+        [10, 20], {"content": [2, 1], "style": [4, 3]}, {"steps_per_second": [5, 2.5], "waiting": [0.5, 0.1]}
+    )
     assert curves.total == [], "an older file says nothing of the total"
-    assert parse_curves("step,content,style,total,steps_per_second\n10,2,4,2,5\n") == Curves([10], {"content": [2], "style": [4]}, {"steps_per_second": [5]}, [2])
+    assert parse_curves("step,content,style,total,steps_per_second\n10,2,4,2,5\n") == Curves(
+        [10], {"content": [2], "style": [4]}, {"steps_per_second": [5]}, [2]
+    )
     # Two seconds of which one was waited for, then four of which 0.4.
     assert curves.waiting() == pytest.approx(1.4 / 6)
     assert parse_curves("") == parse_curves("no,curves\n1,2\n") == Curves()

@@ -27,7 +27,16 @@ from reconet_bench.training.signals import stopping
 
 def in_a_process(settings, folder: Path, before: str, **change: object) -> subprocess.CompletedProcess[str]:
     """Train in a process of its own, as the command line would end it."""
-    values = {"steps": 6, "style_size": 64, "device": "cpu", "precision": "fp32", "save_every": 2, "log_every": 1, "sample_every": 0, **change}
+    values = {
+        "steps": 6,
+        "style_size": 64,
+        "device": "cpu",
+        "precision": "fp32",
+        "save_every": 2,
+        "log_every": 1,
+        "sample_every": 0,
+        **change,
+    }
     code = f"""
         import os, resource, signal, sys
         from pathlib import Path
@@ -90,7 +99,9 @@ def test_a_program_ends_though_data_are_being_loaded(seconds):
         batches = iter(Loader(settings, Stuck(32, 0, [TranslationClip()]), 0, torch.device("cpu"), Group()))
         print(next(batches)[0])
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=True
+    )
     assert (done.stdout, done.stderr) == ("0\n", "")
 
 
@@ -135,7 +146,10 @@ def test_a_full_disk_keeps_the_last_good_state_and_says_so(settings, tmp_path):
     assert metadata["step"] == "2"
     assert all(value.isfinite().all() for value in tensors.values())
     whole = train(replace(settings, sample_every=0), windows(), tmp_path / "whole")
-    assert same(network_state(whole), network_state(train(replace(settings, sample_every=0), windows(), tmp_path / "run", resume=True)))
+    assert same(
+        network_state(whole),
+        network_state(train(replace(settings, sample_every=0), windows(), tmp_path / "run", resume=True)),
+    )
 
 
 def test_a_picture_that_finds_no_room_costs_no_steps(settings, tmp_path, monkeypatch):
@@ -150,14 +164,22 @@ def test_a_picture_that_finds_no_room_costs_no_steps(settings, tmp_path, monkeyp
     with pytest.raises(TrainingError) as caught:
         train(replace(settings, steps=3, save_every=2, sample_every=2), windows(), tmp_path / "run")
     picture, state = tmp_path / "run" / "samples" / "step_000002.png", tmp_path / "run" / STATE_FILE
-    assert str(caught.value) == f"No space left on device ({picture}): step 2 is saved in {state}; go on with --resume once that is mended"
+    assert (
+        str(caught.value)
+        == f"No space left on device ({picture}): step 2 is saved in {state}; go on with --resume once that is mended"
+    )
     assert not list(picture.parent.iterdir())
 
 
 def test_a_disk_that_is_full_from_the_first_state_on(settings, tmp_path):
-    done = in_a_process(settings, tmp_path / "run", "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))")
+    done = in_a_process(
+        settings, tmp_path / "run", "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))"
+    )
     assert done.returncode == 2
-    assert done.stderr.strip() == f"File too large ({tmp_path / 'run' / STATE_FILE}): nothing was saved yet; go on with --resume once that is mended"
+    assert (
+        done.stderr.strip()
+        == f"File too large ({tmp_path / 'run' / STATE_FILE}): nothing was saved yet; go on with --resume once that is mended"
+    )
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["curves.csv"]
 
 
@@ -219,7 +241,9 @@ def test_losses_that_stay_on_the_device_name_the_step_that_broke(tmp_path):
     assert (means, count) == ({"content": 6.5, "style": 2.0}, 4)
     for step in range(9, 13):
         ledger.add(step, {"content": torch.tensor(1.0), "style": torch.tensor(float("inf") if step >= 11 else 1.0)})
-    with pytest.raises(TrainingError, match="loss term 'style' is inf at step 11: nothing was saved yet; lower the learning rate"):
+    with pytest.raises(
+        TrainingError, match="loss term 'style' is inf at step 11: nothing was saved yet; lower the learning rate"
+    ):
         ledger.settle()
     many = Ledger(tmp_path, Group(), torch.device("cuda"))
     for step in range(1, 16):

@@ -41,7 +41,9 @@ damage = st.one_of(
 def harm(data: bytes, how: tuple[str, float, bytes]) -> bytes:
     kind, share, rubbish = how
     at = int(share * len(data))
-    return data[:at] + {"cut": b"", "overwrite": rubbish + data[at + len(rubbish) :], "insert": rubbish + data[at:]}[kind]
+    return (
+        data[:at] + {"cut": b"", "overwrite": rubbish + data[at + len(rubbish) :], "insert": rubbish + data[at:]}[kind]
+    )
 
 
 def one_line(error: ReconetBenchError, path: Path) -> None:
@@ -60,11 +62,22 @@ def identity(image: np.ndarray) -> np.ndarray:
 
 def scaling() -> onnx.ModelProto:
     """A network with weights and constants: a convolution, a scale and a clip."""
-    weights = {"w": np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1), "k": np.array(255, np.float32), "low": np.array(0, np.float32), "high": np.array(1, np.float32)}
-    nodes = [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("Mul", ["c", "k"], ["m"]), helper.make_node("Div", ["m", "k"], ["d"]),
-             helper.make_node("Clip", ["d", "low", "high"], ["y"])]  # fmt: skip
+    weights = {
+        "w": np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1),
+        "k": np.array(255, np.float32),
+        "low": np.array(0, np.float32),
+        "high": np.array(1, np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Mul", ["c", "k"], ["m"]),
+        helper.make_node("Div", ["m", "k"], ["d"]),
+        helper.make_node("Clip", ["d", "low", "high"], ["y"]),
+    ]
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, "h", "w"]) for name in ("x", "y")]
-    graph = helper.make_graph(nodes, "g", values[:1], values[1:], [numpy_helper.from_array(value, name) for name, value in weights.items()])
+    graph = helper.make_graph(
+        nodes, "g", values[:1], values[1:], [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
@@ -77,7 +90,11 @@ def samples(tmp_path_factory) -> dict[str, bytes]:
     save_checkpoint(folder / "a.safetensors", Checkpoint(Identity().eval(), "identity", ""))
     onnx.save(scaling(), folder / "a.onnx")
     for suffix in (".mp4", ".mkv", ".gif"):
-        make_clip(folder / f"a{suffix}", sound="" if suffix == ".gif" else "aac", **({"codec": "gif", "pixels": "rgb8"} if suffix == ".gif" else {}))
+        make_clip(
+            folder / f"a{suffix}",
+            sound="" if suffix == ".gif" else "aac",
+            **({"codec": "gif", "pixels": "rgb8"} if suffix == ".gif" else {}),
+        )
     return {path.suffix: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -86,7 +103,15 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("fuzz")
 
 
-READERS = {".onnx": inspect_onnx, ".png": read_image, ".flo": read_flo, ".safetensors": load_checkpoint, ".mp4": read_video, ".mkv": read_video, ".gif": read_video}
+READERS = {
+    ".onnx": inspect_onnx,
+    ".png": read_image,
+    ".flo": read_flo,
+    ".safetensors": load_checkpoint,
+    ".mp4": read_video,
+    ".mkv": read_video,
+    ".gif": read_video,
+}
 
 
 @pytest.mark.parametrize("suffix", READERS)
@@ -116,7 +141,12 @@ def test_stylising_a_damaged_video_ends_whole_or_not_at_all(samples, folder, how
         assert len(times(target)) == done.frames >= 1
 
 
-@given(height=st.integers(1, 40), width=st.integers(1, 40), suffix=st.sampled_from([".mp4", ".webm", ".gif", ".mkv"]), count=st.integers(1, 3))
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    suffix=st.sampled_from([".mp4", ".webm", ".gif", ".mkv"]),
+    count=st.integers(1, 3),
+)
 @FEW
 def test_any_size_and_length_comes_out_as_it_went_in(folder, height, width, suffix, count):
     frames, target = folder / "frames", folder / f"sized{suffix}"
@@ -194,17 +224,26 @@ def _flo_of(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("empty.mp4", b""), ("empty.png", b""), ("text.mp4", b"hello" * 50), ("text.png", b"hello" * 50), ("odd.xyz", b"hello"),
-        ("sound only.m4a", None), ("head.png", b"\x89PNG\r\n\x1a\n"), ("huge.flo", _flo_of(2**30, 2**30)),
+        ("empty.mp4", b""),
+        ("empty.png", b""),
+        ("text.mp4", b"hello" * 50),
+        ("text.png", b"hello" * 50),
+        ("odd.xyz", b"hello"),
+        ("sound only.m4a", None),
+        ("head.png", b"\x89PNG\r\n\x1a\n"),
+        ("huge.flo", _flo_of(2**30, 2**30)),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_footage_is_one_line_and_exit_code_2(tmp_path, capsys, same, name, content):
     path = tmp_path / name
     if content is None:
         make_sound(path)
     else:
         path.write_bytes(content)
-    for words in (["stylize", path, "-o", tmp_path / "out.mp4", "--model", same], ["evaluate", "--stylized", path, "--video", path]):
+    for words in (
+        ["stylize", path, "-o", tmp_path / "out.mp4", "--model", same],
+        ["evaluate", "--stylized", path, "--video", path],
+    ):
         with pytest.raises(SystemExit) as caught:
             cli.main([str(word) for word in words])
         printed = capsys.readouterr()

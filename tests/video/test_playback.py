@@ -43,7 +43,9 @@ PLAY = """async source => {
 @pytest.fixture(scope="module")
 def page() -> Iterator:
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, "--autoplay-policy=no-user-gesture-required"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[*ARGUMENTS, "--autoplay-policy=no-user-gesture-required"]
+        )
         page = browser.new_page()
         page.set_default_timeout(60_000)
         yield page
@@ -53,10 +55,14 @@ def page() -> Iterator:
 @pytest.mark.parametrize(
     ("source", "sound", "target", "size"),
     [
-        (".mp4", "aac", ".mp4", (72, 96)), (".mov", "pcm_s16le", ".mp4", (72, 96)), (".mp4", "aac", ".webm", (72, 96)),
-        (".mkv", "", ".mp4", (96, 72)), (".mkv", "libopus", ".webm", (41, 57)), (".mkv", "libopus", ".m4v", (72, 96)),
+        (".mp4", "aac", ".mp4", (72, 96)),
+        (".mov", "pcm_s16le", ".mp4", (72, 96)),
+        (".mp4", "aac", ".webm", (72, 96)),
+        (".mkv", "", ".mp4", (96, 72)),
+        (".mkv", "libopus", ".webm", (41, 57)),
+        (".mkv", "libopus", ".m4v", (72, 96)),
     ],
-)  # fmt: skip
+)
 def test_it_plays_in_chromium(tmp_path, page, source, sound, target, size):
     times = [0, 24, 55, 60, 130, 190, 240, 264]  # a variable frame rate
     clip = make_clip(tmp_path / f"a{source}", times, size, pixels="yuv444p" if size[0] % 2 else "yuv420p", sound=sound)

@@ -32,11 +32,12 @@ def model(tmp_path_factory) -> Path:
     """An ONNX that gives the negative of a frame."""
     shape = [1, 3, "height", "width"]
     graph = helper.make_graph(
-        [helper.make_node("Sub", ["one", "frame"], ["out"])], "negative",
+        [helper.make_node("Sub", ["one", "frame"], ["out"])],
+        "negative",
         [helper.make_tensor_value_info("frame", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, shape)],
         [helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])],
-    )  # fmt: skip
+    )
     path = tmp_path_factory.mktemp("models") / "negative.onnx"
     file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     helper.set_model_props(file, {"value_range": "0..1"})
@@ -75,7 +76,9 @@ def test_a_video_keeps_frames_times_and_sound(model, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["in put.mp4", "out.mp4", "sub"]
 
 
-@pytest.mark.parametrize(("start", "end", "lasts"), [(0, 1.2, 1.2), (0.4, 1.2, 0.8), (0.4, 9, 1.9), (0, None, 2.3), (0, 2, 2)])
+@pytest.mark.parametrize(
+    ("start", "end", "lasts"), [(0, 1.2, 1.2), (0.4, 1.2, 0.8), (0.4, 9, 1.9), (0, None, 2.3), (0, 2, 2)]
+)
 def test_sound_ends_where_the_part_ends(tmp_path, start, end, lasts):
     source = make_clip(tmp_path / "a.mp4", range(0, 24 * 50, 24), sound="aac", sounds_longer=0.3)
     stylize_file(negative, source, tmp_path / "b.mp4", start=start, end=end)
@@ -153,7 +156,9 @@ def test_names_that_several_frames_have_are_counted(tmp_path):
 
 def test_a_percent_sign_in_a_name_stands_for_itself(frames, tmp_path):
     stylize_file(negative, frames, tmp_path / "a" / "50%_%03d.png")
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [f"50%_{number:03d}.png" for number in range(1, 6)]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        f"50%_{number:03d}.png" for number in range(1, 6)
+    ]
     stylize_file(negative, frames / "shot 1.png", tmp_path / "b" / "100%done.png")
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["100%done.png"]
 
@@ -191,12 +196,27 @@ def test_what_is_asked_of_the_look_is_done():
     grey = np.full_like(content, 128)
     kept = Look(keep_colors=True).apply(content, grey).astype(float)
     assert np.abs(kept @ [0.299, 0.587, 0.114] - 128).mean() < 8
-    assert np.corrcoef((kept[..., 0] - kept[..., 2]).ravel(), (content[..., 0].astype(float) - content[..., 2]).ravel())[0, 1] > 0.95
+    assert (
+        np.corrcoef((kept[..., 0] - kept[..., 2]).ravel(), (content[..., 0].astype(float) - content[..., 2]).ravel())[
+            0, 1
+        ]
+        > 0.95
+    )
     with pytest.raises(DataError, match="strength is between 0"):
         Look(strength=1.5)
 
 
-@pytest.mark.parametrize(("size", "longest", "expected"), [((40, 56), None, (40, 56)), ((41, 57), 57, (41, 57)), ((400, 560), 56, (40, 56)), ((1000, 10), 100, (100, 2)), ((480, 640), 103, (78, 102)), ((640, 480), 17, (16, 12))])
+@pytest.mark.parametrize(
+    ("size", "longest", "expected"),
+    [
+        ((40, 56), None, (40, 56)),
+        ((41, 57), 57, (41, 57)),
+        ((400, 560), 56, (40, 56)),
+        ((1000, 10), 100, (100, 2)),
+        ((480, 640), 103, (78, 102)),
+        ((640, 480), 17, (16, 12)),
+    ],
+)
 def test_footage_is_only_ever_made_smaller(size, longest, expected):
     assert fitted(size, longest) == expected
 
@@ -238,7 +258,9 @@ def test_no_more_frames_are_held_than_the_queues_take(tmp_path):
     assert max(ahead) <= DEPTH + 2
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="this system does not tell how much memory is in use")
+@pytest.mark.skipif(
+    not Path("/proc/self/statm").is_file(), reason="this system does not tell how much memory is in use"
+)
 def test_memory_does_not_grow_with_the_length(tmp_path):
     """Under 1 % between frame 200 and frame 2,000."""
     pages: dict[int, int] = {}
@@ -368,7 +390,10 @@ def test_a_camera_is_footage_without_end(tmp_path, monkeypatch):
         (["a.mp4", "-o", "b.mp4", "--fps", "0"], "give frames per second"),
         (["a.mp4", "-o", "b.mp4", "--start", "5"], "no frame in it from 5"),
         (["a.mp4", "-o", "b.mp4", "--codec", "av2"], "unknown codec 'av2'"),
-        (["a.mp4", "-o", "b.mp4", "--runtime", "onxruntime"], "unknown runtime 'onxruntime': did you mean 'onnxruntime'?"),
+        (
+            ["a.mp4", "-o", "b.mp4", "--runtime", "onxruntime"],
+            "unknown runtime 'onxruntime': did you mean 'onnxruntime'?",
+        ),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(model, tmp_path, capsys, monkeypatch, words, message):

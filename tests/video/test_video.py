@@ -86,7 +86,10 @@ def test_every_size_comes_back_as_it_was(tmp_path, suffix, size):
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize(("suffix", "codec", "found"), [(".mp4", "", "h264"), (".mkv", "hevc", "hevc"), (".webm", "", "vp9"), (".mp4", "vp9", "vp9"), (".gif", "", "gif")])
+@pytest.mark.parametrize(
+    ("suffix", "codec", "found"),
+    [(".mp4", "", "h264"), (".mkv", "hevc", "hevc"), (".webm", "", "vp9"), (".mp4", "vp9", "vp9"), (".gif", "", "gif")],
+)
 def test_the_suffix_or_the_user_chooses_the_codec(tmp_path, suffix, codec, found):
     copy(make_clip(tmp_path / "a.mp4"), tmp_path / f"b{suffix}", codec)
     with av.open(str(tmp_path / f"b{suffix}")) as file:
@@ -104,7 +107,9 @@ def test_variable_frame_rates_keep_their_timestamps(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 6, 9])
-@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", ""), (".mov", ""), (".mp4", "hevc"), (".mkv", ""), (".webm", "")])
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [(".mp4", ""), (".mov", ""), (".mp4", "hevc"), (".mkv", ""), (".webm", "")]
+)
 def test_the_last_frame_is_shown_as_long_as_it_was(tmp_path, suffix, codec, count):
     """Whatever place it has in the order of decoding: a still at the end of a clip is a frame of two seconds."""
     writer = VideoWriter(tmp_path / f"a{suffix}", SIZE, Timing(Fraction(1, 1000), Fraction(25)), codec)
@@ -121,10 +126,18 @@ def test_the_last_frame_is_shown_as_long_as_it_was(tmp_path, suffix, codec, coun
 @pytest.mark.parametrize(
     ("source", "sound", "target"),
     [
-        (".mp4", "aac", ".mp4"), (".mp4", "aac", ".mkv"), (".mkv", "flac", ".mkv"), (".mkv", "flac", ".mp4"), (".mkv", "libopus", ".webm"),
-        (".mkv", "libopus", ".mp4"), (".mkv", "libmp3lame", ".mp4"), (".mov", "pcm_s16le", ".mov"), (".mov", "pcm_s16le", ".mkv"), (".mp4", "aac", ".m4v"),
+        (".mp4", "aac", ".mp4"),
+        (".mp4", "aac", ".mkv"),
+        (".mkv", "flac", ".mkv"),
+        (".mkv", "flac", ".mp4"),
+        (".mkv", "libopus", ".webm"),
+        (".mkv", "libopus", ".mp4"),
+        (".mkv", "libmp3lame", ".mp4"),
+        (".mov", "pcm_s16le", ".mov"),
+        (".mov", "pcm_s16le", ".mkv"),
+        (".mp4", "aac", ".m4v"),
     ],
-)  # fmt: skip
+)
 def test_sound_is_copied_bit_for_bit(tmp_path, source, sound, target):
     clip = make_clip(tmp_path / f"a{source}", sound=sound)
     writer = copy(clip, tmp_path / f"b{target}")
@@ -146,7 +159,10 @@ def heard(path: Path) -> tuple[str, np.ndarray, np.ndarray]:
 def late(moments: np.ndarray, samples: np.ndarray) -> int:
     """By how many samples the tone of :func:`make_clip` sounds too late; a period has 126."""
     inside = slice(len(samples) // 4, -len(samples) // 4)
-    likeness = {lag: np.corrcoef(samples[inside], np.sin(0.05 * (48000 * moments[inside] - lag)))[0, 1] for lag in range(-63, 63)}
+    likeness = {
+        lag: np.corrcoef(samples[inside], np.sin(0.05 * (48000 * moments[inside] - lag)))[0, 1]
+        for lag in range(-63, 63)
+    }
     best = max(likeness, key=likeness.__getitem__)
     assert likeness[best] > 0.99
     return best
@@ -155,10 +171,14 @@ def late(moments: np.ndarray, samples: np.ndarray) -> int:
 @pytest.mark.parametrize(
     ("source", "sound", "target", "codec"),
     [
-        (".mov", "pcm_s16le", ".mp4", "aac"), (".mp4", "aac", ".webm", "opus"), (".mkv", "libmp3lame", ".webm", "opus"),
-        (".mkv", "libopus", ".mov", "aac"), (".mkv", "flac", ".mov", "aac"), (".mov", "pcm_s16le", ".webm", "opus"),
+        (".mov", "pcm_s16le", ".mp4", "aac"),
+        (".mp4", "aac", ".webm", "opus"),
+        (".mkv", "libmp3lame", ".webm", "opus"),
+        (".mkv", "libopus", ".mov", "aac"),
+        (".mkv", "flac", ".mov", "aac"),
+        (".mov", "pcm_s16le", ".webm", "opus"),
     ],
-)  # fmt: skip
+)
 def test_sound_that_the_file_cannot_hold_is_encoded_anew_in_step(tmp_path, source, sound, target, codec):
     clip = make_clip(tmp_path / f"a{source}", range(0, 24 * 25, 24), sound=sound)
     kind = sound.removeprefix("lib").removesuffix("lame")
@@ -200,7 +220,15 @@ def test_a_part_begins_at_zero_with_its_sound(tmp_path):
     assert len(kept) * 1024 / 48000 == pytest.approx(0.8, abs=0.05)
 
 
-@pytest.mark.parametrize(("tick", "step"), [(Fraction(1, 1000), Fraction(1, 10)), (Fraction(1, 1000), Fraction(1001, 30000)), (Fraction(1, 24), Fraction(1, 24)), (Fraction(1, 90000), Fraction(1, 25))])
+@pytest.mark.parametrize(
+    ("tick", "step"),
+    [
+        (Fraction(1, 1000), Fraction(1, 10)),
+        (Fraction(1, 1000), Fraction(1001, 30000)),
+        (Fraction(1, 24), Fraction(1, 24)),
+        (Fraction(1, 90000), Fraction(1, 25)),
+    ],
+)
 def test_a_part_begins_and_ends_at_the_frames_that_are_meant(tmp_path, tick, step):
     path = tmp_path / "a.mkv"
     writer = VideoWriter(path, SIZE, Timing(tick, 1 / step))
@@ -221,14 +249,18 @@ def test_a_part_of_a_file_without_an_index_is_whole(tmp_path, suffix):
     source = make_clip(tmp_path / f"a{suffix}", range(0, 24 * 100, 24), sound=sound)
     for start in (0.4, 1.0, 3.0):
         frames = read(source, start=start)
-        assert len(frames) in (100 - round(25 * start), 101 - round(25 * start)), "their first may be shown a moment after the file's zero"
+        assert len(frames) in (100 - round(25 * start), 101 - round(25 * start)), (
+            "their first may be shown a moment after the file's zero"
+        )
         assert far(frames[0].image, scene(100 - len(frames))) < 4
         if sound:
             copy(source, tmp_path / "b.mkv", start=start)
             assert len(sound_packets(tmp_path / "b.mkv")) == pytest.approx((4 - start) * 48000 / 1024, abs=2)
 
 
-@pytest.mark.parametrize("matrix", [(-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0), (0, -1, -1, 0), (0, 1, -1, 0), (0, -1, 1, 0), (-1, 0, 0, -1)])
+@pytest.mark.parametrize(
+    "matrix", [(-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0), (0, -1, -1, 0), (0, 1, -1, 0), (0, -1, 1, 0), (-1, 0, 0, -1)]
+)
 def test_pictures_are_mirrored_as_the_file_says(tmp_path, matrix):
     """A pixel at (x, y) from the centre is shown at (ax + cy, bx + dy)."""
     path = make_clip(tmp_path / "a.mp4", [0])

@@ -71,7 +71,9 @@ def consistency_mask(forward: Tensor, backward: Tensor) -> Tensor:
     returning, inside = warp(backward, forward)
     disagreement = (forward + returning).square().sum(1, keepdim=True)
     strength = forward.square().sum(1, keepdim=True)
-    occluded = disagreement > CONSISTENCY_SHARE * (strength + returning.square().sum(1, keepdim=True)) + CONSISTENCY_FLOOR
+    occluded = (
+        disagreement > CONSISTENCY_SHARE * (strength + returning.square().sum(1, keepdim=True)) + CONSISTENCY_FLOOR
+    )
     gradient = torch.zeros_like(strength)
     for axis in (2, 3):
         size = forward.shape[axis] - 1
@@ -97,7 +99,9 @@ class EstimatedClip(Clip):
         UnknownName, ModelError: no such estimator, or it has no weights.
     """
 
-    def __init__(self, clip: Clip, estimator: str, weights: Path | None = None, cache: Path | None = None, remembered: int = 8) -> None:
+    def __init__(
+        self, clip: Clip, estimator: str, weights: Path | None = None, cache: Path | None = None, remembered: int = 8
+    ) -> None:
         self.clip, self.estimator = clip, estimator
         self._flow, self._key = ESTIMATORS[estimator].load(weights)
         self._cache = cache or cache_folder() / "flow"

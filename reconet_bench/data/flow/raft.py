@@ -40,7 +40,9 @@ class Raft(Estimator):
             height, width = first.shape[-2:]
             pad = (0, max(_SMALLEST - width, -width % _MULTIPLE), 0, max(_SMALLEST - height, -height % _MULTIPLE))
             # At 8 bits, as the cache names them, and in [-1, 1], as it was trained.
-            pair = [F.pad(from_uint8(to_uint8(frame), device) * 2 - 1, pad, mode="replicate") for frame in (first, second)]
+            pair = [
+                F.pad(from_uint8(to_uint8(frame), device) * 2 - 1, pad, mode="replicate") for frame in (first, second)
+            ]
             with torch.inference_mode():
                 estimate: Tensor = network(*pair)[-1]
             return estimate[..., :height, :width].float().cpu().clone()
@@ -78,7 +80,9 @@ def _network(path: Path) -> Any:
     build = raft_large if first is not None and first.shape[0] == 64 else raft_small
     network = build(weights=None).eval()
     try:
-        network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
+        network.load_state_dict(
+            {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+        )
     except RuntimeError as error:
         raise ModelError(f"{path}: not torchvision's RAFT: {str(error).splitlines()[-1].strip()}") from None
     if not all(value.isfinite().all() for value in network.state_dict().values()):
