@@ -10,7 +10,7 @@ import pytest
 
 from reconet_bench.core.errors import RuntimeUnavailable
 from reconet_bench.core.memory import device_bytes, host_bytes
-from reconet_bench.models.loading import Model, load_subject
+from reconet_bench.models.loading import Model, load_by_name
 from reconet_bench.runtimes.base import RUNTIMES, Session
 from reconet_bench.runtimes.worker import Worker
 
@@ -26,8 +26,8 @@ SIDE = 64
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return load_subject("reconet-starry_night", tmp_path_factory.mktemp("exports"))
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load_by_name("reconet-starry_night", tmp_path_factory.mktemp("exports"))
 
 
 def resident(session: Session, count: int) -> int:
@@ -43,13 +43,13 @@ def resident(session: Session, count: int) -> int:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_memory_is_flat(benchmark: Any, subject: Model, name: str) -> None:
+def test_memory_is_flat(benchmark: Any, model: Model, name: str) -> None:
     """Growth between frame 200, when pools and caches are filled, and frame 2,000: under 1 %."""
     if reason := RUNTIMES[name].missing():
         pytest.skip(reason)
     with Worker(name) as worker:
         try:
-            worker.load(subject.model)
+            worker.load(model.source)
         except RuntimeUnavailable as reason:
             pytest.skip(str(reason))
         before = worker.ask(resident, SETTLED)

@@ -10,7 +10,7 @@ import pytest
 
 from reconet_bench.benchmark.reference_check import Probe, probe_clip
 from reconet_bench.core.errors import RuntimeUnavailable
-from reconet_bench.models.loading import Model, load_subject
+from reconet_bench.models.loading import Model, load_by_name
 from reconet_bench.runtimes.base import RUNTIMES, Session
 from reconet_bench.runtimes.selection import REFERENCE_RUNTIME
 
@@ -20,23 +20,23 @@ ROUNDS, WARM_UP = 30, 5
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return load_subject(MODEL, tmp_path_factory.mktemp("exports"))
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load_by_name(MODEL, tmp_path_factory.mktemp("exports"))
 
 
 @pytest.fixture(scope="module")
-def session(runtime: str, subject: Model) -> Iterator[Session]:
+def session(runtime: str, model: Model) -> Iterator[Session]:
     if reason := RUNTIMES[runtime].missing():
         pytest.skip(reason)
     try:
-        loaded = RUNTIMES[runtime].load(subject.model)
+        loaded = RUNTIMES[runtime].load(model.source)
     except RuntimeUnavailable as reason:
         pytest.skip(str(reason))
     with loaded:
         yield loaded
 
 
-def test_stylise(benchmark: Any, session: Session, subject: Model, size: tuple[int, int]) -> None:
+def test_stylise(benchmark: Any, session: Session, model: Model, size: tuple[int, int]) -> None:
     """End to end: an 8-bit frame in host memory in, one out; a fresh frame each time."""
     probe = Probe(probe_clip(size))
     frames = probe.images
@@ -48,7 +48,7 @@ def test_stylise(benchmark: Any, session: Session, subject: Model, size: tuple[i
     result = benchmark.pedantic(session, setup=fresh, rounds=ROUNDS, warmup_rounds=WARM_UP)
     assert result.shape == frames[0].shape
     assert result.std() > 1, "a blank frame is not a stylised one"
-    with RUNTIMES[REFERENCE_RUNTIME].load(subject.model, session.device) as reference:
+    with RUNTIMES[REFERENCE_RUNTIME].load(model.source, session.device) as reference:
         fidelity = probe.compare(probe.expect(reference), session)
     assert not fidelity.failed, f"{fidelity.failed}: {fidelity}"
     benchmark.extra_info.update(
@@ -59,6 +59,6 @@ def test_stylise(benchmark: Any, session: Session, subject: Model, size: tuple[i
     benchmark.extra_info.update(
         build_seconds=round(session.build_seconds, 2), threads=session.threads, precision=session.precision
     )
-    benchmark.extra_info.update(device=session.device, model=subject.checksum[:19])
+    benchmark.extra_info.update(device=session.device, model=model.checksum[:19])
     if session.placement:
         benchmark.extra_info["placement"] = str(session.placement)

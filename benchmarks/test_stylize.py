@@ -11,7 +11,7 @@ import numpy as np
 from reconet_bench.core.files import write_image
 from reconet_bench.core.ops import to_uint8
 from reconet_bench.data.synthetic import synthetic_clip
-from reconet_bench.models.loading import load_subject
+from reconet_bench.models.loading import load_by_name
 from reconet_bench.runtimes.base import RUNTIMES
 from reconet_bench.video.stylize import stylize_file
 
@@ -26,7 +26,7 @@ def test_a_video_takes_as_long_as_its_network(benchmark: Any, tmp_path: Path) ->
     for number in range(FRAMES):
         write_image(tmp_path / "in" / f"{number:04d}.png", frames[number % len(frames)])
     stylize_file(lambda image: image, tmp_path / "in", tmp_path / "in.mp4")
-    with RUNTIMES[RUNTIME].load(load_subject(MODEL, tmp_path).model) as session:
+    with RUNTIMES[RUNTIME].load(load_by_name(MODEL, tmp_path).source) as session:
         session(frames[0])
         alone: list[float] = []
 

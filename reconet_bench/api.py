@@ -22,7 +22,7 @@ from reconet_bench.metrics.base import METRICS, Footage
 from reconet_bench.metrics.measure import measure_footage
 from reconet_bench.metrics.statistics import estimate
 from reconet_bench.metrics.style import painting_style
-from reconet_bench.models.loading import load_subject, workspace
+from reconet_bench.models.loading import load_by_name, workspace
 from reconet_bench.models.onnx_inspection import OnnxFormat
 from reconet_bench.runtimes.base import RUNTIMES, Session
 from reconet_bench.video.stylize import Done, Look, stylize_file
@@ -78,10 +78,8 @@ def load_model(
     """
     folder = workspace()
     try:
-        subject = load_subject(
-            str(name), Path(folder.name), OnnxFormat(input_range, output_range, layout), warnings.warn
-        )
-        return StyleModel(subject.model.name, RUNTIMES[runtime].load(subject.model, device, threads), folder)
+        model = load_by_name(str(name), Path(folder.name), OnnxFormat(input_range, output_range, layout), warnings.warn)
+        return StyleModel(model.source.name, RUNTIMES[runtime].load(model.source, device, threads), folder)
     except BaseException:
         folder.cleanup()
         raise

@@ -24,6 +24,7 @@ from reconet_bench import cli
 from reconet_bench.benchmark import compare as compare_module
 from reconet_bench.benchmark.diff import parse_limits
 from reconet_bench.commands import base
+from reconet_bench.commands import list as list_command
 from reconet_bench.core.files import read_flo, write_flo, write_image
 from reconet_bench.core.record import read_records
 from reconet_bench.metrics.base import METRICS
@@ -964,7 +965,7 @@ def test_an_interrupted_command_says_so_in_one_line(fails, monkeypatch, said, li
         raise KeyboardInterrupt(said) if said else KeyboardInterrupt
 
     monkeypatch.setattr(compare_module, "_quality", stop)
-    monkeypatch.setattr(list, "inventory", stop)
+    monkeypatch.setattr(list_command, "inventory", stop)
     assert fails("list") == f"reconet-bench: {line}"
     assert fails(*QUICK, "--videos", "stroll", *SMALL) == f"reconet-bench: {line}"
 
@@ -973,7 +974,7 @@ def test_a_bug_is_not_dressed_up_as_a_users_mistake(monkeypatch):
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(list, "inventory", broken)
+    monkeypatch.setattr(list_command, "inventory", broken)
     with pytest.raises(ZeroDivisionError):
         cli.main(["list"])
 
@@ -1036,10 +1037,10 @@ def breaks_on_rush(monkeypatch):
     whole = compare_module._quality
 
     def set_up(breaks: Callable[[], object]) -> None:
-        def quality(plan, subject, clip, *rest):
+        def quality(plan, model, clip, *rest):
             if clip.name == "rush":
                 breaks()
-            whole(plan, subject, clip, *rest)
+            whole(plan, model, clip, *rest)
 
         monkeypatch.setattr(compare_module, "_quality", quality)
 

@@ -49,25 +49,25 @@ def compare(plan: Plan, report: Callable[[str], None] = lambda text: None, resul
     result = result or new_result()
     album = _album(plan)
     failed: list[str] = []
-    for subject in plan.subjects:
-        if subject.method == "identity" and failed and not result.records:
+    for model in plan.models:
+        if model.method == "identity" and failed and not result.records:
             break  # the content stands beside models, and there are none
-        clips = _taken(plan, subject, result)
+        clips = _taken(plan, model, result)
         with contextlib.ExitStack() as stack:
-            sessions = _open(plan, subject, stack, result, report) if clips else {}
+            sessions = _open(plan, model, stack, result, report) if clips else {}
             # Before any other frame: a session has one first frame, and keeps memory from then on.
-            timed = _time(plan, subject, clips, sessions, result, report) if plan.times(subject) and sessions else []
-            style = style_of(subject.style_targets, plan.vgg)
+            timed = _time(plan, model, clips, sessions, result, report) if plan.times(model) and sessions else []
+            style = style_of(model.style_targets, plan.vgg)
             for clip in clips:
-                _quality(plan, subject, clip, sessions, style, result, report, album)
+                _quality(plan, model, clip, sessions, style, result, report, album)
             if not sessions:
-                failed.append(subject.model.name)
+                failed.append(model.source.name)
             for frames, timings in timed if sessions else ():
-                _speed(plan, subject, frames, timings, sessions, result)
+                _speed(plan, model, frames, timings, sessions, result)
     if failed and not result.records:
         names = ", ".join(f"'{name}'" for name in failed)
         raise ModelError(f"no runtime runs {names}: {'; '.join(result.skipped)}")
-    result.differences = differences(plan.subjects, [clip.name for clip in plan.clips], result.samples)
+    result.differences = differences(plan.models, [clip.name for clip in plan.clips], result.samples)
     return result
 
 
@@ -75,90 +75,90 @@ def _album(plan: Plan) -> Album | None:
     """The album with the content in it, where pictures are wanted."""
     if plan.pictures_folder is None:
         return None
-    shown = 1 + sum(subject.method != "identity" for subject in plan.subjects)
+    shown = 1 + sum(model.method != "identity" for model in plan.models)
     album = Album(plan.pictures_folder, shown * sum(len(clip) for clip in plan.clips))
     for clip in plan.clips:
         album.add_content(clip, clip_frames(clip))
     return album
 
 
-def _taken(plan: Plan, subject: Model, result: Result) -> list[Clip]:
+def _taken(plan: Plan, model: Model, result: Result) -> list[Clip]:
     """The clips of a size that the model takes; of the others it is noted that it does not."""
     taken: list[Clip] = []
     refused: dict[str, list[str]] = {}
     for clip in plan.clips:
         try:
-            subject.model.check_frame(np.empty((*clip.size, 3), np.uint8))
+            model.source.check_frame(np.empty((*clip.size, 3), np.uint8))
             taken.append(clip)
         except ModelError as error:
             refused.setdefault(str(error), []).append(clip.name)
-    result.skipped += [f"{subject.model.name} on {', '.join(names)}: {reason}" for reason, names in refused.items()]
+    result.skipped += [f"{model.source.name} on {', '.join(names)}: {reason}" for reason, names in refused.items()]
     return taken
 
 
 def _open(
-    plan: Plan, subject: Model, stack: contextlib.ExitStack, result: Result, report: Callable[[str], None]
+    plan: Plan, model: Model, stack: contextlib.ExitStack, result: Result, report: Callable[[str], None]
 ) -> dict[str, SessionHandle]:
     """The model in every runtime: each in a worker of its own where it is timed, else here.
 
     The content itself is in the reference at least, for not every runtime has a form of what is no network.
     """
     sessions: dict[str, SessionHandle] = {}
-    drop = _dropper(subject, sessions, result)
+    drop = _dropper(model, sessions, result)
     names: list[str] = []
     for asked in plan.runtimes:
         try:
-            names.append(_fastest(plan, subject, result, report) if asked == AUTO else asked)
+            names.append(_fastest(plan, model, result, report) if asked == AUTO else asked)
         except CANNOT_RUN as error:
             drop(asked, error)
-    sessions.update(open_all(names, subject.model, plan.device, plan.threads, stack, drop, apart=plan.times(subject)))
-    if not sessions and subject.method == "identity":
+    sessions.update(open_all(names, model.source, plan.device, plan.threads, stack, drop, apart=plan.times(model)))
+    if not sessions and model.method == "identity":
         sessions.update(
-            open_all([REFERENCE_RUNTIME], subject.model, plan.device, plan.threads, stack, drop, apart=False)
+            open_all([REFERENCE_RUNTIME], model.source, plan.device, plan.threads, stack, drop, apart=False)
         )
     return sessions
 
 
 def _dropper(
-    subject: Model, sessions: dict[str, SessionHandle], result: Result
+    model: Model, sessions: dict[str, SessionHandle], result: Result
 ) -> Callable[[str, ReconetBenchError], None]:
     """Takes a runtime that does not run the model, or does no longer, out of ``sessions`` and notes why."""
 
     def drop(name: str, error: ReconetBenchError) -> None:
         sessions.pop(name, None)
-        result.skipped.append(f"{subject.model.name} in {name}: {error}")
+        result.skipped.append(f"{model.source.name} in {name}: {error}")
 
     return drop
 
 
-def _fastest(plan: Plan, subject: Model, result: Result, report: Callable[[str], None]) -> str:
+def _fastest(plan: Plan, model: Model, result: Result, report: Callable[[str], None]) -> str:
     """What ``auto`` stands for; the content itself takes no time in any runtime, so there is nothing to choose."""
-    if subject.method == "identity":
+    if model.method == "identity":
         return REFERENCE_RUNTIME
-    report(f"choosing a runtime for {subject.model.name}")
-    choice = choose_runtime(subject, plan.clips[0].size, plan.device, plan.threads)
-    result.chosen.append(f"{subject.model.name} in {choice.reason}")
+    report(f"choosing a runtime for {model.source.name}")
+    choice = choose_runtime(model, plan.clips[0].size, plan.device, plan.threads)
+    result.chosen.append(f"{model.source.name} in {choice.reason}")
     return choice.name
 
 
 @contextlib.contextmanager
-def _reference(plan: Plan, subject: Model, sessions: dict[str, SessionHandle]) -> Iterator[SessionHandle]:
+def _reference(plan: Plan, model: Model, sessions: dict[str, SessionHandle]) -> Iterator[SessionHandle]:
     """What parity is measured against, opened for the purpose where it is not among ``sessions``."""
-    if subject.origin is not None:
-        with load_apart(REFERENCE_RUNTIME, subject.origin, plan.device, plan.threads) as reference:
+    if model.origin is not None:
+        with load_apart(REFERENCE_RUNTIME, model.origin, plan.device, plan.threads) as reference:
             yield reference
         return
-    name, device = reference_runtime(subject.model)
+    name, device = reference_runtime(model.source)
     if name in sessions and sessions[name].device == (device or sessions[name].device):
         yield sessions[name]
         return
-    with load_apart(name, subject.model, device or plan.device, plan.threads) as reference:
+    with load_apart(name, model.source, device or plan.device, plan.threads) as reference:
         yield reference
 
 
 def _quality(
     plan: Plan,
-    subject: Model,
+    model: Model,
     clip: Clip,
     sessions: dict[str, SessionHandle],
     style: Style,
@@ -170,15 +170,13 @@ def _quality(
     family = clip.source.split("-")[0]
     what = "the photographs in this clip" if family == "synthetic" else "this sequence"
     leak = (
-        f"trained on {what}: not a fair test"
-        if f"{family}:{clip.name.partition(MARK)[0]}" in subject.trained_on
-        else ""
+        f"trained on {what}: not a fair test" if f"{family}:{clip.name.partition(MARK)[0]}" in model.trained_on else ""
     )
     content = clip_frames(clip)
     done: list[tuple[list[np.ndarray], dict[str, dict[int, float] | str]]] = []
-    drop = _dropper(subject, sessions, result)
+    drop = _dropper(model, sessions, result)
     for name, session in list(sessions.items()):
-        report(f"{subject.model.name} on {clip.name} in {name}")
+        report(f"{model.source.name} on {clip.name} in {name}")
         try:
             frames = [session.ask(Session.proved, image) for image in content]
         except CANNOT_RUN as error:
@@ -187,21 +185,21 @@ def _quality(
         if plan.frames_folder is not None:
             for index, frame in enumerate(frames):
                 write_image(
-                    plan.frames_folder / subject.model.name / clip.name / name / f"{clip.label(index)}.png", frame
+                    plan.frames_folder / model.source.name / clip.name / name / f"{clip.label(index)}.png", frame
                 )
-        if album is not None and not done and subject.method != "identity":
-            album.add(subject.model.name, clip, frames)
+        if album is not None and not done and model.method != "identity":
+            album.add(model.source.name, clip, frames)
         # Metrics cost more than frames; where two runtimes give the same bytes they give the same numbers.
         same = next((values for other, values in done if all(map(np.array_equal, frames, other))), None)
         measured = same or measure_footage(Footage(clip, [from_uint8(frame) for frame in frames], style))
         done.append((frames, measured))
         for metric_name, samples in measured.items():
             metric = METRICS[metric_name]
-            record = result.recorder(subject, session, clip.size, video=clip.name, source=clip.source)
+            record = result.recorder(model, session, clip.size, video=clip.name, source=clip.source)
             if isinstance(samples, str):
                 record(metric_name, metric.unit, metric.better, None, note=samples)
                 continue
-            result.samples[subject.model.name, clip.name, name, metric_name] = samples
+            result.samples[model.source.name, clip.name, name, metric_name] = samples
             e = estimate(metric, list(samples.values()))
             note = "; ".join(filter(None, (leak, clip.remark if metric.uses_motion else "")))
             record(metric_name, metric.unit, metric.better, e.value, ci_low=e.low, ci_high=e.high, n=e.n, note=note)
@@ -213,20 +211,20 @@ Timed = tuple[list[np.ndarray], dict[str, Timing]]
 
 def _time(
     plan: Plan,
-    subject: Model,
+    model: Model,
     clips: Sequence[Clip],
     sessions: dict[str, SessionHandle],
     result: Result,
     report: Callable[[str], None],
 ) -> list[Timed]:
     """Time all runtimes of one model at each frame size, in order of the clips."""
-    drop = _dropper(subject, sessions, result)
+    drop = _dropper(model, sessions, result)
     first_of_size: dict[tuple[int, int], Clip] = {}
     for clip in clips:
         first_of_size.setdefault(clip.size, clip)
     timed = []
     for (height, width), clip in first_of_size.items():
-        report(f"timing {subject.model.name} at {width}x{height}")
+        report(f"timing {model.source.name} at {width}x{height}")
         frames = clip_frames(clip, SPEED_FRAMES)
         timed.append((frames, measure(sessions, frames, plan.rounds, SPEED_SECONDS, on_failure=drop)))
     return timed
@@ -234,7 +232,7 @@ def _time(
 
 def _speed(
     plan: Plan,
-    subject: Model,
+    model: Model,
     frames: Sequence[np.ndarray],
     timings: dict[str, Timing],
     sessions: dict[str, SessionHandle],
@@ -242,9 +240,9 @@ def _speed(
 ) -> None:
     """Record what was timed of one model at one frame size; no speed without its parity."""
     height, width = frames[0].shape[:2]
-    drop = _dropper(subject, sessions, result)
+    drop = _dropper(model, sessions, result)
     parities: dict[str, Parity] = {}
-    with _reference(plan, subject, sessions) as reference:
+    with _reference(plan, model, sessions) as reference:
         expected = reference_frames(reference, frames[:4])
         for name in [name for name in timings if name in sessions]:
             try:
@@ -252,26 +250,26 @@ def _speed(
             except CANNOT_RUN as error:
                 drop(name, error)
     timings = {name: timing for name, timing in timings.items() if name in sessions}
-    origin = subject.origin.name if subject.origin else subject.model.name
+    origin = model.origin.name if model.origin else model.source.name
     videos = [clip.name for clip in plan.clips if clip.size == (height, width)]
     known = any(key[0] == origin and key[2] == reference.runtime for key in result.samples)
     unknown = "no true flow at this size" if known else f"{origin} in {reference.runtime} is not in this run"
     for name, timing in timings.items():
-        change = _error_change((origin, reference.runtime), (subject.model.name, name), videos, result)
-        record = result.recorder(subject, sessions[name], (height, width))
+        change = _error_change((origin, reference.runtime), (model.source.name, name), videos, result)
+        record = result.recorder(model, sessions[name], (height, width))
         for metric, row in speed_rows(
             timing,
             timings.get(REFERENCE_RUNTIME),
             parities[name],
             change,
             unknown,
-            subject.against,
+            model.against,
             sessions[name] is reference,
         ).items():
             count = parities[name].frames if metric in PARITY else len(timing.samples["device"].seconds)
             record(metric, row.unit, row.better, row.value, n=count, note=row.note)
         for boundary, samples in timing.samples.items():
-            place = (subject.model.name, name, f"{width}x{height}", boundary)
+            place = (model.source.name, name, f"{width}x{height}", boundary)
             taken = [(seconds, turn) for turn, one in enumerate(samples.rounds) for seconds in one]
             result.timings += [(*place, number, seconds, turn) for number, (seconds, turn) in enumerate(taken)]
 

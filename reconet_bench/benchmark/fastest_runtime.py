@@ -67,7 +67,7 @@ class Choice:
 
 
 def choose_runtime(
-    subject: Model,
+    model: Model,
     size: tuple[int, int],
     device: str = "auto",
     threads: int | None = None,
@@ -77,7 +77,7 @@ def choose_runtime(
     """The fastest runtime for a model, end to end and frame by frame, among those that pass the parity gate on this machine.
 
     Args:
-        subject: the model; by its checksum the choice is remembered, with size, device, threads and
+        model: the model; by its checksum the choice is remembered, with size, device, threads and
             versions. Without a checksum it is measured each time.
         size: height and width of the frames.
         report: told what is being tried, in a few words.
@@ -87,24 +87,26 @@ def choose_runtime(
         RuntimeUnavailable: no such device, or no runtime runs the model at all.
         ModelError: the model does not take this size, or the reference cannot run it.
     """
-    model, checksum = subject.model, subject.checksum
+    source, checksum = model.source, model.checksum
     names = list(candidates) or [name for name in RUNTIMES.names() if not RUNTIMES[name].missing()]
-    values = "" if model.network is not None else f" {model.input_range.name} {model.output_range.name} {model.layout}"
+    values = (
+        "" if source.network is not None else f" {source.input_range.name} {source.output_range.name} {source.layout}"
+    )
     key = _key(checksum + values, size, device, threads, names)
     place = _place(key)
     if checksum and (known := _recall(place, key)):
         return known
     probe = Probe(probe_clip(size))
-    reference_name, its_device = reference_runtime(model)
-    with load_apart(reference_name, model, its_device or device, threads) as reference:
+    reference_name, its_device = reference_runtime(source)
+    with load_apart(reference_name, source, its_device or device, threads) as reference:
         expected = probe.expect(reference)
-    trials = _try_all(names, model, (device, threads), probe, expected, report)
+    trials = _try_all(names, source, (device, threads), probe, expected, report)
     final: dict[str, Timing] = {}
     while trials.timings and not final:  # those that break off in the second trial leave it to the next fastest
-        final = _run_off(trials, model, (device, threads), probe, report)
+        final = _run_off(trials, source, (device, threads), probe, report)
     if not final:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in trials.passed_over.items())
-        raise RuntimeUnavailable(f"no runtime passes for '{model.name}' on {device}: {reasons}")
+        raise RuntimeUnavailable(f"no runtime passes for '{source.name}' on {device}: {reasons}")
     choice = _choice(trials, final, reference_name, size)
     if checksum and not choice.doubt:
         with contextlib.suppress(OSError):  # nowhere to write: it is measured again next time

@@ -20,7 +20,7 @@ Samples = Mapping[tuple[str, str, str, str], Mapping[int, float]]
 Pair = tuple[list[float], list[float]]
 
 
-def differences(subjects: Sequence[Model], videos: Sequence[str], samples: Samples) -> list[dict[str, Any]]:
+def differences(models: Sequence[Model], videos: Sequence[str], samples: Samples) -> list[dict[str, Any]]:
     """Paired differences between models, on all videos together and on each.
 
     Each row: ``metric, better, video`` (``all`` for the mean over videos, which is what models are ranked by),
@@ -29,7 +29,7 @@ def differences(subjects: Sequence[Model], videos: Sequence[str], samples: Sampl
     true and along estimated flow counts once, along the true one: the same frames twice would narrow the interval.
     """
     rows = []
-    for a, b in itertools.combinations([subject for subject in subjects if subject.method != "identity"], 2):
+    for a, b in itertools.combinations([model for model in models if model.method != "identity"], 2):
         for name in COMPARED:
             if name == "style_distance" and (not a.style or a.style != b.style):
                 continue
@@ -38,16 +38,16 @@ def differences(subjects: Sequence[Model], videos: Sequence[str], samples: Sampl
             together = [pair for video, pair in pairs.items() if known_twin(video, videos) is None]
             for video, parts in {"all": together, **{v: [pair] for v, pair in pairs.items()}}.items():
                 if parts and not (video == "all" and len(pairs) == 1):
-                    rows.append(_difference(METRICS[name], name, video, a.model.name, b.model.name, parts))
+                    rows.append(_difference(METRICS[name], name, video, a.source.name, b.source.name, parts))
     return rows
 
 
 def _paired(a: Model, b: Model, video: str, metric: str, samples: Samples) -> Pair | None:
     """Samples of both models on the frames they share, in the first runtime that both ran in."""
-    runtimes = [key[2] for key in samples if key[0] == a.model.name and key[1] == video and key[3] == metric]
+    runtimes = [key[2] for key in samples if key[0] == a.source.name and key[1] == video and key[3] == metric]
     for runtime in runtimes:
-        first = samples[a.model.name, video, runtime, metric]
-        second = samples.get((b.model.name, video, runtime, metric))
+        first = samples[a.source.name, video, runtime, metric]
+        second = samples.get((b.source.name, video, runtime, metric))
         if second is not None:
             shared = sorted(first.keys() & second.keys())
             return [first[i] for i in shared], [second[i] for i in shared]

@@ -30,7 +30,7 @@ class Plan:
         pictures_folder: where to write the small pictures of the report, ``None`` not to.
     """
 
-    subjects: Sequence[Model]
+    models: Sequence[Model]
     clips: Sequence[Clip]
     runtimes: Sequence[str]
     device: str = "auto"
@@ -44,13 +44,13 @@ class Plan:
     def steps(self) -> int:
         """How many times :func:`compare` reports."""
         timed = len({clip.size for clip in self.clips}) if self.rounds else 0
-        shown = sum(subject.method != "identity" for subject in self.subjects)
+        shown = sum(model.method != "identity" for model in self.models)
         chosen = shown if AUTO in self.runtimes else 0
-        return len(self.subjects) * len(self.clips) * len(self.runtimes) + shown * timed + chosen
+        return len(self.models) * len(self.clips) * len(self.runtimes) + shown * timed + chosen
 
-    def times(self, subject: Model) -> bool:
+    def times(self, model: Model) -> bool:
         """Whether its speed is measured; the content itself takes no time."""
-        return self.rounds > 0 and subject.method != "identity"
+        return self.rounds > 0 and model.method != "identity"
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Result:
     chosen: list[str] = field(default_factory=list)
 
     def recorder(
-        self, subject: Model, session: SessionHandle, size: tuple[int, int], video: str = "", source: str = ""
+        self, model: Model, session: SessionHandle, size: tuple[int, int], video: str = "", source: str = ""
     ) -> Callable[..., None]:
         """Appends a record of one model, runtime and size, given its number."""
 
@@ -84,9 +84,9 @@ class Result:
                 Record(
                     run=self.run,
                     time=self.time,
-                    method=subject.method,
-                    style=subject.style,
-                    model=subject.model.name,
+                    method=model.method,
+                    style=model.style,
+                    model=model.source.name,
                     runtime=session.runtime,
                     precision=session.precision,
                     device=session.device,

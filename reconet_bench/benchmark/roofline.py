@@ -150,7 +150,7 @@ class Found:
 
 
 def measure_runtimes(
-    subject: Model,
+    model: Model,
     size: tuple[int, int],
     runtimes: Sequence[str],
     device: str = "auto",
@@ -168,11 +168,11 @@ def measure_runtimes(
     Raises:
         ModelError: an ONNX file, whose operations are not known; or no runtime runs the model.
     """
-    if subject.model.network is None:
+    if model.source.network is None:
         raise ModelError(
-            f"'{subject.model.name}' is an ONNX file: its operations are counted on a checkpoint's network only"
+            f"'{model.source.name}' is an ONNX file: its operations are counted on a checkpoint's network only"
         )
-    cost = network_cost(subject.model.network, *size)
+    cost = network_cost(model.source.network, *size)
     probe = Probe(probe_clip(size))
     left_out: dict[str, str] = {}
 
@@ -185,19 +185,19 @@ def measure_runtimes(
     for asked in runtimes:
         try:
             if asked == AUTO:
-                choice = choose_runtime(subject, size, device, threads, report)
+                choice = choose_runtime(model, size, device, threads, report)
                 chosen = choice.reason
                 report(f"auto: {chosen}")
             names.append(choice.name if asked == AUTO else asked)
         except CANNOT_RUN as error:
             skip(asked, error)
     with contextlib.ExitStack() as stack:
-        sessions = open_all(names, subject.model, device, threads, stack, skip)
+        sessions = open_all(names, model.source, device, threads, stack, skip)
         timings = measure(sessions, probe.images, rounds, 0.5, ("device",), on_failure=skip)
-        fidelities = _fidelities(subject, sessions, timings, probe, skip)
+        fidelities = _fidelities(model, sessions, timings, probe, skip)
     timings = {name: timing for name, timing in timings.items() if name in fidelities}
     if not timings:
-        raise ModelError(f"no runtime runs '{subject.model.name}' on {device}: {'; '.join(left_out.values())}")
+        raise ModelError(f"no runtime runs '{model.source.name}' on {device}: {'; '.join(left_out.values())}")
     places = {name: (timing.device, timing.threads, timing.precision) for name, timing in timings.items()}
     ceilings = {
         (where, count, precision): measure_ceiling(precision, torch.device(where), count)
@@ -231,7 +231,7 @@ def _row(name: str, timing: Timing, cost: Cost, ceiling: Ceiling | None, fidelit
 
 
 def _fidelities(
-    subject: Model,
+    model: Model,
     sessions: dict[str, SessionHandle],
     timings: dict[str, Timing],
     probe: Probe,
@@ -242,7 +242,7 @@ def _fidelities(
     expected: dict[str, Expected] = {}
     for name, timing in timings.items():
         if timing.device not in expected:
-            with load_apart(REFERENCE_RUNTIME, subject.model, timing.device, timing.threads) as reference:
+            with load_apart(REFERENCE_RUNTIME, model.source, timing.device, timing.threads) as reference:
                 expected[timing.device] = probe.expect(reference)
         try:
             found[name] = probe.compare(expected[timing.device], sessions[name])

@@ -94,7 +94,7 @@ class Growth:
 
 
 def sweep(
-    subject: Model,
+    model: Model,
     sizes: Sequence[tuple[int, int]],
     runtimes: Sequence[str],
     threads: Sequence[int | None] = (None,),
@@ -123,12 +123,12 @@ def sweep(
     result = Result() if result is None else result
     for count in dict.fromkeys(threads):
         with contextlib.ExitStack() as stack:
-            opened = _Opened(subject, device, count, result, report, stack)
+            opened = _Opened(model, device, count, result, report, stack)
             for size in dict.fromkeys(sizes):
                 _all_batches(opened, size, list(dict.fromkeys(batches)), runtimes, rounds, seconds)
     if not result.rows:
         raise ModelError(
-            f"no runtime runs '{subject.model.name}' on {device}: {'; '.join(dict.fromkeys(result.skipped))}"
+            f"no runtime runs '{model.source.name}' on {device}: {'; '.join(dict.fromkeys(result.skipped))}"
         )
     return result
 
@@ -138,14 +138,14 @@ class _Opened:
 
     def __init__(
         self,
-        subject: Model,
+        model: Model,
         device: str,
         threads: int | None,
         result: Result,
         report: Callable[[str], None],
         stack: contextlib.ExitStack,
     ) -> None:
-        self.subject, self.device, self.threads, self.result, self.report = subject, device, threads, result, report
+        self.model, self.device, self.threads, self.result, self.report = model, device, threads, result, report
         self._stack = stack
         self._sessions: dict[str, SessionHandle] = {}
         self._given_up: set[str] = set()
@@ -167,7 +167,7 @@ class _Opened:
         return list(dict.fromkeys(names))
 
     def _auto(self, size: tuple[int, int]) -> str:
-        choice = choose_runtime(self.subject, size, self.device, self.threads, self.report)
+        choice = choose_runtime(self.model, size, self.device, self.threads, self.report)
         self.result.chosen.append((f"on {self.threads} threads: " if self.threads else "") + choice.reason)
         self.report(f"auto: {self.result.chosen[-1]}")
         return choice.name
@@ -176,7 +176,7 @@ class _Opened:
         """Those of ``names`` that run the model; of the others it is said once that they do not."""
         new = [name for name in names if name not in self._sessions and name not in self._given_up]
         drop = functools.partial(self.drop, place)
-        self._sessions |= open_all(new, self.subject.model, self.device, self.threads, self._stack, drop)
+        self._sessions |= open_all(new, self.model.source, self.device, self.threads, self._stack, drop)
         return {name: self._sessions[name] for name in names if name in self._sessions}
 
     def drop(self, place: str, name: str, error: ReconetBenchError) -> None:
@@ -202,9 +202,9 @@ class _Opened:
             RuntimeUnavailable, ModelError: the reference itself cannot do it, which is no other's fault.
         """
         if self._reference is None:
-            name, device = reference_runtime(self.subject.model)
+            name, device = reference_runtime(self.model.source)
             self._reference = self._stack.enter_context(
-                load_apart(name, self.subject.model, device or self.device, self.threads)
+                load_apart(name, self.model.source, device or self.device, self.threads)
             )
         try:
             return probe.expect(self._reference)
@@ -263,7 +263,7 @@ def _at(
         remarks = fidelity.remarks if fidelity else (absent,)
         opened.result.rows.append(
             Row(
-                opened.subject.model.name,
+                opened.model.source.name,
                 name,
                 timing.precision,
                 timing.device,

@@ -105,7 +105,7 @@ class Compare(Command):
         from reconet_bench.benchmark.plan import Plan, new_result
         from reconet_bench.benchmark.provenance import provenance
         from reconet_bench.core.errors import enough_memory
-        from reconet_bench.models.loading import give_style, load_subjects, workspace
+        from reconet_bench.models.loading import give_style, load_all, workspace
         from reconet_bench.report import terminal
         from reconet_bench.report.run_folder import FILES, write_run
         from reconet_bench.runtimes.selection import usable_runtimes
@@ -122,7 +122,7 @@ class Compare(Command):
         )
         runtimes = usable_runtimes(options.runtimes, warn)
         with workspace() as folder:
-            models = load_subjects(options.models, options.methods, Path(folder), hints, warn)
+            models = load_all(options.models, options.methods, Path(folder), hints, warn)
             if options.style:
                 give_style(models, options.style, options.style_size, options.vgg)
             pictures = Path(folder) / "pictures"
@@ -149,7 +149,7 @@ class Compare(Command):
                     failure = stop
                     result.differences = differences(models, [clip.name for clip in clips], result.samples)
             facts = {**provenance(plan, options.seed), "skipped": result.skipped, "interrupted": failure is not None}
-            curves = {subject.model.name: subject.curves for subject in models if subject.curves}
+            curves = {model.source.name: model.curves for model in models if model.curves}
             # The pictures come last: a comparison that fails before its first number leaves nothing behind.
             shutil.rmtree(target / "pictures", ignore_errors=True)
             if pictures.is_dir():

@@ -95,11 +95,11 @@ class Roofline(Command):
 
         names = selection.usable_runtimes(options.runtimes, say)
         with loading.workspace() as folder:
-            subject = loading.load_subject(options.model, Path(folder))
-            found = measure_runtimes(subject, options.size, names, options.device, options.threads, options.rounds, say)
+            model = loading.load_by_name(options.model, Path(folder))
+            found = measure_runtimes(model, options.size, names, options.device, options.threads, options.rounds, say)
         cost, (height, width) = found.cost, options.size
         out.print(
-            f"{subject.model.name} at {width}x{height}: {cost.macs / 1e9:.1f} GMAC, {cost.values / 1e6:.1f} million numbers moved a frame",
+            f"{model.source.name} at {width}x{height}: {cost.macs / 1e9:.1f} GMAC, {cost.values / 1e6:.1f} million numbers moved a frame",
             markup=False,
         )
         for (place, threads, precision), ceiling in found.ceilings.items():
@@ -136,10 +136,10 @@ class Roofline(Command):
         ]
         out.print(plain_table(header, shown, left=(0, 1, 5, 9)))
         if options.output:
-            _write(options.output, subject, options.size, found, options.rounds)
+            _write(options.output, model, options.size, found, options.rounds)
 
 
-def _write(path: Path, subject: Model, size: tuple[int, int], found: Found, rounds: int) -> None:
+def _write(path: Path, model: Model, size: tuple[int, int], found: Found, rounds: int) -> None:
     """The rows as CSV, and beside it where they are from; a ``provenance.json`` there is that of a run, and stays."""
     from reconet_bench.core.files import write_text
     from reconet_bench.core.provenance import describe
@@ -154,7 +154,7 @@ def _write(path: Path, subject: Model, size: tuple[int, int], found: Found, roun
         agreed = row.fidelity.parity
         rows.append(
             (
-                subject.model.name,
+                model.source.name,
                 row.runtime,
                 row.precision,
                 row.device,
@@ -178,7 +178,7 @@ def _write(path: Path, subject: Model, size: tuple[int, int], found: Found, roun
     facts = {
         **describe(),
         "threads": sorted({row.threads for row in found.rows}),
-        "models": {subject.model.name: subject.checksum},
+        "models": {model.source.name: model.checksum},
         "rounds": rounds,
         "chosen": [found.chosen] if found.chosen else [],
         "skipped": found.skipped,

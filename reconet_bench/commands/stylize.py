@@ -116,13 +116,13 @@ class Stylize(Command):
             TimeRemainingColumn(),
         )
         with loading.workspace() as folder:
-            subject = loading.load_subject(options.model, Path(folder), onnx_hints(options), warn)
-            runtime = _fastest(options, subject) if options.runtime == selection.AUTO else options.runtime
+            model = loading.load_by_name(options.model, Path(folder), onnx_hints(options), warn)
+            runtime = _fastest(options, model) if options.runtime == selection.AUTO else options.runtime
             with (
-                RUNTIMES[runtime].load(subject.model, options.device, options.threads) as session,
+                RUNTIMES[runtime].load(model.source, options.device, options.threads) as session,
                 Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress,
             ):
-                task = progress.add_task(subject.model.name, total=None, fps=0.0)
+                task = progress.add_task(model.source.name, total=None, fps=0.0)
                 began = time.perf_counter()
 
                 def show(count: int) -> None:
@@ -151,7 +151,7 @@ class Stylize(Command):
         )
 
 
-def _fastest(options: Any, subject: Model) -> str:
+def _fastest(options: Any, model: Model) -> str:
     """What ``auto`` stands for at the size of this footage; says what was chosen and why."""
     from reconet_bench.benchmark.fastest_runtime import choose_runtime
     from reconet_bench.video.media import Camera, open_source
@@ -165,7 +165,7 @@ def _fastest(options: Any, subject: Model) -> str:
     size = fitted(source.size, options.max_size)
     source.close()
     choice = choose_runtime(
-        subject, size, options.device, options.threads, lambda text: err.print(text, style="dim", markup=False)
+        model, size, options.device, options.threads, lambda text: err.print(text, style="dim", markup=False)
     )
     err.print(f"auto: {choice.reason}", markup=False)
     return choice.name

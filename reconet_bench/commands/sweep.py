@@ -105,11 +105,11 @@ class Sweep(Command):
 
         names = selection.usable_runtimes(options.runtimes, say)
         with loading.workspace() as folder:
-            subject = loading.load_subject(options.model, Path(folder), onnx_hints(options), warn)
+            model = loading.load_by_name(options.model, Path(folder), onnx_hints(options), warn)
             result, failure = Result(), None
             try:
                 sweep(
-                    subject,
+                    model,
                     options.sizes or SIZES,
                     names,
                     options.threads or [None],
@@ -123,13 +123,13 @@ class Sweep(Command):
                 if not result.rows:
                     raise
                 failure = stop
-        _write(target, subject, result, options.rounds, failure is not None)
+        _write(target, model, result, options.rounds, failure is not None)
         if failure is None:
             return
         raise stopped(failure, target)
 
 
-def _write(target: Path, subject: Model, result: Result, rounds: int, interrupted: bool) -> None:
+def _write(target: Path, model: Model, result: Result, rounds: int, interrupted: bool) -> None:
     """Print the tables, and leave the files."""
     from reconet_bench.benchmark.sweep import Row, growth
     from reconet_bench.core.files import write_text
@@ -170,9 +170,9 @@ def _write(target: Path, subject: Model, result: Result, rounds: int, interrupte
         [g.runtime, str(g.threads), str(g.batch), f"{g.exponent:.2f}", significant(g.ms_per_megapixel), g.note]
         for g in growth(rows)
     ]
-    title = f"{subject.model.name}, {cpu_name() if rows[0].device == 'cpu' else rows[0].device}"
+    title = f"{model.source.name}, {cpu_name() if rows[0].device == 'cpu' else rows[0].device}"
     remarks = [
-        *([subject.against] if subject.against else []),
+        *([model.against] if model.against else []),
         *(["interrupted: this is what was measured until then"] if interrupted else []),
         *(f"auto: {line}" for line in result.chosen),
         *(f"skipped {line}" for line in result.skipped),
@@ -181,7 +181,7 @@ def _write(target: Path, subject: Model, result: Result, rounds: int, interrupte
     facts = {
         **describe(),
         "threads": sorted({row.threads for row in rows}),
-        "models": {subject.model.name: subject.checksum},
+        "models": {model.source.name: model.checksum},
         "rounds": rounds,
         "chosen": result.chosen,
         "skipped": result.skipped,
@@ -197,8 +197,8 @@ def _write(target: Path, subject: Model, result: Result, rounds: int, interrupte
     )
     write_text(target / "provenance.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
     out.print(plain_table(header, shown, left=(0, 2, 10)))
-    if subject.against:
-        out.print(f"PSNR and ΔE(V): {subject.against}", markup=False)
+    if model.against:
+        out.print(f"PSNR and ΔE(V): {model.against}", markup=False)
     if grown:
         out.print(plain_table(of_growth, grown, left=(0, 5)))
     lines: dict[str, list[tuple[int, float]]] = {}

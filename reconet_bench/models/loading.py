@@ -35,7 +35,7 @@ class Model:
         origin: the network that an ONNX file of ours was exported from, where it is among the models at hand.
     """
 
-    model: ModelSource
+    source: ModelSource
     method: str
     style: str
     style_targets: dict[str, Tensor] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Model:
         """What its frames are compared with, where that is not its own network in PyTorch fp32."""
         if self.origin is not None:
             return f"fidelity is that to {self.origin.name} in PyTorch fp32"
-        return "" if self.model.network is not None else "fidelity is that to the same file in ONNX Runtime on the CPU"
+        return "" if self.source.network is not None else "fidelity is that to the same file in ONNX Runtime on the CPU"
 
 
 def workspace() -> tempfile.TemporaryDirectory[str]:
@@ -57,7 +57,7 @@ def workspace() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="reconet-bench-")
 
 
-def load_subject(
+def load_by_name(
     name: str, folder: Path, hints: OnnxFormat = ANY_FORMAT, report: Callable[[str], None] = lambda text: None
 ) -> Model:
     """A model by name or path: a shipped one, a checkpoint, or any image-to-image ONNX file.
@@ -108,8 +108,8 @@ def _curves(path: Path) -> str:
     return ""
 
 
-def load_subjects(
-    models: Sequence[str],
+def load_all(
+    asked: Sequence[str],
     methods: Sequence[str],
     folder: Path,
     hints: OnnxFormat = ANY_FORMAT,
@@ -119,7 +119,7 @@ def load_subjects(
 
     ``identity`` stands beside them unless methods are named without it. ``hints`` are for the ONNX files among them.
     """
-    names = list(models)
+    names = list(asked)
     for method in methods:
         METHODS[method]
         found = [name for name in shipped_models() if load_checkpoint(shipped_models()[name]).method == method]
@@ -128,49 +128,48 @@ def load_subjects(
                 f"no shipped model of method '{method}': train one (reconet-bench train --method {method}) and give it by --models"
             )
         names += found
-    if not models and not methods:
+    if not asked and not methods:
         names = list(shipped_models())
         if not names:
             raise ModelError(f"no models in {shipped_folder()}: give some by --models")
     if hints and not any(name.endswith(".onnx") for name in names):
         raise ModelError("value ranges and layout are for ONNX files of your own: give some by --models")
-    subjects = [
-        load_subject(name, folder, hints if name.endswith(".onnx") else ANY_FORMAT, report)
+    models = [
+        load_by_name(name, folder, hints if name.endswith(".onnx") else ANY_FORMAT, report)
         for name in dict.fromkeys(names)
     ]
-    for subject in subjects:
-        subject.origin = _origin(subject, subjects, folder)
-    subjects.sort(key=lambda subject: _ORDER.index(subject.method) if subject.method in _ORDER else len(_ORDER))
+    for model in models:
+        model.origin = _origin(model, models, folder)
+    models.sort(key=lambda model: _ORDER.index(model.method) if model.method in _ORDER else len(_ORDER))
     if not methods or "identity" in methods:
         checkpoint = Checkpoint(METHODS["identity"].network(), "identity", "")
-        targets = next((subject.style_targets for subject in subjects if subject.style_targets), {})
-        subjects.append(Model(checkpoint_model(checkpoint, folder), "identity", "", targets))
-    called = [subject.model.name for subject in subjects]
+        targets = next((model.style_targets for model in models if model.style_targets), {})
+        models.append(Model(checkpoint_model(checkpoint, folder), "identity", "", targets))
+    called = [model.source.name for model in models]
     if twice := [name for name in called if called.count(name) > 1]:
         raise ModelError(f"two models are called '{twice[0]}' and would share their rows: rename one of the files")
-    return subjects
+    return models
 
 
-def _origin(subject: Model, subjects: Sequence[Model], folder: Path) -> ModelSource | None:
-    """The network whose weights an ONNX file says that it was exported from: among ``subjects``, else a shipped one."""
+def _origin(model: Model, models: Sequence[Model], folder: Path) -> ModelSource | None:
+    """The network whose weights an ONNX file says that it was exported from: among ``models``, else a shipped one."""
     import onnx
 
-    if subject.model.network is not None:
+    if model.source.network is not None:
         return None
     facts = {
-        entry.key: entry.value
-        for entry in onnx.load(str(subject.model.onnx()), load_external_data=False).metadata_props
+        entry.key: entry.value for entry in onnx.load(str(model.source.onnx()), load_external_data=False).metadata_props
     }
     if not facts.get("weights", "").startswith("sha256:"):
         return None
     shipped = (checkpoint_model(load_checkpoint(path), folder, name) for name, path in shipped_models().items())
-    for model in itertools.chain((other.model for other in subjects), shipped):
-        if model.network is not None and weights_checksum(model.network) == facts["weights"]:
-            return model
+    for source in itertools.chain((other.source for other in models), shipped):
+        if source.network is not None and weights_checksum(source.network) == facts["weights"]:
+            return source
     return None
 
 
-def give_style(subjects: Sequence[Model], painting: Path, size: int, vgg: Path | None) -> None:
+def give_style(models: Sequence[Model], painting: Path, size: int, vgg: Path | None) -> None:
     """The painting's style to those that bring none: ONNX files of others, and the content beside them.
 
     Raises:
@@ -178,9 +177,9 @@ def give_style(subjects: Sequence[Model], painting: Path, size: int, vgg: Path |
         DataError: no such painting.
     """
     targets = painting_style(painting, size, vgg).targets
-    others = [subject for subject in subjects if not subject.style_targets]
+    others = [model for model in models if not model.style_targets]
     if not others:
         raise ModelError("--style is for ONNX files of your own, and every model here brings its style: leave it out")
-    for subject in others:
-        subject.style_targets = targets
-        subject.style = painting.stem if subject.method != "identity" else ""
+    for model in others:
+        model.style_targets = targets
+        model.style = painting.stem if model.method != "identity" else ""

@@ -32,13 +32,13 @@ from reconet_bench.data.clip import Clip
 from reconet_bench.data.footage import read_frames
 from reconet_bench.data.selection import Selection
 from reconet_bench.methods.base import METHODS
+from reconet_bench.metrics import style
 from reconet_bench.metrics.base import METRICS, Footage
 from reconet_bench.metrics.measure import measure_footage
 from reconet_bench.metrics.statistics import FEWEST, estimate, mean_difference
 from reconet_bench.metrics.style import StyleDistance, style_of
-from reconet_bench.models import loading
 from reconet_bench.models.checkpoint import Checkpoint, save_checkpoint
-from reconet_bench.models.loading import Model, load_subject, load_subjects, trained_on
+from reconet_bench.models.loading import Model, load_all, load_by_name, trained_on
 from reconet_bench.networks.reconet import Identity, ReCoNet
 from reconet_bench.networks.vgg import gram
 from reconet_bench.report import tables
@@ -88,9 +88,7 @@ def folder(tmp_path_factory, targets) -> Path:
 @pytest.fixture(scope="module")
 def models(folder) -> list[Model]:
     """Both of them, and the identity."""
-    return load_subjects(
-        [str(folder / "johnson-board.safetensors"), str(folder / "reconet-board.safetensors")], [], folder
-    )
+    return load_all([str(folder / "johnson-board.safetensors"), str(folder / "reconet-board.safetensors")], [], folder)
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +126,8 @@ def by_metric(records: list[Record], **wanted) -> dict[str, Record]:
 
 def test_there_is_a_record_of_every_metric_in_every_runtime(timed):
     plan, result, _ = timed
-    for subject, runtime in itertools.product(plan.subjects, plan.runtimes):
-        records = by_metric(result.records, model=subject.model.name, runtime=runtime, video="stroll")
+    for model, runtime in itertools.product(plan.models, plan.runtimes):
+        records = by_metric(result.records, model=model.source.name, runtime=runtime, video="stroll")
         assert records.keys() == QUALITY
         for name, record in records.items():
             assert record.value is not None, record.note
@@ -145,7 +143,7 @@ def test_there_is_a_record_of_every_metric_in_every_runtime(timed):
                 "fp32",
                 "cpu",
             )
-            assert (record.method, record.style) == (subject.method, subject.style)
+            assert (record.method, record.style) == (model.method, model.style)
             assert (record.run, record.time) == (result.run, result.time)
 
 
@@ -177,13 +175,13 @@ def test_the_identity_is_the_content(timed):
 
 def test_saved_frames_measured_from_their_files_give_the_very_same_numbers(timed, clips):
     plan, result, _ = timed
-    for subject, runtime in itertools.product(plan.subjects, plan.runtimes):
-        saved = plan.frames_folder / subject.model.name / "stroll" / runtime
+    for model, runtime in itertools.product(plan.models, plan.runtimes):
+        saved = plan.frames_folder / model.source.name / "stroll" / runtime
         assert [path.name for path in sorted(saved.iterdir())] == [f"{number:04d}.png" for number in range(1, 8)]
-        values = measure_footage(Footage(clips[0], read_frames(saved), style_of(subject.style_targets, plan.vgg)))
+        values = measure_footage(Footage(clips[0], read_frames(saved), style_of(model.style_targets, plan.vgg)))
         for metric, samples in values.items():
             # The loss network alone differs in the last bits: its threads add in an order of their own.
-            expected = result.samples[subject.model.name, "stroll", runtime, metric]
+            expected = result.samples[model.source.name, "stroll", runtime, metric]
             assert samples == (pytest.approx(expected, rel=1e-6) if metric == "style_distance" else expected), metric
 
 
@@ -215,7 +213,7 @@ def test_runtimes_that_give_the_same_bytes_share_their_numbers(models, clips, mo
         count += 1
         return {"content_similarity": METRICS["content_similarity"].samples(footage)}
 
-    monkeypatch.setattr(measure, "measure_footage", counted)
+    monkeypatch.setattr(compare_module, "measure_footage", counted)
     result = compare(Plan(models[-1:], clips[:1], ["torch", "onnxruntime"], "cpu", 1, 0, stand_in_weights))
     assert count == 1
     assert [record.runtime for record in result.records] == ["torch", "onnxruntime"]
@@ -415,7 +413,7 @@ def test_verdicts(metric, first, second, verdict):
 def test_models_of_other_styles_are_compared_in_motion_and_not_in_style(models):
     other = dataclasses.replace(models[1], style="wave")
     samples = {
-        (s.model.name, "v", "torch", name): {0: 0.1, 1: 0.2}
+        (s.source.name, "v", "torch", name): {0: 0.1, 1: 0.2}
         for s in models
         for name in ("temporal_error", "style_distance")
     }
@@ -434,10 +432,8 @@ def test_what_is_ranked_is_what_is_tested(models):
     """A wild clip that is long does not outweigh a calm one: the mean over videos decides, in the row as on the page."""
     random = np.random.default_rng(0)
     samples = {
-        (subject.model.name, video, "torch", "temporal_error"): dict(
-            enumerate(value**2 * (1 + 0.01 * random.random(n)))
-        )
-        for subject, values in zip(models, ((0.020, 0.100), (0.050, 0.085)), strict=False)
+        (model.source.name, video, "torch", "temporal_error"): dict(enumerate(value**2 * (1 + 0.01 * random.random(n))))
+        for model, values in zip(models, ((0.020, 0.100), (0.050, 0.085)), strict=False)
         for (video, n), value in zip({"calm": 11, "wild": 40}.items(), values, strict=True)
     }
     row = next(
@@ -449,7 +445,7 @@ def test_what_is_ranked_is_what_is_tested(models):
 
 
 def test_only_frames_that_both_models_have_are_compared(models):
-    keys = [(s.model.name, "v", "torch", "warping_error") for s in models[:2]]
+    keys = [(s.source.name, "v", "torch", "warping_error") for s in models[:2]]
     result = Result("r", "t", samples={keys[0]: {0: 0.1, 1: 0.2, 5: 0.4}, keys[1]: {5: 0.1, 0: 0.1, 7: 9.0}})
     assert paired_differences._paired(models[0], models[1], "v", "warping_error", result.samples) == (
         [0.1, 0.4],
@@ -460,18 +456,18 @@ def test_only_frames_that_both_models_have_are_compared(models):
 # --- what takes part ------------------------------------------------------------------------------------
 
 
-def test_subjects_come_in_order_with_the_identity_last(models):
-    assert [subject.model.name for subject in models] == ["reconet-board", "johnson-board", "identity"]
-    assert [subject.method for subject in models] == ["reconet", "johnson", "identity"]
+def test_models_come_in_order_with_the_identity_last(models):
+    assert [model.source.name for model in models] == ["reconet-board", "johnson-board", "identity"]
+    assert [model.method for model in models] == ["reconet", "johnson", "identity"]
     assert models[0].trained_on == {"sintel:alley_1", "sintel:bandage_1"}
     assert models[2].style_targets.keys() == models[0].style_targets.keys()
     assert models[0].checksum.startswith("sha256:")
 
 
 def test_methods_named_without_the_identity_leave_it_out(folder):
-    assert [subject.method for subject in load_subjects([], ["identity"], folder)] == ["identity"]
+    assert [model.method for model in load_all([], ["identity"], folder)] == ["identity"]
     with pytest.raises(UnknownName, match="unknown method 'recone': did you mean 'reconet'"):
-        load_subjects([], ["recone"], folder)
+        load_all([], ["recone"], folder)
 
 
 def test_two_models_of_one_name_would_share_their_rows_and_are_refused(folder, tmp_path):
@@ -479,7 +475,7 @@ def test_two_models_of_one_name_would_share_their_rows_and_are_refused(folder, t
     other = tmp_path / "reconet-board.safetensors"
     other.write_bytes((folder / "johnson-board.safetensors").read_bytes())
     with pytest.raises(ModelError, match="two models are called 'reconet-board'"):
-        load_subjects([str(folder / "reconet-board.safetensors"), str(other)], [], tmp_path)
+        load_all([str(folder / "reconet-board.safetensors"), str(other)], [], tmp_path)
 
 
 def test_usable_runtimes_are_those_that_are_here(monkeypatch):
@@ -503,14 +499,14 @@ def test_usable_runtimes_are_those_that_are_here(monkeypatch):
 
 
 def test_an_onnx_file_is_compared_with_onnxruntime_whatever_was_named_first(tmp_path):
-    subject = load_subject(str(own_onnx(tmp_path / "mine.onnx")), tmp_path)
-    plan = Plan([subject], [TranslationClip(length=3)], ["openvino:bf16", "onnxruntime"], "cpu", 1)
-    with RUNTIMES["onnxruntime"].load(subject.model, "cpu", 1) as session:
+    model = load_by_name(str(own_onnx(tmp_path / "mine.onnx")), tmp_path)
+    plan = Plan([model], [TranslationClip(length=3)], ["openvino:bf16", "onnxruntime"], "cpu", 1)
+    with RUNTIMES["onnxruntime"].load(model.source, "cpu", 1) as session:
         sessions = {"openvino:bf16": session, "onnxruntime": session}
-        with compare_module._reference(plan, subject, sessions) as reference:
+        with compare_module._reference(plan, model, sessions) as reference:
             assert reference is session
         sessions.pop("onnxruntime")
-        with compare_module._reference(plan, subject, sessions) as reference:
+        with compare_module._reference(plan, model, sessions) as reference:
             assert reference is not session
             assert (reference.runtime, reference.device) == ("onnxruntime", "cpu")
 
@@ -518,8 +514,8 @@ def test_an_onnx_file_is_compared_with_onnxruntime_whatever_was_named_first(tmp_
 def test_auto_stands_for_one_runtime_of_each_model_and_says_which(models, monkeypatch):
     asked = []
 
-    def choose(subject, size, device, threads):
-        asked.append((subject.model.name, size, device, threads))
+    def choose(model, size, device, threads):
+        asked.append((model.source.name, size, device, threads))
         return Choice("torch:channels-last", "torch:channels-last: for a reason")
 
     monkeypatch.setattr(compare_module, "choose_runtime", choose)
@@ -565,7 +561,7 @@ def test_a_rendered_clip_of_the_same_name_is_no_leak(models):
 
 def test_absent_metrics_are_recorded_with_their_reason_and_without_a_number(models, monkeypatch):
     monkeypatch.setattr(
-        loading, "load_loss_network", lambda path: (_ for _ in ()).throw(compare_module.MetricUnavailable("no weights"))
+        style, "load_loss_network", lambda path: (_ for _ in ()).throw(compare_module.MetricUnavailable("no weights"))
     )
     result = compare(Plan(models[:1], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
     records = by_metric(result.records)
@@ -588,12 +584,12 @@ def own_onnx(path: Path, operator: str = "Sigmoid", size: tuple[int | str, int |
 
 
 def test_an_onnx_file_of_ones_own_takes_part_and_torch_is_skipped_with_the_reason(tmp_path, stand_in_weights):
-    subject = load_subject(str(own_onnx(tmp_path / "mine.onnx")), tmp_path)
+    model = load_by_name(str(own_onnx(tmp_path / "mine.onnx")), tmp_path)
     result = compare(
-        Plan([subject], [TranslationClip(length=3)], ["torch", "onnxruntime"], "cpu", 1, ROUNDS, stand_in_weights)
+        Plan([model], [TranslationClip(length=3)], ["torch", "onnxruntime"], "cpu", 1, ROUNDS, stand_in_weights)
     )
     with pytest.raises(RuntimeUnavailable, match="cannot run an ONNX file") as caught:
-        RUNTIMES["torch"].load(subject.model, "cpu", 1)
+        RUNTIMES["torch"].load(model.source, "cpu", 1)
     assert result.skipped == [f"mine in torch: {caught.value}"]
     assert {record.runtime for record in result.records} == {"onnxruntime"}
     records = by_metric(result.records, video="moving")
@@ -604,13 +600,13 @@ def test_an_onnx_file_of_ones_own_takes_part_and_torch_is_skipped_with_the_reaso
     assert "same file in ONNX Runtime on the CPU" in rows["parity_max_abs"].note
     assert rows["temporal_error_change"].value is None or rows["temporal_error_change"].value == 0
     with pytest.raises(ModelError, match="no runtime runs 'mine': mine in torch: "):
-        compare(Plan([subject], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
+        compare(Plan([model], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
 
 
 def test_a_model_that_nothing_runs_costs_its_own_rows_alone(tmp_path, models):
-    own = load_subject(str(own_onnx(tmp_path / "mine.onnx")), tmp_path)
+    own = load_by_name(str(own_onnx(tmp_path / "mine.onnx")), tmp_path)
     result = compare(Plan([own, *models], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
-    assert {record.model for record in result.records} == {subject.model.name for subject in models}
+    assert {record.model for record in result.records} == {model.source.name for model in models}
     (line,) = result.skipped
     assert line.startswith("mine in torch: torch cannot run an ONNX file")
     with pytest.raises(ModelError, match="no runtime runs 'mine': mine in torch: "):
@@ -620,7 +616,7 @@ def test_a_model_that_nothing_runs_costs_its_own_rows_alone(tmp_path, models):
 def test_a_size_that_a_model_does_not_take_costs_those_clips_alone(tmp_path, models):
     path = own_onnx(tmp_path / "fixed.onnx", size=(24, 32))
     clips = [TranslationClip(length=3), TranslationClip(length=3, size=(24, 32), name="small")]
-    result = compare(Plan([load_subject(str(path), tmp_path), models[-1]], clips, ["onnxruntime"], "cpu", 1, ROUNDS))
+    result = compare(Plan([load_by_name(str(path), tmp_path), models[-1]], clips, ["onnxruntime"], "cpu", 1, ROUNDS))
     assert {(record.model, record.video) for record in result.records if record.video} == {
         ("fixed", "small"),
         ("identity", "moving"),
@@ -639,17 +635,17 @@ def test_the_content_is_measured_though_the_runtime_has_no_form_of_it(models):
 
 def test_an_export_of_ours_is_held_against_the_network_it_came_from(models, folder):
     """A changed copy of a model, with the facts that say whose weights it had: it is not the reference of itself."""
-    path = models[0].model.onnx()
+    path = models[0].source.onnx()
     changed = onnx.load(path)
     bias = next(tensor for tensor in changed.graph.initializer if list(tensor.dims) == [3])
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(0.2), bias.name))
     onnx.save(changed, folder / "board-brighter.onnx")
-    subjects = load_subjects(
+    models = load_all(
         [str(folder / "board-brighter.onnx"), str(folder / "reconet-board.safetensors")], ["identity"], folder
     )
-    origins = {subject.model.name: subject.origin.name for subject in subjects if subject.origin}
+    origins = {model.source.name: model.origin.name for model in models if model.origin}
     assert origins == {"board-brighter": "reconet-board"}
-    result = compare(Plan(subjects, [TranslationClip(length=3)], ["torch", "onnxruntime"], "cpu", 1, ROUNDS))
+    result = compare(Plan(models, [TranslationClip(length=3)], ["torch", "onnxruntime"], "cpu", 1, ROUNDS))
     rows = by_metric(result.records, model="board-brighter", video="")
     assert rows["parity_psnr"].value < speed_records.GATE_PSNR
     assert "changed output" in rows["fps_device"].note

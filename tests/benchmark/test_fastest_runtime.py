@@ -64,7 +64,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def subject() -> Model:
+def model() -> Model:
     return Model(ModelSource("soft", Soften(), Path), "reconet", "", checksum="sha256:soft")
 
 
@@ -101,8 +101,8 @@ def calm(monkeypatch: pytest.MonkeyPatch) -> None:
 NAMES = ["torch", "quick", "slower", "another", "flickers"]
 
 
-def test_the_fastest_that_passes_the_gate_is_chosen_and_the_reason_given(subject: Model, runtimes: list[str]) -> None:
-    choice = choose_runtime(subject, SIZE, "cpu", 1, candidates=NAMES)
+def test_the_fastest_that_passes_the_gate_is_chosen_and_the_reason_given(model: Model, runtimes: list[str]) -> None:
+    choice = choose_runtime(model, SIZE, "cpu", 1, candidates=NAMES)
     assert choice.name == "quick"
     assert not choice.remembered
     assert list(choice.milliseconds) == ["quick", "torch", "slower"], "not in order, or of those that failed"
@@ -116,10 +116,10 @@ def test_the_fastest_that_passes_the_gate_is_chosen_and_the_reason_given(subject
 
 
 def test_it_is_measured_once_for_all_that_it_depends_on(
-    subject: Model, runtimes: list[str], calm: None, cache: Path, monkeypatch: pytest.MonkeyPatch
+    model: Model, runtimes: list[str], calm: None, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def choose(
-        size: tuple[int, int] = SIZE, threads: int = 1, of: Model = subject, names: list[str] = NAMES[:2]
+        size: tuple[int, int] = SIZE, threads: int = 1, of: Model = model, names: list[str] = NAMES[:2]
     ) -> fastest_runtime.Choice:
         return choose_runtime(of, size, "cpu", threads, candidates=names)
 
@@ -131,7 +131,7 @@ def test_it_is_measured_once_for_all_that_it_depends_on(
     assert again.reason.startswith(first.reason)
     assert str(cache) in again.reason
     assert runtimes == [], "a runtime was opened to recall what is known"
-    other = Model(subject.model, "reconet", "", checksum="sha256:other")
+    other = Model(model.source, "reconet", "", checksum="sha256:other")
     for change in ({"size": (32, 64)}, {"threads": 2}, {"of": other}, {"names": ["torch"]}):
         assert not choose(**change).remembered, change
     monkeypatch.setattr(fastest_runtime, "versions", lambda: {"torch": "another"})
@@ -140,71 +140,71 @@ def test_it_is_measured_once_for_all_that_it_depends_on(
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 1}'])
 def test_a_broken_memory_is_measured_again(
-    text: str, subject: Model, runtimes: list[str], calm: None, cache: Path
+    text: str, model: Model, runtimes: list[str], calm: None, cache: Path
 ) -> None:
-    choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"])
+    choose_runtime(model, SIZE, "cpu", 1, candidates=["quick"])
     (path,) = cache.rglob("*.json")
     assert json.loads(path.read_text())["choice"]["name"] == "quick"
     path.write_text(text)
-    assert not choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"]).remembered
-    assert choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"]).remembered
+    assert not choose_runtime(model, SIZE, "cpu", 1, candidates=["quick"]).remembered
+    assert choose_runtime(model, SIZE, "cpu", 1, candidates=["quick"]).remembered
 
 
 def test_a_model_without_a_checksum_and_a_cache_that_cannot_be_written_are_no_error(
-    subject: Model, runtimes: list[str], calm: None, cache: Path
+    model: Model, runtimes: list[str], calm: None, cache: Path
 ) -> None:
-    nameless = Model(subject.model, "reconet", "")
+    nameless = Model(model.source, "reconet", "")
     choose_runtime(nameless, SIZE, "cpu", 1, candidates=["quick"])
     assert not cache.exists()
     cache.write_text("a file where the folder would be")
     for _ in range(2):
-        assert not choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"]).remembered
+        assert not choose_runtime(model, SIZE, "cpu", 1, candidates=["quick"]).remembered
 
 
-def test_nothing_that_passes_is_an_error_that_says_why(subject: Model, runtimes: list[str]) -> None:
+def test_nothing_that_passes_is_an_error_that_says_why(model: Model, runtimes: list[str]) -> None:
     with pytest.raises(
         errors.RuntimeUnavailable, match=r"no runtime passes for 'soft' on cpu: another: changed output \(PSNR 20"
     ):
-        choose_runtime(subject, SIZE, "cpu", 1, candidates=["another", "torch:cuda"])
+        choose_runtime(model, SIZE, "cpu", 1, candidates=["another", "torch:cuda"])
 
 
 def test_a_reference_that_fails_is_said_of_itself(
-    subject: Model, runtimes: list[str], monkeypatch: pytest.MonkeyPatch
+    model: Model, runtimes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fastest_runtime, "reference_runtime", lambda model: ("overflows", None))
     with pytest.raises(errors.ModelError, match="'soft' in overflows: the output is not finite"):
-        choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"])
+        choose_runtime(model, SIZE, "cpu", 1, candidates=["quick"])
     assert runtimes == ["overflows"]
 
 
 def test_a_choice_between_unstable_timings_says_so_and_is_tried_anew(
-    subject: Model, runtimes: list[str], cache: Path, monkeypatch: pytest.MonkeyPatch
+    model: Model, runtimes: list[str], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A runtime that gets slower frame by frame has rounds that differ, whatever the machine does."""
     monkeypatch.setitem(RUNTIMES._plugins, "tires", Made("tires", runtimes, seconds=0.001, slower=1.02))
-    choice = choose_runtime(subject, SIZE, "cpu", 1, candidates=["tires", "slower"])
+    choice = choose_runtime(model, SIZE, "cpu", 1, candidates=["tires", "slower"])
     assert choice.name == "tires"
     assert "unstable: rounds differ by over 10 %" in choice.doubt
     assert choice.reason.endswith(f"; doubtful, so not remembered and tried anew next time: {choice.doubt}")
     assert not list(cache.rglob("*.json"))
     runtimes.clear()
-    assert not choose_runtime(subject, SIZE, "cpu", 1, candidates=["tires", "slower"]).remembered
+    assert not choose_runtime(model, SIZE, "cpu", 1, candidates=["tires", "slower"]).remembered
     assert "tires" in runtimes
 
 
 def test_a_doubtful_run_off_is_done_again_while_there_is_time(
-    subject: Model, runtimes: list[str], cache: Path, monkeypatch: pytest.MonkeyPatch
+    model: Model, runtimes: list[str], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = iter([["other work took 40 % of the processor meanwhile"]])
     monkeypatch.setattr(fastest_runtime, "doubts", lambda timing: next(told, []))
     monkeypatch.setattr(fastest_runtime, "_PATIENCE", 60.0)
-    choice = choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"])
+    choice = choose_runtime(model, SIZE, "cpu", 1, candidates=["quick"])
     assert (choice.doubt, next(told, None)) == ("", None), "the first run-off was believed, or never asked about"
-    assert choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick"]).remembered
+    assert choose_runtime(model, SIZE, "cpu", 1, candidates=["quick"]).remembered
 
 
 def test_only_what_was_timed_in_the_run_off_can_be_chosen(
-    subject: Model, runtimes: list[str], calm: None, monkeypatch: pytest.MonkeyPatch
+    model: Model, runtimes: list[str], calm: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is quick at first and slow in the run-off is still not beaten by one that had no part in it."""
     monkeypatch.setitem(RUNTIMES._plugins, "torch", Made("torch", runtimes, seconds=0.1))
@@ -218,7 +218,7 @@ def test_only_what_was_timed_in_the_run_off_can_be_chosen(
         return measure(sessions, *arguments, **options)
 
     monkeypatch.setattr(fastest_runtime, "measure", once_slow)
-    choice = choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick", "torch"])
+    choice = choose_runtime(model, SIZE, "cpu", 1, candidates=["quick", "torch"])
     assert timed == [["quick"], ["torch"], ["quick"]]
     assert choice.name == "quick"
     assert choice.milliseconds["quick"] > choice.milliseconds["torch"]
@@ -227,7 +227,7 @@ def test_only_what_was_timed_in_the_run_off_can_be_chosen(
 
 
 def test_what_breaks_off_among_the_last_is_passed_over(
-    subject: Model, runtimes: list[str], monkeypatch: pytest.MonkeyPatch
+    model: Model, runtimes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two as fast as each other go into the second trial, where one cannot be loaded again."""
     monkeypatch.setitem(RUNTIMES._plugins, "twin", Made("twin", runtimes, seconds=0.004))
@@ -240,13 +240,13 @@ def test_what_breaks_off_among_the_last_is_passed_over(
 
     monkeypatch.setattr(RUNTIMES["twin"], "open", once)
     monkeypatch.setattr(fastest_runtime, "FINALISTS_WITHIN", 1000.0)  # however busy the machine is
-    choice = choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick", "twin"])
+    choice = choose_runtime(model, SIZE, "cpu", 1, candidates=["quick", "twin"])
     assert choice.name == "quick"
     assert choice.passed_over == {"twin": "not a second time"}
 
 
 def test_where_every_finalist_breaks_off_the_next_fastest_are_timed(
-    subject: Model, runtimes: list[str], monkeypatch: pytest.MonkeyPatch
+    model: Model, runtimes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = RUNTIMES["quick"].open
 
@@ -256,20 +256,20 @@ def test_where_every_finalist_breaks_off_the_next_fastest_are_timed(
         return load(*where)
 
     monkeypatch.setattr(RUNTIMES["quick"], "open", once)
-    choice = choose_runtime(subject, SIZE, "cpu", 1, candidates=["quick", "torch"])
+    choice = choose_runtime(model, SIZE, "cpu", 1, candidates=["quick", "torch"])
     assert choice.name == "torch"
     assert choice.passed_over == {"quick": "not enough memory"}
     assert runtimes.count("torch") == 3, "as the reference, in the first trial, and in a run-off of its own"
 
 
-def test_real_runtimes_are_tried_in_processes_of_their_own(subject: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_runtimes_are_tried_in_processes_of_their_own(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     def here(*_: object) -> None:
         raise AssertionError("loaded in the process that chooses")
 
     monkeypatch.setattr(Runtime, "load", here)
     monkeypatch.setattr(fastest_runtime, "_PATIENCE", 0.0)
     said: list[str] = []
-    choice = choose_runtime(subject, SIZE, "cpu", 1, said.append, ["torch", "torch:channels-last"])
+    choice = choose_runtime(model, SIZE, "cpu", 1, said.append, ["torch", "torch:channels-last"])
     assert set(choice.milliseconds) == {"torch", "torch:channels-last"}
     assert choice.name == min(choice.milliseconds, key=choice.milliseconds.__getitem__)
     assert said[:2] == ["trying torch", "trying torch:channels-last"]

@@ -121,8 +121,8 @@ class Blur(nn.Module):
 
 
 def test_a_runtime_stands_beside_its_limit(small: None) -> None:
-    subject = Model(ModelSource("blur", Blur().eval(), Path), "reconet", "")
-    found = measure_runtimes(subject, (32, 48), ["torch", "torch:bf16"], "cpu", 1, rounds=2)
+    model = Model(ModelSource("blur", Blur().eval(), Path), "reconet", "")
+    found = measure_runtimes(model, (32, 48), ["torch", "torch:bf16"], "cpu", 1, rounds=2)
     precisions = {"torch": "fp32", **({"torch:bf16": "bf16"} if computes_bf16() else {})}
     assert {row.runtime: row.precision for row in found.rows} == precisions
     assert list(found.ceilings) == [("cpu", 1, precision) for precision in precisions.values()]
@@ -188,8 +188,8 @@ def test_a_row_has_the_ceiling_of_its_own_threads_and_precision_or_none(
 
     monkeypatch.setattr(roofline, "measure_ceiling", ceiling)
     said: list[str] = []
-    subject = Model(ModelSource("blur", Blur().eval(), Path), "reconet", "")
-    found = measure_runtimes(subject, (32, 48), ["torch", "wider", "odd", "broken"], "cpu", 1, 2, said.append)
+    model = Model(ModelSource("blur", Blur().eval(), Path), "reconet", "")
+    found = measure_runtimes(model, (32, 48), ["torch", "wider", "odd", "broken"], "cpu", 1, 2, said.append)
     one, two, odd = found.rows
     assert asked == [("fp32", 1), ("fp32", 2)]
     assert one.limit > two.limit
@@ -212,16 +212,14 @@ def test_the_gate_of_a_row_sees_the_change_of_flicker_too(small: None, monkeypat
 
 
 def test_auto_says_what_it_tries_and_takes_and_why(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def choose(
-        subject: Model, size: tuple[int, int], device: str, threads: int, report: Callable[[str], None]
-    ) -> Choice:
+    def choose(model: Model, size: tuple[int, int], device: str, threads: int, report: Callable[[str], None]) -> Choice:
         report("trying torch")
         return Choice("torch", "torch: for a reason")
 
     monkeypatch.setattr(roofline, "choose_runtime", choose)
     said: list[str] = []
-    subject = Model(ModelSource("blur", Blur().eval(), Path), "reconet", "")
-    found = measure_runtimes(subject, (32, 48), ["auto"], "cpu", 1, 1, said.append)
+    model = Model(ModelSource("blur", Blur().eval(), Path), "reconet", "")
+    found = measure_runtimes(model, (32, 48), ["auto"], "cpu", 1, 1, said.append)
     assert [row.runtime for row in found.rows] == ["torch"]
     assert found.chosen == "torch: for a reason"
     assert said == ["trying torch", "auto: torch: for a reason"]

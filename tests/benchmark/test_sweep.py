@@ -33,7 +33,7 @@ class Blur(nn.Module):
 
 
 @pytest.fixture
-def subject() -> Model:
+def model() -> Model:
     return Model(ModelSource("blur", Blur(), Path), "reconet", "")
 
 
@@ -41,10 +41,10 @@ def row(runtime: str, size: tuple[int, int], milliseconds: float, threads: int =
     return Row("blur", runtime, "fp32", "cpu", threads, size[1], size[0], 1, milliseconds, 0, 0, 0, 0, 0, 0, 0, note)
 
 
-def test_every_runtime_size_batch_and_thread_count_has_a_row(subject: Model) -> None:
+def test_every_runtime_size_batch_and_thread_count_has_a_row(model: Model) -> None:
     said: list[str] = []
     result = sweep(
-        subject, [(32, 48), (64, 96)], ["torch", "torch:fp16"], [1, 2], "cpu", 2, said.append, 0.01, batches=(1, 3)
+        model, [(32, 48), (64, 96)], ["torch", "torch:fp16"], [1, 2], "cpu", 2, said.append, 0.01, batches=(1, 3)
     )
     rows = result.rows
     assert [(r.threads, r.height, r.batch, r.runtime) for r in rows] == [
@@ -69,11 +69,11 @@ def test_every_runtime_size_batch_and_thread_count_has_a_row(subject: Model) -> 
     assert result.skipped == skipped, "said once for each number of threads"
 
 
-def test_what_cannot_be_swept_is_said(subject: Model) -> None:
+def test_what_cannot_be_swept_is_said(model: Model) -> None:
     with pytest.raises(DataError, match="at least one size"):
-        sweep(subject, [], ["torch"])
+        sweep(model, [], ["torch"])
     with pytest.raises(ModelError, match="no runtime runs 'blur' on cpu: torch:fp16 at 48x32: torch:fp16 is for GPUs"):
-        sweep(subject, [(32, 48)], ["torch:fp16"], device="cpu")
+        sweep(model, [(32, 48)], ["torch:fp16"], device="cpu")
 
 
 class Refusing(TorchSession):
@@ -129,27 +129,27 @@ def made(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(RUNTIMES._plugins, kind.__name__.lower(), Made(kind))
 
 
-def test_a_runtime_that_does_not_take_the_model_costs_its_rows_alone(subject: Model, made: None) -> None:
+def test_a_runtime_that_does_not_take_the_model_costs_its_rows_alone(model: Model, made: None) -> None:
     said: list[str] = []
-    rows = sweep(subject, [(32, 48), (32, 64)], ["torch", "refusing", "late"], [1], "cpu", 1, said.append, 0.01).rows
+    rows = sweep(model, [(32, 48), (32, 64)], ["torch", "refusing", "late"], [1], "cpu", 1, said.append, 0.01).rows
     assert [(row.runtime, row.width) for row in rows] == [("torch", 48), ("torch", 64), ("late", 64)]
     assert "skipped refusing at 48x32 on 1 threads: no such layer" in said
     assert "skipped late at 48x32 on 1 threads: 'blur' in late: the output is not finite" in said
 
 
 def test_a_reference_that_fails_costs_the_parity_and_no_runtime(
-    subject: Model, made: None, monkeypatch: pytest.MonkeyPatch
+    model: Model, made: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reconet_bench.benchmark.sweep.reference_runtime", lambda model: ("late", None))
     said: list[str] = []
-    rows = sweep(subject, [(32, 48), (32, 64)], ["torch"], [1], "cpu", 1, said.append, 0.01).rows
+    rows = sweep(model, [(32, 48), (32, 64)], ["torch"], [1], "cpu", 1, said.append, 0.01).rows
     assert [(row.width, row.psnr is None) for row in rows] == [(48, True), (64, False)]
     assert rows[0].note.startswith("no parity, the reference failed: 'blur' in late: the output is not finite")
     assert not [line for line in said if line.startswith("skipped")]
 
 
-def test_a_speed_stands_with_all_its_parity_at_any_batch(subject: Model, made: None) -> None:
-    one, three = sweep(subject, [(32, 48)], ["darker"], [1], "cpu", 1, seconds=0.01, batches=(1, 3)).rows
+def test_a_speed_stands_with_all_its_parity_at_any_batch(model: Model, made: None) -> None:
+    one, three = sweep(model, [(32, 48)], ["darker"], [1], "cpu", 1, seconds=0.01, batches=(1, 3)).rows
     for r in (one, three):
         assert 0.02 < r.max_abs <= 0.05
         assert 26 <= r.psnr < 40
@@ -158,7 +158,7 @@ def test_a_speed_stands_with_all_its_parity_at_any_batch(subject: Model, made: N
 
 
 def test_a_size_without_room_in_memory_costs_that_size_alone(
-    subject: Model, made: None, monkeypatch: pytest.MonkeyPatch
+    model: Model, made: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether a clip of it cannot be rendered, or a runtime cannot run it; the runtime is there again at the next size."""
     render = reference_check.synthetic_clip
@@ -173,7 +173,7 @@ def test_a_size_without_room_in_memory_costs_that_size_alone(
     monkeypatch.setattr(reference_check, "synthetic_clip", rendered)
     said: list[str] = []
     result = sweep(
-        subject, [(32, width) for width in (64, 96, 112, 48)], ["torch", "hungry"], [None], "cpu", 1, said.append, 0.01
+        model, [(32, width) for width in (64, 96, 112, 48)], ["torch", "hungry"], [None], "cpu", 1, said.append, 0.01
     )
     assert [(row.runtime, row.width) for row in result.rows] == [("torch", 64), ("torch", 48), ("hungry", 48)]
     assert result.skipped == [
@@ -184,38 +184,36 @@ def test_a_size_without_room_in_memory_costs_that_size_alone(
     assert [line for line in said if line.startswith("skipped")] == [f"skipped {line}" for line in result.skipped]
 
 
-def test_a_model_that_a_size_is_too_small_for_is_timed_at_the_others(subject: Model) -> None:
-    subject.model.minimum = 40
-    result = sweep(subject, [(32, 48), (40, 48)], ["torch"], [1], "cpu", 1, seconds=0.01)
+def test_a_model_that_a_size_is_too_small_for_is_timed_at_the_others(model: Model) -> None:
+    model.source.minimum = 40
+    result = sweep(model, [(32, 48), (40, 48)], ["torch"], [1], "cpu", 1, seconds=0.01)
     assert [row.height for row in result.rows] == [40]
     assert result.skipped == ["48x32 on 1 threads: frame of 48x32 pixels is too small: 'blur' needs 40 a side"]
 
 
-def test_auto_that_finds_nothing_at_a_size_costs_that_row(subject: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_that_finds_nothing_at_a_size_costs_that_row(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(*_: object) -> None:
         raise RuntimeUnavailable("no runtime passes")
 
     monkeypatch.setattr("reconet_bench.benchmark.sweep.choose_runtime", none)
     said: list[str] = []
-    result = sweep(subject, [(32, 48)], ["auto", "torch"], [None], "cpu", 1, said.append, 0.01)
+    result = sweep(model, [(32, 48)], ["auto", "torch"], [None], "cpu", 1, said.append, 0.01)
     assert [row.runtime for row in result.rows] == ["torch"]
     assert "skipped auto at 48x32: no runtime passes" in said
 
 
-def test_auto_says_what_it_tries_and_takes_and_why(subject: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_says_what_it_tries_and_takes_and_why(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once for each size, whatever the number of batches."""
     asked: list[tuple[int, int]] = []
 
-    def choose(
-        subject: Model, size: tuple[int, int], device: str, threads: int, report: Callable[[str], None]
-    ) -> Choice:
+    def choose(model: Model, size: tuple[int, int], device: str, threads: int, report: Callable[[str], None]) -> Choice:
         asked.append(size)
         report("trying torch")
         return Choice("torch", f"torch: for a reason at {size[1]}x{size[0]}")
 
     monkeypatch.setattr("reconet_bench.benchmark.sweep.choose_runtime", choose)
     said: list[str] = []
-    result = sweep(subject, [(32, 48), (32, 64)], ["auto"], [1], "cpu", 1, said.append, 0.01, batches=(1, 2))
+    result = sweep(model, [(32, 48), (32, 64)], ["auto"], [1], "cpu", 1, said.append, 0.01, batches=(1, 2))
     assert asked == [(32, 48), (32, 64)]
     assert len(result.rows) == 4
     assert result.chosen == ["on 1 threads: torch: for a reason at 48x32", "on 1 threads: torch: for a reason at 64x32"]

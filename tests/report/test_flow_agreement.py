@@ -69,13 +69,13 @@ def test_a_clip_counts_once_in_means_and_differences():
     assert (rows["reconet"].value, rows["reconet"].videos) == (0.05, 2)
     alone = overall([r for r in records(reconet=9, johnson=9, identity=9) if r.video == "alley~dis"])
     assert alone[0].cells["temporal_error"].value == 9, "where true flow is not known the estimate is what there is"
-    subjects = [Model(ModelSource(name, None, lambda: None), name, "wave") for name in ("a", "b")]
+    models = [Model(ModelSource(name, None, lambda: None), name, "wave") for name in ("a", "b")]
     samples = {
         (name, video, "torch", "temporal_error"): {0: 0.1 * k, 1: 0.3 * k}
         for k, name in enumerate("ab", 1)
         for video in ("x", "x~dis", "y")
     }
-    counted = {row["video"]: row["n"] for row in differences(subjects, ["x", "x~dis", "y"], samples)}
+    counted = {row["video"]: row["n"] for row in differences(models, ["x", "x~dis", "y"], samples)}
     assert counted == {"all": 4, "x": 2, "x~dis": 2, "y": 2}
 
 

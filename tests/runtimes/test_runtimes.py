@@ -25,7 +25,7 @@ from reconet_bench.core.provenance import checksum, model_checksum
 from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.models.checkpoint import Checkpoint
 from reconet_bench.models.export import checkpoint_model
-from reconet_bench.models.loading import load_subject
+from reconet_bench.models.loading import load_by_name
 from reconet_bench.models.onnx_inspection import inspect_onnx
 from reconet_bench.networks.layers import ConvBlock, ResidualBlock, Upsample
 from reconet_bench.networks.reconet import Identity, ReCoNet
@@ -766,7 +766,7 @@ def test_a_file_that_is_int8_as_it_is_written_is_computed_and_called_so(
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
-    return load_subject("reconet-starry_night", tmp_path_factory.mktemp("trained")).model
+    return load_by_name("reconet-starry_night", tmp_path_factory.mktemp("trained")).source
 
 
 def test_what_has_no_convolutions_is_not_quantised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -804,7 +804,7 @@ def test_a_checksum_is_of_all_files_of_a_model(tmp_path: Path) -> None:
     assert model_checksum(plain) == checksum(plain)
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     assert model_checksum(tmp_path / "broken.onnx") == checksum(tmp_path / "broken.onnx")
-    assert load_subject(str(path), tmp_path).checksum == model_checksum(path)
+    assert load_by_name(str(path), tmp_path).checksum == model_checksum(path)
 
 
 def test_other_weights_are_not_quantised_from_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from test_training import windows
 from reconet_bench.core.errors import TrainingError
 from reconet_bench.metrics.style import style_distance, style_of
 from reconet_bench.models.checkpoint import load_checkpoint
-from reconet_bench.models.loading import load_subject
+from reconet_bench.models.loading import load_by_name
 from reconet_bench.networks.vgg import STYLE_TAPS
 from reconet_bench.training.loop import train
 from reconet_bench.training.presets import load_recipe, preset_names
@@ -33,7 +33,7 @@ def louder(stand_in_weights, tmp_path):
 
 def distance(path, vgg, folder) -> float:
     """``style_distance`` of two fixed frames, as a comparison judges this checkpoint."""
-    style = style_of(load_subject(str(path), folder).style_targets, vgg)
+    style = style_of(load_by_name(str(path), folder).style_targets, vgg)
     assert style.network is not None, style.reason
     return style_distance(*FRAMES, style.targets, style.network)
 

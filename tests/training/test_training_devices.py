@@ -91,14 +91,14 @@ def test_a_step_whose_gradients_overflow_is_left_out_and_the_scale_lowered():
 
 
 def test_how_many_processes_load(settings, monkeypatch):
-    monkeypatch.setattr("reconet_bench.training.loader.environment.usable_cpus", lambda: 12)
+    monkeypatch.setattr("reconet_bench.training.loader.machine.usable_cpus", lambda: 12)
     assert worker_count(settings, CPU) == 0
     assert worker_count(settings, CUDA) == 11
     with monkeypatch.context() as several:
         several.setenv("LOCAL_WORLD_SIZE", "4")
         assert worker_count(settings, CUDA) == 2
     assert worker_count(replace(settings, workers=3), CPU) == 3
-    monkeypatch.setattr("reconet_bench.training.loader.environment.usable_cpus", lambda: 1)
+    monkeypatch.setattr("reconet_bench.training.loader.machine.usable_cpus", lambda: 1)
     assert worker_count(settings, CUDA) == 1
     monkeypatch.setattr("reconet_bench.training.loader.sys.platform", "win32")
     assert worker_count(replace(settings, workers=3), CUDA) == 0
