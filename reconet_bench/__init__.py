@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    home = "errors" if name == "ReconetBenchError" else "api"
+    home = "core.errors" if name == "ReconetBenchError" else "api"
     return getattr(importlib.import_module(f"{__name__}.{home}"), name)
 
 

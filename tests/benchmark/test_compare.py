@@ -32,7 +32,7 @@ from reconet_bench.data.clip import Clip
 from reconet_bench.data.footage import read_frames
 from reconet_bench.data.selection import Selection
 from reconet_bench.methods.base import METHODS
-from reconet_bench.metrics import style
+from reconet_bench.metrics import style as style_module
 from reconet_bench.metrics.base import METRICS, Footage
 from reconet_bench.metrics.measure import measure_footage
 from reconet_bench.metrics.statistics import FEWEST, estimate, mean_difference
@@ -561,7 +561,9 @@ def test_a_rendered_clip_of_the_same_name_is_no_leak(models):
 
 def test_absent_metrics_are_recorded_with_their_reason_and_without_a_number(models, monkeypatch):
     monkeypatch.setattr(
-        style, "load_loss_network", lambda path: (_ for _ in ()).throw(compare_module.MetricUnavailable("no weights"))
+        style_module,
+        "load_loss_network",
+        lambda path: (_ for _ in ()).throw(compare_module.MetricUnavailable("no weights")),
     )
     result = compare(Plan(models[:1], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
     records = by_metric(result.records)
