@@ -24,7 +24,7 @@ from reconet_bench.benchmark.fastest_runtime import Choice
 from reconet_bench.benchmark.plan import Plan, Result
 from reconet_bench.benchmark.provenance import provenance
 from reconet_bench.benchmark.timing import BOUNDARIES, Samples, Timing, measure
-from reconet_bench.core.errors import DataError, ModelError, RuntimeUnavailable, UnknownName
+from reconet_bench.core.errors import DataError, MetricUnavailable, ModelError, RuntimeUnavailable, UnknownName
 from reconet_bench.core.machine import usable_cpus
 from reconet_bench.core.ops import from_uint8
 from reconet_bench.core.record import Record, to_jsonl
@@ -563,7 +563,7 @@ def test_absent_metrics_are_recorded_with_their_reason_and_without_a_number(mode
     monkeypatch.setattr(
         style_module,
         "load_loss_network",
-        lambda path: (_ for _ in ()).throw(compare_module.MetricUnavailable("no weights")),
+        lambda path: (_ for _ in ()).throw(MetricUnavailable("no weights")),
     )
     result = compare(Plan(models[:1], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
     records = by_metric(result.records)
