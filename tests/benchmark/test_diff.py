@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_report import PROVENANCE, record, speed
+from run_folders import PROVENANCE, record, speed
 
 from reconet_bench import cli
 from reconet_bench.benchmark import diff as diff_module

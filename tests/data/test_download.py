@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import TINY_SEQUENCES, picture
+from damaged import FEW, damage, harm
 from hypothesis import given
 from hypothesis import strategies as st
-from test_fuzz import FEW, damage, harm
 
 from reconet_bench import cli
 from reconet_bench.core.errors import DataError, ReconetBenchError, UnknownName

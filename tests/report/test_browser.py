@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from test_page import NASTY, quality
-from test_report import DIFFERENCES, PROVENANCE, speed
+from browser import ARGUMENTS, CHROMIUM
+from run_folders import DIFFERENCES, NASTY, PROVENANCE, quality, speed
 
 from reconet_bench.core.files import write_image
 from reconet_bench.report.run_folder import write_run
 
-CHROMIUM = os.environ.get("RECONET_BENCH_CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 #: Colour of each lane in every picture, and of every error map; its brightness tells the frame.
 LANES = {
     "content": (200, 0, 0),

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
-from test_report import DIFFERENCES, PROVENANCE, record, speed
+from run_folders import DIFFERENCES, MODELS, NASTY, PROVENANCE, quality, record, speed
 
 from reconet_bench import cli
 from reconet_bench.core.errors import DataError, ReconetBenchError
@@ -40,34 +40,6 @@ from reconet_bench.report.tables import as_text
 from reconet_bench.report.verdict import verdict
 
 OLD = Path(__file__).parent / "old_runs"
-NASTY = [
-    "<script>alert(1)</script>",
-    "a|b,c;d",
-    "she said \"no\" & 'yes'",
-    "夜の星 Ночь ليل",
-    "x" * 300,
-    "a_b%c$d#e{f}g~h^i\\j",
-    "line\nbreak",
-    "--><!--",
-    "{{ 7*7 }}",
-    "[win](http://example.org)",
-    "![i](x) *y* `z` ~s~ _w_ a_b c\\*d",
-    "=1+2",
-    "@cmd",
-]
-MODELS = {"reconet": "reconet-wave", "johnson": "johnson-wave", "identity": "identity"}
-
-
-def quality(videos=("alley_2", "stroll")) -> list[Record]:
-    """Two methods and the identity: reconet is stable, johnson is nearer to the style."""
-    found = []
-    for number, (method, model) in enumerate(MODELS.items(), 1):
-        for step, video in enumerate(videos):
-            row = {"method": method, "model": model, "video": video, "source": "synthetic"}
-            value = (0.05, 0.1, 0.01)[number - 1] + step / 100
-            found.append(record("temporal_error", value, ci_low=value - 0.003, ci_high=value + 0.004, **row))
-            found.append(record("style_distance", (0.03, 0.02, 1.0)[number - 1], **row))
-    return found
 
 
 @pytest.fixture

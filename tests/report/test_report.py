@@ -12,54 +12,12 @@ import sys
 
 import pytest
 from rich.console import Console
+from run_folders import DIFFERENCES, PROVENANCE, record, speed
 
 from reconet_bench.core.record import Record, read_records
 from reconet_bench.report import tables, terminal
 from reconet_bench.report.published_results import PUBLISHED, published_for
 from reconet_bench.report.run_folder import FILES, write_run
-
-SIZE = (436, 1024)
-PROVENANCE = {
-    "command": "reconet-bench compare --videos alley_2",
-    "cpu": "A processor",
-    "threads": 2,
-    "gpu": None,
-    "seed": 0,
-    "versions": {"torch": "2.9.1", "onnxruntime": "1.23"},
-}
-BETTER = {
-    "temporal_error": "lower",
-    "ssim_adjacent": "higher",
-    "content_temporal_error": "reference",
-    "style_distance": "lower",
-}
-
-
-def record(metric: str, value: float | None, **fields) -> Record:
-    """A record of ReCoNet on alley_2 in torch, unless said otherwise."""
-    defaults = {
-        "run": "r",
-        "time": "2026-01-01T00:00:00+00:00",
-        "method": "reconet",
-        "style": "wave",
-        "video": "alley_2",
-        "runtime": "torch",
-        "precision": "fp32",
-        "device": "cpu",
-        "height": SIZE[0],
-        "width": SIZE[1],
-        "unit": "",
-        "better": BETTER.get(metric, "lower"),
-        "model": "reconet-wave",
-        "source": "sintel-clean",
-        "n": 49,
-    }
-    return Record(metric=metric, value=value, **{**defaults, **fields})
-
-
-def speed(metric: str, value: float | None, **fields) -> Record:
-    """A record of speed: of a model, runtime and size, and of no video."""
-    return record(metric, value, **{"video": "", "source": "", "n": 30, "better": "higher", **fields})
 
 
 @pytest.fixture
@@ -95,22 +53,6 @@ def records() -> list[Record]:
         )
         found.append(speed("temporal_error_change", 0.125, runtime=runtime, better="reference"))
     return found
-
-
-DIFFERENCES = [
-    {
-        "metric": "temporal_error",
-        "better": "lower",
-        "video": "all",
-        "first": "reconet-wave",
-        "second": "johnson-wave",
-        "difference": -0.004,
-        "ci_low": -0.005,
-        "ci_high": -0.003,
-        "n": 98,
-        "verdict": "reconet-wave is better",
-    },
-]
 
 
 def cells(text: str) -> list[list[str]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import picture
-from test_training import windows
+from training_runs import windows
 
 from reconet_bench.core.errors import TrainingError
 from reconet_bench.core.files import read_tensors, write_image

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from test_training import windows
+from training_runs import windows
 
 from reconet_bench.core.errors import TrainingError
 from reconet_bench.metrics.style import style_distance, style_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import signal
@@ -16,13 +15,14 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TranslationClip, picture
+from training_runs import broken_off, curves, network_state, same, stop_at, told_of, windows
 
 from reconet_bench.core import provenance
 from reconet_bench.core.errors import DataError, ModelError, TrainingError, UnknownName
 from reconet_bench.core.files import read_tensors, write_image, write_tensors
 from reconet_bench.methods.base import METHODS
 from reconet_bench.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from reconet_bench.report.loss_curves import PACE, TOTAL, parse_curves
+from reconet_bench.report.loss_curves import parse_curves
 from reconet_bench.report.model_card import model_card
 from reconet_bench.training import precision as precision_module
 from reconet_bench.training.crops import ClipWindows
@@ -32,41 +32,7 @@ from reconet_bench.training.loader import Loader
 from reconet_bench.training.loop import train
 from reconet_bench.training.progress import Progress
 from reconet_bench.training.run_folder import CURVES_FILE, STATE_FILE
-from reconet_bench.training.settings import LARGEST_SEED, TrainingSettings
-
-
-def windows(seed: int = 0) -> ClipWindows:
-    return ClipWindows(32, seed, [TranslationClip((2.0, 1.0))])
-
-
-def network_state(path: Path) -> dict[str, torch.Tensor]:
-    return {key: value for key, value in read_tensors(path)[0].items() if key.startswith("network.")}
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
-
-
-def curves(folder: Path) -> list[dict[str, str]]:
-    """The rows of loss terms; the pace is another one every time."""
-    with (folder / CURVES_FILE).open(newline="") as file:
-        return [{key: value for key, value in row.items() if key not in (TOTAL, *PACE)} for row in csv.DictReader(file)]
-
-
-def stop_at(step: int, error: type[BaseException] = KeyboardInterrupt):
-    """A report callback that interrupts once ``step`` has been reported."""
-
-    def report(progress: Progress) -> None:
-        if progress.step == step:
-            raise error
-
-    return report
-
-
-def broken_off(settings: TrainingSettings, folder: Path, step: int) -> None:
-    """Start a run and interrupt it after ``step``."""
-    with pytest.raises(KeyboardInterrupt):
-        train(settings, windows(), folder, report=stop_at(step))
+from reconet_bench.training.settings import LARGEST_SEED
 
 
 def test_the_loss_goes_down(settings, tmp_path):
@@ -205,8 +171,8 @@ def test_a_killed_run_can_be_resumed(settings, tmp_path):
     code = f"""
         import os, signal, sys
         from pathlib import Path
-        sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]
-        from test_training import TrainingSettings, train, windows
+        sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parents[2])!r}]
+        from training_runs import TrainingSettings, train, windows
         def report(progress):
             if progress.step == 3:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -299,13 +265,6 @@ def test_a_run_goes_on_in_the_precision_it_began_in(settings, tmp_path, monkeypa
     write_tensors(folder / STATE_FILE, tensors, metadata | {"settings": json.dumps(older)})
     path = train(settings, windows(), folder, resume=True)
     assert load_checkpoint(path).info["precision"] == "fp32"
-
-
-def told_of(path: Path, **change: object) -> None:
-    """Change what a state says that it belongs to; ``None`` takes a name away."""
-    tensors, metadata = read_tensors(path)
-    saved = {key: value for key, value in {**json.loads(metadata["settings"]), **change}.items() if value is not None}
-    write_tensors(path, tensors, {**metadata, "settings": json.dumps(saved)})
 
 
 def test_another_number_of_processes_is_another_run(settings, tmp_path):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_training import broken_off, network_state, same, windows
+from training_runs import broken_off, network_state, same, windows
 
 from reconet_bench.core.errors import DataError, TrainingError
 from reconet_bench.core.files import read_image, read_tensors

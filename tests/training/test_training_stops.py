@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TranslationClip
-from test_training import curves, network_state, same, windows
+from training_runs import curves, network_state, same, windows
 
 from reconet_bench.core.errors import DataError, TrainingError
 from reconet_bench.core.files import read_tensors
@@ -40,8 +40,8 @@ def in_a_process(settings, folder: Path, before: str, **change: object) -> subpr
     code = f"""
         import os, resource, signal, sys
         from pathlib import Path
-        sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]
-        from test_training import TrainingSettings, train, windows
+        sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parents[2])!r}]
+        from training_runs import TrainingSettings, train, windows
         from reconet_bench.core.errors import ReconetBenchError
         folder = Path({str(folder)!r})
         def report(progress):
@@ -83,9 +83,9 @@ def test_a_program_ends_though_data_are_being_loaded(seconds):
         import sys, time
         from pathlib import Path
         import torch
-        sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]
+        sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parents[2])!r}]
         from conftest import TranslationClip
-        from test_training import TrainingSettings
+        from training_runs import TrainingSettings
         from reconet_bench.training.crops import ClipWindows
         from reconet_bench.training.distributed import Group
         from reconet_bench.training.loader import Loader

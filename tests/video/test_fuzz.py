@@ -15,7 +15,8 @@ import numpy as np
 import onnx
 import pytest
 from clips import make_clip, make_sound, scene, times
-from hypothesis import HealthCheck, given, settings
+from damaged import FEW, damage, harm
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -27,23 +28,6 @@ from reconet_bench.models.onnx_inspection import inspect_onnx
 from reconet_bench.networks.reconet import Identity
 from reconet_bench.video.reader import VideoReader
 from reconet_bench.video.stylize import stylize_file
-
-FEW = settings(max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-
-#: Where a file is hit, as a share of its length, and with what.
-damage = st.one_of(
-    st.tuples(st.just("cut"), st.floats(0, 0.999), st.just(b"")),
-    st.tuples(st.just("overwrite"), st.floats(0, 0.999), st.binary(min_size=1, max_size=64)),
-    st.tuples(st.just("insert"), st.floats(0, 0.999), st.binary(min_size=1, max_size=64)),
-)
-
-
-def harm(data: bytes, how: tuple[str, float, bytes]) -> bytes:
-    kind, share, rubbish = how
-    at = int(share * len(data))
-    return (
-        data[:at] + {"cut": b"", "overwrite": rubbish + data[at + len(rubbish) :], "insert": rubbish + data[at:]}[kind]
-    )
 
 
 def one_line(error: ReconetBenchError, path: Path) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from browser import ARGUMENTS, CHROMIUM
 from clips import make_clip, scene
-from test_browser import ARGUMENTS, CHROMIUM
 
 from reconet_bench.video.stylize import stylize_file
 
