@@ -19,7 +19,7 @@ from reconet_bench.core.ops import from_uint8
 from reconet_bench.data.footage import read_stylized
 from reconet_bench.data.selection import Selection
 from reconet_bench.metrics.base import METRICS, Footage
-from reconet_bench.metrics.measure import measure_footage
+from reconet_bench.metrics.measure import measure_footage, measured_samples
 from reconet_bench.metrics.statistics import estimate
 from reconet_bench.metrics.style import painting_style
 from reconet_bench.models.loading import load_by_name, workspace
@@ -156,7 +156,6 @@ def measure(
         ours = [from_uint8(frame) for frame in stylized]
     clip = Selection(sintel=Path(sintel) if sintel else None, frames=frames, flow=flow).clip(str(video))
     weights = Path(vgg) if vgg else None
-    measured = measure_footage(Footage(clip, ours, painting_style(Path(style), 384, weights) if style else None))
-    return {
-        name: estimate(METRICS[name], list(s.values())).value for name, s in measured.items() if not isinstance(s, str)
-    }
+    outcomes = measure_footage(Footage(clip, ours, painting_style(Path(style), 384, weights) if style else None))
+    samples = measured_samples(outcomes)
+    return {name: estimate(METRICS[name], list(values.values())).value for name, values in samples.items()}

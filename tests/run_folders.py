@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconet_bench.core.record import Record
+from reconet_bench.core.samples import Difference
 
 SIZE = (436, 1024)
 
@@ -42,18 +43,18 @@ NASTY = [
 MODELS = {"reconet": "reconet-wave", "johnson": "johnson-wave", "identity": "identity"}
 
 DIFFERENCES = [
-    {
-        "metric": "temporal_error",
-        "better": "lower",
-        "video": "all",
-        "first": "reconet-wave",
-        "second": "johnson-wave",
-        "difference": -0.004,
-        "ci_low": -0.005,
-        "ci_high": -0.003,
-        "n": 98,
-        "verdict": "reconet-wave is better",
-    },
+    Difference(
+        metric="temporal_error",
+        better="lower",
+        video="all",
+        first="reconet-wave",
+        second="johnson-wave",
+        difference=-0.004,
+        ci_low=-0.005,
+        ci_high=-0.003,
+        n=98,
+        verdict="reconet-wave is better",
+    ),
 ]
 
 

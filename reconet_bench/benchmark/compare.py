@@ -19,9 +19,11 @@ from reconet_bench.core.errors import ModelError, ReconetBenchError
 from reconet_bench.core.files import write_image
 from reconet_bench.core.ops import from_uint8
 from reconet_bench.core.record import MARK
+from reconet_bench.core.samples import SampleKey, TimedFrame
+from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip
 from reconet_bench.metrics.base import METRICS, Footage, Style
-from reconet_bench.metrics.measure import measure_footage
+from reconet_bench.metrics.measure import Absent, Measured, Outcome, measure_footage
 from reconet_bench.metrics.statistics import estimate
 from reconet_bench.metrics.style import style_of
 from reconet_bench.models.loading import Model
@@ -173,7 +175,7 @@ def _quality(
         f"trained on {what}: not a fair test" if f"{family}:{clip.name.partition(MARK)[0]}" in model.trained_on else ""
     )
     content = clip_frames(clip)
-    done: list[tuple[list[np.ndarray], dict[str, dict[int, float] | str]]] = []
+    done: list[tuple[list[np.ndarray], dict[str, Outcome]]] = []
     drop = _dropper(model, sessions, result)
     for name, session in list(sessions.items()):
         report(f"{model.source.name} on {clip.name} in {name}")
@@ -190,19 +192,21 @@ def _quality(
         if album is not None and not done and model.method != "identity":
             album.add(model.source.name, clip, frames)
         # Metrics cost more than frames; where two runtimes give the same bytes they give the same numbers.
-        same = next((values for other, values in done if all(map(np.array_equal, frames, other))), None)
-        measured = same or measure_footage(Footage(clip, [from_uint8(frame) for frame in frames], style))
-        done.append((frames, measured))
-        for metric_name, samples in measured.items():
+        same = next((outcomes for other, outcomes in done if all(map(np.array_equal, frames, other))), None)
+        outcomes = same or measure_footage(Footage(clip, [from_uint8(frame) for frame in frames], style))
+        done.append((frames, outcomes))
+        record = result.recorder(model, session, clip.size, video=clip.name, source=clip.source)
+        for metric_name, outcome in outcomes.items():
             metric = METRICS[metric_name]
-            record = result.recorder(model, session, clip.size, video=clip.name, source=clip.source)
-            if isinstance(samples, str):
-                record(metric_name, metric.unit, metric.better, None, note=samples)
-                continue
-            result.samples[model.source.name, clip.name, name, metric_name] = samples
-            e = estimate(metric, list(samples.values()))
-            note = "; ".join(filter(None, (leak, clip.remark if metric.uses_motion else "")))
-            record(metric_name, metric.unit, metric.better, e.value, ci_low=e.low, ci_high=e.high, n=e.n, note=note)
+            match outcome:
+                case Absent(reason):
+                    record(metric_name, metric.unit, metric.better, None, note=reason)
+                case Measured(samples):
+                    result.samples[SampleKey(model.source.name, clip.name, name, metric_name)] = samples
+                    e = estimate(metric, list(samples.values()))
+                    note = "; ".join(filter(None, (leak, clip.remark if metric.uses_motion else "")))
+                    interval = {"ci_low": e.low, "ci_high": e.high}
+                    record(metric_name, metric.unit, metric.better, e.value, **interval, n=e.n, note=note)
 
 
 #: Frames of one size, and what was timed on them by runtime.
@@ -252,7 +256,7 @@ def _speed(
     timings = {name: timing for name, timing in timings.items() if name in sessions}
     origin = model.origin.name if model.origin else model.source.name
     videos = [clip.name for clip in plan.clips if clip.size == (height, width)]
-    known = any(key[0] == origin and key[2] == reference.runtime for key in result.samples)
+    known = any(key.model == origin and key.runtime == reference.runtime for key in result.samples)
     unknown = "no true flow at this size" if known else f"{origin} in {reference.runtime} is not in this run"
     for name, timing in timings.items():
         change = _error_change((origin, reference.runtime), (model.source.name, name), videos, result)
@@ -269,9 +273,11 @@ def _speed(
             count = parities[name].frames if metric in PARITY else len(timing.samples["device"].seconds)
             record(metric, row.unit, row.better, row.value, n=count, note=row.note)
         for boundary, samples in timing.samples.items():
-            place = (model.source.name, name, f"{width}x{height}", boundary)
             taken = [(seconds, turn) for turn, one in enumerate(samples.rounds) for seconds in one]
-            result.timings += [(*place, number, seconds, turn) for number, (seconds, turn) in enumerate(taken)]
+            result.timings += [
+                TimedFrame(model.source.name, name, Size(height, width), boundary, number, seconds, turn)
+                for number, (seconds, turn) in enumerate(taken)
+            ]
 
 
 def _error_change(
@@ -280,7 +286,8 @@ def _error_change(
     """Change of E(V) over all videos from one model and runtime to another, in percent; ``None`` without true flow."""
 
     def pooled(model: str, name: str) -> float:
-        values = [result.samples.get((model, video, name, "temporal_error"), {}).values() for video in videos]
+        keys = [SampleKey(model, video, name, "temporal_error") for video in videos]
+        values = [result.samples.get(key, {}).values() for key in keys]
         samples = np.array(list(itertools.chain.from_iterable(values)))
         return float(METRICS["temporal_error"].reduce(samples)) if samples.size else float("nan")
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 
 from reconet_bench.core.errors import DataError, MetricUnavailable, UnknownName
 from reconet_bench.core.record import Record
+from reconet_bench.core.samples import TimingKey
+from reconet_bench.core.size import Size
 from reconet_bench.metrics.base import METRICS, Footage, Metric
 from reconet_bench.metrics.statistics import RESAMPLES, SEED, mean_difference
 from reconet_bench.report.run import Run
@@ -188,22 +190,30 @@ def _quality(before: Run, after: Run, pairs: dict[str, str], videos: Sequence[st
     """Mean over all shared videos, frames paired one by one."""
     better = {record.metric: record.better for record in (*before.records, *after.records)}
     known = dict(METRICS.items())
-    places = dict.fromkeys((model, runtime, metric) for model, _, runtime, metric in before.samples if model in pairs)
-    for model, runtime, metric in places:
+    places = dict.fromkeys(replace(key, video="") for key in before.samples if key.model in pairs)
+    for place in places:
         pairs_of: list[tuple[list[float], list[float]]] = []
         for video in videos:
-            old = before.samples.get((model, video, runtime, metric), {})
-            new = after.samples.get((pairs[model], video, runtime, metric), {})
+            old = before.samples.get(replace(place, video=video), {})
+            new = after.samples.get(replace(place, video=video, model=pairs[place.model]), {})
             if frames := sorted(old.keys() & new.keys()):
                 pairs_of.append(([new[frame] for frame in frames], [old[frame] for frame in frames]))
         if pairs_of:
-            how = known.get(metric) or _Unknown()
+            how = known.get(place.metric) or _Unknown()
             e = mean_difference(how, pairs_of)
             new_value, old_value = (
                 float(np.mean([how.reduce(np.asarray(pair[side])) for pair in pairs_of])) for side in (0, 1)
             )
             yield Change(
-                metric, better.get(metric, "reference"), model, runtime, old_value, new_value, e.low, e.high, e.n
+                metric=place.metric,
+                better=better.get(place.metric, "reference"),
+                model=place.model,
+                where=place.runtime,
+                before=old_value,
+                after=new_value,
+                low=e.low,
+                high=e.high,
+                n=e.n,
             )
 
 
@@ -216,25 +226,25 @@ def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
         model = record.model or record.method
         twin = next((other for other in after.records if _same_place(record, other, pairs[model])), None)
         if twin is not None and twin.value is not None:
-            size = f"{record.width}x{record.height}"
+            size = Size(record.height, record.width)
             rounds = [
-                run.timings.get((name, record.runtime, size, found[2]), [])
+                run.timings.get(TimingKey(name, record.runtime, size, found[2]), [])
                 for run, name in ((before, model), (after, pairs[model]))
             ]
             low, high = _median_interval(rounds, found[1] == "fps")
             frames = min(sum(map(len, side)) for side in rounds)
             unstable = any("unstable" in side.note for side in (record, twin))
             yield Change(
-                record.metric,
-                record.better,
-                model,
-                _place(record),
-                record.value,
-                twin.value,
-                low,
-                high,
-                frames,
-                unstable,
+                metric=record.metric,
+                better=record.better,
+                model=model,
+                where=_place(record),
+                before=record.value,
+                after=twin.value,
+                low=low,
+                high=high,
+                n=frames,
+                unstable=unstable,
             )
 
 
@@ -279,14 +289,14 @@ def _median_interval(rounds: Sequence[Sequence[Sequence[float]]], rate: bool) ->
 def gated_metrics(run: Run) -> list[str]:
     """Metrics that a run has numbers of and :func:`changes` pairs, in the order of its records: what a gate may be set on."""
     recorded = (r.metric for r in run.records if r.value is not None and (r.video or _SPEED.fullmatch(r.metric)))
-    return list(dict.fromkeys([*recorded, *(key[3] for key in run.samples)]))
+    return list(dict.fromkeys([*recorded, *(key.metric for key in run.samples)]))
 
 
 def missing(before: Run, after: Run, found: Sequence[Change], limits: Sequence[Limit]) -> list[str]:
     """A line for each number under a limit that the run before has and that nothing in the run after can be held to."""
     wanted = {limit.metric for limit in limits}
     keys = {(r.metric, r.model or r.method, _place(r)): None for r in before.records if r.value is not None}
-    keys |= {(metric, model, runtime): None for model, _, runtime, metric in before.samples}
+    keys |= {(key.metric, key.model, key.runtime): None for key in before.samples}
     known = {(change.metric, change.model, change.where) for change in found}
     whose = after.name if before.samples or not after.samples else before.name
     return [

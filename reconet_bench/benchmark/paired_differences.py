@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 from reconet_bench.core.record import known_twin
+from reconet_bench.core.samples import ALL_VIDEOS, Difference, SampleKey, Samples
 from reconet_bench.metrics.base import METRICS, Metric
 from reconet_bench.metrics.statistics import mean_difference
 from reconet_bench.models.loading import Model
 
 #: Metrics whose paired differences between models are reported.
 COMPARED = ("temporal_error", "temporal_error_long", "ssim_adjacent_warped", "style_distance")
-#: (model, video, runtime, metric) → value by frame index.
-Samples = Mapping[tuple[str, str, str, str], Mapping[int, float]]
-
 #: Samples of two models on the same frames of a video.
 Pair = tuple[list[float], list[float]]
 
 
-def differences(models: Sequence[Model], videos: Sequence[str], samples: Samples) -> list[dict[str, Any]]:
-    """Paired differences between models, on all videos together and on each.
+def differences(models: Sequence[Model], videos: Sequence[str], samples: Samples) -> list[Difference]:
+    """Paired differences between models, on all videos together (which is what models are ranked by) and on each.
 
-    Each row: ``metric, better, video`` (``all`` for the mean over videos, which is what models are ranked by),
-    ``first, second`` (models), ``difference, ci_low, ci_high, n, verdict``. Taken in the first runtime that both ran in.
+    They are taken in the first runtime that both models ran in.
     Motion is compared whatever the styles, the distance to a style only between models of one. A clip measured along
     true and along estimated flow counts once, along the true one: the same frames twice would narrow the interval.
     """
@@ -36,25 +33,25 @@ def differences(models: Sequence[Model], videos: Sequence[str], samples: Samples
             found = {video: _paired(a, b, video, name, samples) for video in videos}
             pairs = {video: pair for video, pair in found.items() if pair and pair[0]}
             together = [pair for video, pair in pairs.items() if known_twin(video, videos) is None]
-            for video, parts in {"all": together, **{v: [pair] for v, pair in pairs.items()}}.items():
-                if parts and not (video == "all" and len(pairs) == 1):
+            for video, parts in {ALL_VIDEOS: together, **{v: [pair] for v, pair in pairs.items()}}.items():
+                if parts and not (video == ALL_VIDEOS and len(pairs) == 1):
                     rows.append(_difference(METRICS[name], name, video, a.source.name, b.source.name, parts))
     return rows
 
 
 def _paired(a: Model, b: Model, video: str, metric: str, samples: Samples) -> Pair | None:
     """Samples of both models on the frames they share, in the first runtime that both ran in."""
-    runtimes = [key[2] for key in samples if key[0] == a.source.name and key[1] == video and key[3] == metric]
-    for runtime in runtimes:
-        first = samples[a.source.name, video, runtime, metric]
-        second = samples.get((b.source.name, video, runtime, metric))
+    for key, first in samples.items():
+        if key != SampleKey(a.source.name, video, key.runtime, metric):
+            continue
+        second = samples.get(replace(key, model=b.source.name))
         if second is not None:
             shared = sorted(first.keys() & second.keys())
             return [first[i] for i in shared], [second[i] for i in shared]
     return None
 
 
-def _difference(metric: Metric, name: str, video: str, a: str, b: str, parts: Sequence[Pair]) -> dict[str, Any]:
+def _difference(metric: Metric, name: str, video: str, a: str, b: str, parts: Sequence[Pair]) -> Difference:
     e = mean_difference(metric, parts)
     sign = -1 if metric.better == "lower" else 1
     if e.low is None or e.high is None:
@@ -63,15 +60,15 @@ def _difference(metric: Metric, name: str, video: str, a: str, b: str, parts: Se
         verdict = "no difference shown"
     else:
         verdict = f"{a if sign * e.value > 0 else b} is better"
-    return {
-        "metric": name,
-        "better": metric.better,
-        "video": video,
-        "first": a,
-        "second": b,
-        "difference": e.value,
-        "ci_low": e.low,
-        "ci_high": e.high,
-        "n": e.n,
-        "verdict": verdict,
-    }
+    return Difference(
+        metric=name,
+        better=metric.better,
+        video=video,
+        first=a,
+        second=b,
+        difference=e.value,
+        ci_low=e.low,
+        ci_high=e.high,
+        n=e.n,
+        verdict=verdict,
+    )

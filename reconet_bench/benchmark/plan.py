@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from reconet_bench.core.record import Record
+from reconet_bench.core.samples import Difference, SampleKey, TimedFrame
 from reconet_bench.data.clip import Clip
 from reconet_bench.models.loading import Model
 from reconet_bench.runtimes.base import SessionHandle
@@ -58,8 +59,8 @@ class Result:
     """Everything measured.
 
     Attributes:
-        samples: (model, video, runtime, metric) → value by frame index.
-        timings: (model, runtime, size, boundary, number, seconds, round) of every timed frame.
+        samples: value by frame index, of every metric that was measured.
+        timings: every timed frame.
         differences: paired differences between models, see :func:`~reconet_bench.benchmark.paired_differences.differences`.
         skipped: one line for each model that a runtime could not run.
         chosen: one line for each model that ``auto`` stood for a runtime of: which, and why.
@@ -68,9 +69,9 @@ class Result:
     run: str
     time: str
     records: list[Record] = field(default_factory=list)
-    samples: dict[tuple[str, str, str, str], dict[int, float]] = field(default_factory=dict)
-    timings: list[tuple[str, str, str, str, int, float, int]] = field(default_factory=list)
-    differences: list[dict[str, Any]] = field(default_factory=list)
+    samples: dict[SampleKey, Mapping[int, float]] = field(default_factory=dict)
+    timings: list[TimedFrame] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     chosen: list[str] = field(default_factory=list)
 

@@ -56,7 +56,7 @@ class Evaluate(Command):
 
         from reconet_bench.data.footage import read_stylized
         from reconet_bench.metrics.base import METRICS, Footage
-        from reconet_bench.metrics.measure import measure_footage
+        from reconet_bench.metrics.measure import Absent, Measured, absence_reasons, measure_footage, measured_samples
         from reconet_bench.metrics.statistics import estimate
         from reconet_bench.metrics.style import painting_style
         from reconet_bench.report import terminal
@@ -65,26 +65,27 @@ class Evaluate(Command):
         stylized = read_stylized(options.stylized, options.frames)
         clip = _content_clip(options, stylized)
         style = painting_style(options.style, options.style_size, options.vgg) if options.style else None
-        measured = measure_footage(Footage(clip, stylized, style))
+        outcomes = measure_footage(Footage(clip, stylized, style))
         estimates = {
-            name: estimate(METRICS[name], list(s.values())) for name, s in measured.items() if not isinstance(s, str)
+            name: estimate(METRICS[name], list(samples.values()))
+            for name, samples in measured_samples(outcomes).items()
         }
         if options.json:
             print(json.dumps({name: e.value for name, e in estimates.items()}))
             if clip.remark:
                 err.print(f"{clip.name}: {clip.remark}", markup=False)
-            for name, reason in measured.items():
-                if isinstance(reason, str):
-                    err.print(f"{name} not measured: {reason}", markup=False)
+            for name, reason in absence_reasons(outcomes).items():
+                err.print(f"{name} not measured: {reason}", markup=False)
             return
         rows = []
-        for name, samples in measured.items():
-            if isinstance(samples, str):
-                rows.append((name, "–", "", f"not measured: {samples}"))
-            else:
-                e = estimates[name]
-                remark = f"; {clip.remark}" if METRICS[name].uses_motion and clip.remark else ""
-                rows.append((name, with_interval(e.value, e.low, e.high), str(e.n), METRICS[name].summary + remark))
+        for name, outcome in outcomes.items():
+            match outcome:
+                case Absent(reason):
+                    rows.append((name, "–", "", f"not measured: {reason}"))
+                case Measured():
+                    e = estimates[name]
+                    remark = f"; {clip.remark}" if METRICS[name].uses_motion and clip.remark else ""
+                    rows.append((name, with_interval(e.value, e.low, e.high), str(e.n), METRICS[name].summary + remark))
         out.print(terminal.estimates(rows))
 
 

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from reconet_bench.core.errors import MetricUnavailable
 from reconet_bench.metrics.base import METRICS, Footage
 
 
-def measure_footage(footage: Footage) -> dict[str, dict[int, float] | str]:
-    """Every metric on one stylised clip: samples by frame index, or the reason why there are none."""
-    measured: dict[str, dict[int, float] | str] = {}
+@dataclass(frozen=True)
+class Measured:
+    """A metric that could be measured: its value by frame index (of a pair: its first frame)."""
+
+    samples: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A metric that could not be measured, and why."""
+
+    reason: str
+
+
+#: What came of a metric on one stylised clip.
+Outcome = Measured | Absent
+
+
+def measure_footage(footage: Footage) -> dict[str, Outcome]:
+    """What came of every metric on one stylised clip, by the metric's name."""
+    outcomes: dict[str, Outcome] = {}
     for name, metric in METRICS.items():
         try:
-            measured[name] = metric.samples(footage)
+            outcomes[name] = Measured(metric.samples(footage))
         except MetricUnavailable as reason:
-            measured[name] = str(reason)
-    return measured
+            outcomes[name] = Absent(str(reason))
+    return outcomes
+
+
+def measured_samples(outcomes: Mapping[str, Outcome]) -> dict[str, Mapping[int, float]]:
+    """The samples of those metrics that could be measured, by name."""
+    return {name: outcome.samples for name, outcome in outcomes.items() if isinstance(outcome, Measured)}
+
+
+def absence_reasons(outcomes: Mapping[str, Outcome]) -> dict[str, str]:
+    """The reasons of those metrics that could not be measured, by name."""
+    return {name: outcome.reason for name, outcome in outcomes.items() if isinstance(outcome, Absent)}

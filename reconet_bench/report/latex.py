@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from reconet_bench.core.record import Record
+from reconet_bench.core.samples import Difference
 from reconet_bench.report.ranking import Cell, Row, overall
 from reconet_bench.report.tables import QUALITY, directions, quality_metrics, significant
 
@@ -40,7 +40,7 @@ def latex(text: str) -> str:
     return _LIGATURES.sub("{}", "".join(_SPECIAL.get(letter, letter) for letter in text))
 
 
-def latex_table(records: Sequence[Record], differences: Sequence[dict[str, Any]] = ()) -> str:
+def latex_table(records: Sequence[Record], differences: Sequence[Difference] = ()) -> str:
     """A ``table`` environment; the best trained value is bold, one with no shown difference to it is starred, one that was not tested has a dagger.
 
     The content itself stands below a line: it is no competitor.

@@ -17,7 +17,7 @@ from reconet_bench.report.figures import Bar, Point, Series
 from reconet_bench.report.loss_curves import PACE
 from reconet_bench.report.player import Clip, data_uri, find_clips, player_data, within_budget
 from reconet_bench.report.published_results import BESIDE, Beside
-from reconet_bench.report.ranking import Row, first_runtime, labels, overall
+from reconet_bench.report.ranking import Row, first_runtime, labels, over_all_videos, overall
 from reconet_bench.report.run import Run
 
 #: Per-frame curves that are open when the page is; the others are folded.
@@ -112,12 +112,7 @@ class Page:
     @cached_property
     def differences(self) -> list[list[str]]:
         """Paired differences over all videos, or over the only one."""
-        many = {row["metric"] for row in self.run.differences if row["video"] == "all"}
-        return [
-            tables.difference_cells(row)
-            for row in self.run.differences
-            if row["video"] == "all" or row["metric"] not in many
-        ]
+        return [tables.difference_cells(row) for row in over_all_videos(self.run.differences)]
 
     @cached_property
     def flows(self) -> tuple[list[list[str]], list[str]]:
@@ -212,10 +207,11 @@ class Page:
         """Per-frame curves: a group for each metric, in it a panel for each video, all on one scale."""
         by_place: dict[str, dict[str, dict[str, list[tuple[float, float]]]]] = {}
         taken: dict[tuple[str, str, str], str] = {}
-        for (model, video, runtime, metric), values in self.run.samples.items():
-            if model in self.series and values and taken.setdefault((model, video, metric), runtime) == runtime:
-                root = math.sqrt if metric in tables.SQUARED else float
-                by_place.setdefault(metric, {}).setdefault(video, {})[model] = [
+        for key, values in self.run.samples.items():
+            place = (key.model, key.video, key.metric)
+            if key.model in self.series and values and taken.setdefault(place, key.runtime) == key.runtime:
+                root = math.sqrt if key.metric in tables.SQUARED else float
+                by_place.setdefault(key.metric, {}).setdefault(key.video, {})[key.model] = [
                     (i + 1, root(max(v, 0) if root is math.sqrt else v)) for i, v in sorted(values.items())
                 ]
         order = [metric for metric in tables.QUALITY if metric in by_place] + sorted(
@@ -319,8 +315,8 @@ class Page:
     def _flicker(self, video: str, number: int) -> float:
         return sum(
             values.get(number - 1, 0)
-            for (_, v, _, metric), values in self.run.samples.items()
-            if v == video and metric == "temporal_error"
+            for key, values in self.run.samples.items()
+            if key.video == video and key.metric == "temporal_error"
         )
 
     # --- provenance -------------------------------------------------------------------------------------

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from reconet_bench.core.record import Record, known_twin
+from reconet_bench.core.samples import ALL_VIDEOS, Difference
 
 #: The content itself takes part to show the floor, never to win.
 REFERENCE_METHOD = "identity"
@@ -73,7 +74,7 @@ def labels(records: Iterable[Record]) -> dict[str, str]:
     return {model: model if method in shared else method for model, method in methods.items()}
 
 
-def overall(records: Sequence[Record], differences: Sequence[dict[str, Any]] = ()) -> list[Row]:
+def overall(records: Sequence[Record], differences: Sequence[Difference] = ()) -> list[Row]:
     """Mean over videos of each model's metrics, in the first runtime.
 
     A column's mean is taken over the videos on which every model with that metric has a value, so that no model
@@ -122,7 +123,7 @@ def _mean(records: Sequence[Record]) -> Cell:
     return Cell(mean, low, high, count, over=tuple(record.video for record in records))
 
 
-def _rank(rows: Sequence[Row], metric: str, better: str, differences: Sequence[dict[str, Any]]) -> None:
+def _rank(rows: Sequence[Row], metric: str, better: str, differences: Sequence[Difference]) -> None:
     """Mark the best of a column, and each other by its paired difference to that."""
     runners = [row for row in rows if metric in row.cells and not row.reference and not row.passed_over]
     if better not in ("lower", "higher") or len(runners) < 2:
@@ -132,17 +133,20 @@ def _rank(rows: Sequence[Row], metric: str, better: str, differences: Sequence[d
     for row in runners:
         if row is not best:
             pair = paired(differences, metric, best.model, row.model)
-            if pair is not None and pair["ci_low"] is not None:
-                row.cells[metric].standing = "worse" if _favours(pair, best.model, better) else "tie"
+            if pair is not None and pair.ci_low is not None and pair.ci_high is not None:
+                below = (pair.first == best.model) == (better == "lower")
+                shown = pair.ci_high < 0 if below else pair.ci_low > 0
+                row.cells[metric].standing = "worse" if shown else "tie"
 
 
-def _favours(pair: dict[str, Any], model: str, better: str) -> bool:
-    """Whether the whole interval of a paired difference lies where ``model`` is the better one."""
-    return bool(pair["ci_high"] < 0 if (pair["first"] == model) == (better == "lower") else pair["ci_low"] > 0)
-
-
-def paired(differences: Iterable[dict[str, Any]], metric: str, first: str, second: str) -> dict[str, Any] | None:
+def paired(differences: Iterable[Difference], metric: str, first: str, second: str) -> Difference | None:
     """The paired difference of two models over all videos, or over the only one."""
-    found = [row for row in differences if row["metric"] == metric and {row["first"], row["second"]} == {first, second}]
-    pooled = [row for row in found if row["video"] == "all"]
-    return pooled[0] if pooled else found[0] if len(found) == 1 else None
+    found = [row for row in differences if row.metric == metric and {row.first, row.second} == {first, second}]
+    return next(iter(over_all_videos(found)), None)
+
+
+def over_all_videos(differences: Iterable[Difference]) -> list[Difference]:
+    """The differences over all videos; of two models that were measured on one video, the one on that."""
+    differences = list(differences)
+    count = Counter((row.metric, row.first, row.second) for row in differences)
+    return [row for row in differences if row.video == ALL_VIDEOS or count[row.metric, row.first, row.second] == 1]

@@ -5,18 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from reconet_bench.core.errors import DataError
 from reconet_bench.core.record import Record, is_measurable, salvage_jsonl
+from reconet_bench.core.samples import Difference, SampleKey, TimingKey
+from reconet_bench.core.size import Size
 
-#: (model, video, runtime, metric) → value by frame index.
-Samples = dict[tuple[str, str, str, str], dict[int, float]]
-#: (model, runtime, size, boundary) → seconds of every timed frame, a list for each round.
-Timings = dict[tuple[str, str, str, str], list[list[float]]]
 #: Columns that a table needs to be of use.
 COLUMNS = {
     "frames.csv": ("model", "video", "runtime", "metric", "frame", "value"),
@@ -33,17 +31,18 @@ class Run:
     """Everything that a run left behind.
 
     Attributes:
-        samples, timings: empty where their files are missing.
-        differences: rows as :func:`reconet_bench.benchmark.paired_differences.differences` gives them.
+        samples: value by frame index; empty if the file is missing.
+        timings: seconds of every timed frame, a list for each round; empty if the file is missing.
+        differences: paired differences between models.
         curves: text of the loss curves by model.
         problems: a line for each file that is missing, broken or cut short.
     """
 
     folder: Path
     records: list[Record]
-    samples: Samples = field(default_factory=dict)
-    timings: Timings = field(default_factory=dict)
-    differences: list[dict[str, Any]] = field(default_factory=list)
+    samples: dict[SampleKey, dict[int, float]] = field(default_factory=dict)
+    timings: dict[TimingKey, list[list[float]]] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
     curves: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -89,17 +88,29 @@ def load_run(folder: Path) -> Run:
         rest = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
         run.problems.append(f"records.jsonl is not whole, {broken[0]}{rest}: the rest is reported")
     for row in _table(run, "frames.csv", "curves and paired differences"):
-        key = (row["model"], row["video"], row["runtime"], row["metric"])
+        key = SampleKey(row["model"], row["video"], row["runtime"], row["metric"])
         run.samples.setdefault(key, {})[int(row["frame"])] = float(row["value"])
-    rounds: dict[tuple[str, str, str, str], dict[str, list[float]]] = {}
+    rounds: dict[TimingKey, dict[str, list[float]]] = {}
     for row in _table(run, "timings.csv", "intervals of speed"):
-        place = (row["model"], row["runtime"], row["size"], row["boundary"])
+        place = TimingKey(row["model"], row["runtime"], Size.parse(row["size"]), row["boundary"])
         # Older files do not say the round: as one, they allow no interval.
         rounds.setdefault(place, {}).setdefault(row.get("round", ""), []).append(float(row["seconds"]))
     run.timings = {place: list(taken.values()) for place, taken in rounds.items()}
-    numbers: dict[str, Callable[[str], Any]] = {"difference": float, "ci_low": _number, "ci_high": _number, "n": int}
     for row in _table(run, "differences.csv", "significance"):
-        run.differences.append({key: numbers.get(key, str)(value) for key, value in row.items()})
+        run.differences.append(
+            Difference(
+                metric=row["metric"],
+                better=row.get("better", ""),
+                video=row["video"],
+                first=row["first"],
+                second=row["second"],
+                difference=float(row["difference"]),
+                ci_low=_number(row["ci_low"]),
+                ci_high=_number(row["ci_high"]),
+                n=int(row["n"]),
+                verdict=row["verdict"],
+            )
+        )
     run.provenance = _provenance(run)
     for curve in sorted((folder / "curves").glob("*.csv")):
         run.curves[curve.stem] = _text(curve)
@@ -155,6 +166,7 @@ def _reads(row: dict[str, str]) -> bool:
         for key in ("value", "seconds", "difference", "ci_low", "ci_high"):
             if not is_measurable(float(row.get(key) or 0)):
                 return False
+        Size.parse(row.get("size", "1"))
     except ValueError:
         return False
     return all(row.get(key, "0") for key in ("frame", "n", "value", "seconds", "difference"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,14 +10,13 @@ from typing import Any
 
 from reconet_bench.core.files import write_text
 from reconet_bench.core.record import Record, records_to_csv, to_csv, to_jsonl
+from reconet_bench.core.samples import Difference, SampleKey, Samples, TimedFrame
 from reconet_bench.report.flow_agreement import flow_markdown
 from reconet_bench.report.latex import latex_table
 from reconet_bench.report.page import Page, render
 from reconet_bench.report.run import Run, load_run
 from reconet_bench.report.tables import report_markdown, spreadsheet, summary
 
-Samples = Mapping[tuple[str, str, str, str], Mapping[int, float]]
-Timings = Sequence[tuple[str, str, str, str, int, float, int]]
 FILES = (
     "report.html",
     "summary.md",
@@ -34,32 +34,34 @@ def write_run(
     folder: Path,
     records: Sequence[Record],
     samples: Samples,
-    timings: Timings,
-    differences: Sequence[dict[str, Any]],
+    timings: Sequence[TimedFrame],
+    differences: Sequence[Difference],
     provenance: dict[str, Any],
     curves: Mapping[str, str] | None = None,
 ) -> None:
     """Write :data:`FILES` into ``folder``.
 
     Args:
-        samples: (model, video, runtime, metric) → value by frame index.
-        timings: (model, runtime, size, boundary, number, seconds, round) of every timed frame.
-        differences: rows of paired differences.
         curves: text of the loss curves by model.
     """
     write_text(folder / "records.jsonl", to_jsonl(records))
     write_text(folder / "records.csv", records_to_csv(records))
-    rows = [(*key, index, value) for key, values in samples.items() for index, value in values.items()]
-    write_text(folder / "frames.csv", to_csv(rows, ("model", "video", "runtime", "metric", "frame", "value")))
-    write_text(
-        folder / "timings.csv", to_csv(timings, ("model", "runtime", "size", "boundary", "number", "seconds", "round"))
-    )
-    header = ("metric", "better", "video", "first", "second", "difference", "ci_low", "ci_high", "n", "verdict")
-    write_text(folder / "differences.csv", to_csv([[row[name] for name in header] for row in differences], header))
+    frames = [(*_cells(key), index, value) for key, values in samples.items() for index, value in values.items()]
+    write_text(folder / "frames.csv", to_csv(frames, (*_columns(SampleKey), "frame", "value")))
+    write_text(folder / "timings.csv", to_csv(map(_cells, timings), _columns(TimedFrame)))
+    write_text(folder / "differences.csv", to_csv(map(_cells, differences), _columns(Difference)))
     write_text(folder / "provenance.json", json.dumps(provenance, indent=2, sort_keys=True) + "\n")
     for model, text in (curves or {}).items():
         write_text(folder / "curves" / f"{model}.csv", text)
     write_reports(load_run(folder), folder)
+
+
+def _columns(table: type[SampleKey | TimedFrame | Difference]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(table))
+
+
+def _cells(row: SampleKey | TimedFrame | Difference) -> tuple[Any, ...]:
+    return tuple(getattr(row, column) for column in _columns(type(row)))
 
 
 def write_reports(run: Run, folder: Path, latex: bool = False, keep: bool = False) -> tuple[list[str], list[str]]:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from reconet_bench.core.record import COLUMNS, Record
+from reconet_bench.core.samples import Difference
 from reconet_bench.report.published_results import published_for
 
 #: Metrics of the quality table, in order, with a short heading.
@@ -199,21 +200,21 @@ def _speed_cell(record: Record | None) -> str:
     return record.note if record.value is None else significant(record.value)
 
 
-def differences_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Paired differences between methods, as :func:`reconet_bench.benchmark.paired_differences.differences` gives them."""
+def differences_markdown(rows: Sequence[Difference]) -> str:
+    """Paired differences between methods, as a Markdown table."""
     header = ["metric", "video", "first − second", "difference", "frames", "verdict"]
     return markdown(header, [difference_cells(row) for row in rows])
 
 
-def difference_cells(row: dict[str, Any]) -> list[str]:
+def difference_cells(row: Difference) -> list[str]:
     """Cells of one paired difference."""
     return [
-        row["metric"],
-        row["video"],
-        f"{row['first']} − {row['second']}",
-        with_interval(row["difference"], row["ci_low"], row["ci_high"]),
-        str(row["n"]),
-        row["verdict"],
+        row.metric,
+        row.video,
+        f"{row.first} − {row.second}",
+        with_interval(row.difference, row.ci_low, row.ci_high),
+        str(row.n),
+        row.verdict,
     ]
 
 
@@ -279,7 +280,7 @@ def unmarked(text: str) -> str:
 
 
 def report_markdown(
-    records: Sequence[Record], rows: Sequence[dict[str, Any]], provenance: dict[str, Any], flows: str = ""
+    records: Sequence[Record], rows: Sequence[Difference], provenance: dict[str, Any], flows: str = ""
 ) -> str:
     """The whole ``summary.md``; ``flows`` sets estimated flow beside true flow."""
     parts = ["# Comparison", _machine(provenance), "## Quality", _QUALITY_NOTE, quality_markdown(records)]

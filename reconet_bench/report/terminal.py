@@ -12,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from reconet_bench.core.record import Record
+from reconet_bench.core.samples import Difference
 from reconet_bench.report import flow_agreement, tables
+from reconet_bench.report.ranking import over_all_videos
 from reconet_bench.report.run import Run
 
 #: Columns that fit a terminal; the files hold all.
@@ -37,10 +39,10 @@ _SPEED = (
 LONGEST, SHORT = 36, 100
 
 
-def comparison(records: Sequence[Record], differences: Sequence[dict[str, Any]]) -> RenderableType:
+def comparison(records: Sequence[Record], differences: Sequence[Difference]) -> RenderableType:
     """Everything ``compare`` shows: quality, paired differences, speed, published numbers, what is missing."""
     parts: list[RenderableType] = [quality(records)]
-    if pooled := [row for row in differences if row["video"] == "all" or _only_video(row, differences)]:
+    if pooled := over_all_videos(differences):
         parts.append(differences_table(pooled))
     if beside := flow_agreement.beside_true_flow(records):
         parts.append(
@@ -120,7 +122,7 @@ def _best(rows: Sequence[dict[str, Any]], metric: str, better: str) -> float | N
     return float(min(values) if better == "lower" else max(values))
 
 
-def differences_table(rows: Sequence[dict[str, Any]]) -> Table:
+def differences_table(rows: Sequence[Difference]) -> Table:
     """Paired differences, one row each."""
     header = ["metric", "video", "first − second", "difference [95 % interval]", "n", "verdict"]
     return _table(
@@ -224,9 +226,3 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], lef
 def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> Table:
     """A table of cells as they are; ``left`` are the columns of text."""
     return _table("", header, rows, left)
-
-
-def _only_video(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> bool:
-    """Whether this difference has no pooled row, for there was one video to measure it on."""
-    same = [r for r in rows if (r["metric"], r["first"], r["second"]) == (row["metric"], row["first"], row["second"])]
-    return len(same) == 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from reconet_bench.core.record import Record
+from reconet_bench.core.samples import Difference
 from reconet_bench.report.ranking import Row, paired
 from reconet_bench.report.tables import significant
 
@@ -34,7 +34,7 @@ class Verdict:
 def verdict(
     records: Sequence[Record],
     rows: Sequence[Row],
-    differences: Sequence[dict[str, Any]],
+    differences: Sequence[Difference],
     warnings: Sequence[str],
     problems: Sequence[str] = (),
 ) -> Verdict:
@@ -108,7 +108,7 @@ def _best(rows: Sequence[Row], metric: str) -> Row | None:
     return next((row for row in found if row.cells[metric].standing == "best"), found[0] if len(found) == 1 else None)
 
 
-def _stability(best: Row, rows: Sequence[Row], differences: Sequence[dict[str, Any]], styled: Row | None) -> str:
+def _stability(best: Row, rows: Sequence[Row], differences: Sequence[Difference], styled: Row | None) -> str:
     cell = best.cells["temporal_error"]
     text = f"E(V) {significant(cell.value)}"
     others = sorted(
@@ -122,7 +122,7 @@ def _stability(best: Row, rows: Sequence[Row], differences: Sequence[dict[str, A
         standing = {"worse": "a difference is shown", "tie": "no difference is shown"}.get(
             second.cells["temporal_error"].standing, "not tested"
         )
-        frames = f" on {pair['n']} paired frames" if pair else ""
+        frames = f" on {pair.n} paired frames" if pair else ""
         text += f" ({standing}{frames})"
     own = best.cells.get("style_distance")
     if styled and own and own.value > UNDERSTYLED * styled.cells["style_distance"].value:

@@ -28,13 +28,15 @@ from reconet_bench.core.errors import DataError, MetricUnavailable, ModelError, 
 from reconet_bench.core.machine import usable_cpus
 from reconet_bench.core.ops import from_uint8
 from reconet_bench.core.record import Record, to_jsonl
+from reconet_bench.core.samples import SampleKey, TimingKey
+from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip
 from reconet_bench.data.footage import read_frames
 from reconet_bench.data.selection import Selection
 from reconet_bench.methods.base import METHODS
 from reconet_bench.metrics import style as style_module
 from reconet_bench.metrics.base import METRICS, Footage
-from reconet_bench.metrics.measure import measure_footage
+from reconet_bench.metrics.measure import Measured, measure_footage
 from reconet_bench.metrics.statistics import FEWEST, estimate, mean_difference
 from reconet_bench.metrics.style import StyleDistance, style_of
 from reconet_bench.models.checkpoint import Checkpoint, save_checkpoint
@@ -150,9 +152,9 @@ def test_there_is_a_record_of_every_metric_in_every_runtime(timed):
 def test_values_are_those_of_the_samples_that_are_kept(timed):
     _, result, _ = timed
     assert len(result.samples) == 2 * 2 * len(QUALITY)
-    for (model, video, runtime, metric), samples in result.samples.items():
-        record = by_metric(result.records, model=model, runtime=runtime, video=video)[metric]
-        again = estimate(METRICS[metric], list(samples.values()))
+    for key, samples in result.samples.items():
+        record = by_metric(result.records, model=key.model, runtime=key.runtime, video=key.video)[key.metric]
+        again = estimate(METRICS[key.metric], list(samples.values()))
         assert (record.value, record.ci_low, record.ci_high, record.n) == (again.value, again.low, again.high, again.n)
 
 
@@ -178,11 +180,13 @@ def test_saved_frames_measured_from_their_files_give_the_very_same_numbers(timed
     for model, runtime in itertools.product(plan.models, plan.runtimes):
         saved = plan.frames_folder / model.source.name / "stroll" / runtime
         assert [path.name for path in sorted(saved.iterdir())] == [f"{number:04d}.png" for number in range(1, 8)]
-        values = measure_footage(Footage(clips[0], read_frames(saved), style_of(model.style_targets, plan.vgg)))
-        for metric, samples in values.items():
+        outcomes = measure_footage(Footage(clips[0], read_frames(saved), style_of(model.style_targets, plan.vgg)))
+        for metric, outcome in outcomes.items():
             # The loss network alone differs in the last bits: its threads add in an order of their own.
-            expected = result.samples[model.source.name, "stroll", runtime, metric]
-            assert samples == (pytest.approx(expected, rel=1e-6) if metric == "style_distance" else expected), metric
+            expected = result.samples[SampleKey(model.source.name, "stroll", runtime, metric)]
+            assert outcome.samples == (pytest.approx(expected, rel=1e-6) if metric == "style_distance" else expected), (
+                metric
+            )
 
 
 def test_the_same_run_twice_gives_the_same_numbers(untimed):
@@ -211,7 +215,7 @@ def test_runtimes_that_give_the_same_bytes_share_their_numbers(models, clips, mo
     def counted(footage: Footage):
         nonlocal count
         count += 1
-        return {"content_similarity": METRICS["content_similarity"].samples(footage)}
+        return {"content_similarity": Measured(METRICS["content_similarity"].samples(footage))}
 
     monkeypatch.setattr(compare_module, "measure_footage", counted)
     result = compare(Plan(models[-1:], clips[:1], ["torch", "onnxruntime"], "cpu", 1, 0, stand_in_weights))
@@ -268,7 +272,7 @@ def test_the_change_pools_the_pairs_of_all_videos():
     result = Result("r", "t")
     for runtime, samples in (("torch", ({0: 1.0}, {0: 4.0, 1: 4.0})), ("onnxruntime", ({0: 4.0}, {0: 4.0, 1: 4.0}))):
         for video, values in zip("ab", samples, strict=True):
-            result.samples["m", video, runtime, "temporal_error"] = values
+            result.samples[SampleKey("m", video, runtime, "temporal_error")] = values
     assert compare_module._error_change(("m", "torch"), ("m", "onnxruntime"), "ab", result) == pytest.approx(
         100 * (2 / 3**0.5 - 1)
     )
@@ -334,13 +338,13 @@ def test_the_identity_is_not_timed(timed):
 def test_every_timed_frame_is_kept(timed):
     plan, result, _ = timed
     for runtime, boundary in itertools.product(plan.runtimes, BOUNDARIES):
-        mine = [row for row in result.timings if row[:4] == ("reconet-board", runtime, "56x40", boundary)]
-        assert [row[4] for row in mine] == list(range(len(mine)))
+        mine = [one for one in result.timings if one.key == TimingKey("reconet-board", runtime, Size(40, 56), boundary)]
+        assert [one.number for one in mine] == list(range(len(mine)))
         assert len(mine) >= 3 * ROUNDS
         median = by_metric(result.records, model="reconet-board", runtime=runtime, video="")[
             f"latency_{boundary}"
         ].value
-        assert 1000 * np.median([row[5] for row in mine]) == pytest.approx(median)
+        assert 1000 * np.median([one.seconds for one in mine]) == pytest.approx(median)
 
 
 def test_without_rounds_nothing_is_timed(untimed):
@@ -368,28 +372,31 @@ def test_without_the_reference_in_the_run_the_change_is_absent_for_that_reason(m
 
 def test_models_of_one_style_are_compared_frame_by_frame(untimed):
     _, result = untimed
-    rows = {(row["metric"], row["video"]): row for row in result.differences}
+    rows = {(row.metric, row.video): row for row in result.differences}
     assert rows.keys() == set(itertools.product(paired_differences.COMPARED, ("all", "stroll", "rush")))
     assert len(rows) == len(result.differences)
     for (metric, video), row in rows.items():
-        assert (row["first"], row["second"], row["better"]) == (
+        assert (row.first, row.second, row.better) == (
             "reconet-board",
             "johnson-board",
             METRICS[metric].better,
         )
         videos = ("stroll", "rush") if video == "all" else (video,)
         pairs = [
-            tuple(list(result.samples[row[side], place, "torch", metric].values()) for side in ("first", "second"))
+            tuple(
+                list(result.samples[SampleKey(model, place, "torch", metric)].values())
+                for model in (row.first, row.second)
+            )
             for place in videos
         ]
         expected = mean_difference(METRICS[metric], pairs)
-        assert (row["difference"], row["ci_low"], row["ci_high"], row["n"]) == (
+        assert (row.difference, row.ci_low, row.ci_high, row.n) == (
             expected.value,
             expected.low,
             expected.high,
             expected.n,
         )
-        assert row["n"] == sum(len(first) for first, _ in pairs)
+        assert row.n == sum(len(first) for first, _ in pairs)
 
 
 @pytest.mark.parametrize(
@@ -407,22 +414,22 @@ def test_models_of_one_style_are_compared_frame_by_frame(untimed):
 )
 def test_verdicts(metric, first, second, verdict):
     row = paired_differences._difference(METRICS[metric], metric, "all", "a", "b", [(first, second)])
-    assert row["verdict"] == verdict
+    assert row.verdict == verdict
 
 
 def test_models_of_other_styles_are_compared_in_motion_and_not_in_style(models):
     other = dataclasses.replace(models[1], style="wave")
     samples = {
-        (s.source.name, "v", "torch", name): {0: 0.1, 1: 0.2}
+        SampleKey(s.source.name, "v", "torch", name): {0: 0.1, 1: 0.2}
         for s in models
         for name in ("temporal_error", "style_distance")
     }
     rows = paired_differences.differences([models[0], other, models[2]], ["v"], samples)
-    assert [(row["metric"], row["second"]) for row in rows] == [("temporal_error", "johnson-board")], (
+    assert [(row.metric, row.second) for row in rows] == [("temporal_error", "johnson-board")], (
         "the content is no model"
     )
     same = paired_differences.differences(models, ["v"], samples)
-    assert [(row["metric"], row["video"], row["difference"]) for row in same] == [
+    assert [(row.metric, row.video, row.difference) for row in same] == [
         ("temporal_error", "v", 0),
         ("style_distance", "v", 0),
     ]
@@ -432,20 +439,22 @@ def test_what_is_ranked_is_what_is_tested(models):
     """A wild clip that is long does not outweigh a calm one: the mean over videos decides, in the row as on the page."""
     random = np.random.default_rng(0)
     samples = {
-        (model.source.name, video, "torch", "temporal_error"): dict(enumerate(value**2 * (1 + 0.01 * random.random(n))))
+        SampleKey(model.source.name, video, "torch", "temporal_error"): dict(
+            enumerate(value**2 * (1 + 0.01 * random.random(n)))
+        )
         for model, values in zip(models, ((0.020, 0.100), (0.050, 0.085)), strict=False)
         for (video, n), value in zip({"calm": 11, "wild": 40}.items(), values, strict=True)
     }
     row = next(
-        row for row in paired_differences.differences(models[:2], ["calm", "wild"], samples) if row["video"] == "all"
+        row for row in paired_differences.differences(models[:2], ["calm", "wild"], samples) if row.video == "all"
     )
-    assert row["difference"] == pytest.approx(0.060 - 0.0675, rel=0.02)
-    assert row["verdict"] == "reconet-board is better"
-    assert row["n"] == 51
+    assert row.difference == pytest.approx(0.060 - 0.0675, rel=0.02)
+    assert row.verdict == "reconet-board is better"
+    assert row.n == 51
 
 
 def test_only_frames_that_both_models_have_are_compared(models):
-    keys = [(s.source.name, "v", "torch", "warping_error") for s in models[:2]]
+    keys = [SampleKey(s.source.name, "v", "torch", "warping_error") for s in models[:2]]
     result = Result("r", "t", samples={keys[0]: {0: 0.1, 1: 0.2, 5: 0.4}, keys[1]: {5: 0.1, 0: 0.1, 7: 9.0}})
     assert paired_differences._paired(models[0], models[1], "v", "warping_error", result.samples) == (
         [0.1, 0.4],
@@ -574,7 +583,7 @@ def test_absent_metrics_are_recorded_with_their_reason_and_without_a_number(mode
         "temporal_error_long": "moving has 3 frames, pairs 5 apart need 6",
     }
     assert all(records[name].n == 0 for name in absent)
-    assert not {key[3] for key in result.samples} & absent.keys()
+    assert not {key.metric for key in result.samples} & absent.keys()
 
 
 def own_onnx(path: Path, operator: str = "Sigmoid", size: tuple[int | str, int | str] = ("h", "w")) -> Path:

@@ -16,6 +16,8 @@ from run_folders import PROVENANCE, record, speed
 from reconet_bench import cli
 from reconet_bench.benchmark import diff as diff_module
 from reconet_bench.core.errors import DataError, UnknownName
+from reconet_bench.core.samples import SampleKey, TimedFrame
+from reconet_bench.core.size import Size
 from reconet_bench.report.run import load_run
 from reconet_bench.report.run_folder import write_run
 
@@ -34,15 +36,18 @@ def make_run(
     random = np.random.default_rng(7)
     base = {video: 0.01 + 0.002 * random.random(12) for video in VIDEOS}
     samples = {
-        (model, v, "torch", "temporal_error"): {
+        SampleKey(model, v, "torch", "temporal_error"): {
             i: max(float(x * factor + noise * random.normal()), 0) for i, x in enumerate(base[v])
         }
         for v in VIDEOS
     }
-    samples |= {(model, v, "torch", "depth_error"): dict.fromkeys(range(4), 0.5) for v in VIDEOS}
+    samples |= {SampleKey(model, v, "torch", "depth_error"): dict.fromkeys(range(4), 0.5) for v in VIDEOS}
     records = [record("temporal_error", 0.1, video=video, model=model) for video in VIDEOS]
     records += [record("depth_error", 0.5, model=model), speed("fps_device", 1 / seconds, model=model)]
-    timings = [(model, "torch", "1024x436", "device", i, seconds * (1 + 0.01 * (i % 3)), i // 3) for i in range(12)]
+    timings = [
+        TimedFrame(model, "torch", Size(436, 1024), "device", i, seconds * (1 + 0.01 * (i % 3)), i // 3)
+        for i in range(12)
+    ]
     write_run(folder, records, samples, timings, [], {**PROVENANCE, **provenance})
     return folder
 

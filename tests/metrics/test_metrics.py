@@ -17,7 +17,7 @@ from reconet_bench.data.clip import LONG_TERM_STEP, Clip, ClipView, Motion, comp
 from reconet_bench.data.sintel import SintelClip
 from reconet_bench.metrics import statistics, temporal_error
 from reconet_bench.metrics.base import METRICS, Footage, Style
-from reconet_bench.metrics.measure import measure_footage
+from reconet_bench.metrics.measure import Absent, Measured, absence_reasons, measure_footage
 from reconet_bench.metrics.similarity import (
     _window_means,
     _window_means_cpu,
@@ -153,7 +153,7 @@ def test_pixels_that_leave_the_frame_are_not_compared():
     away = FixedClip([clip.frame(0), clip.frame(1)], [Motion(flow, torch.ones(1, 1, 9, 11))])
     assert masked_squared_error(away.frame(0), away.frame(1), flow, torch.ones(1, 1, 9, 11)) == 0
     assert measure_footage(Footage(away, [clip.frame(0), clip.frame(1)]))["warping_error"] == (
-        "no pixel can be traced from any frame to the next"
+        Absent("no pixel can be traced from any frame to the next")
     )
 
 
@@ -161,7 +161,7 @@ def test_what_cannot_be_traced_at_all_is_not_perfect():
     """E(V) of no pixel would be zero. One pair that can be traced is enough, and the others stay in its mean as they are."""
     blind = Motion(torch.zeros(1, 2, *SIZE), torch.zeros(1, 1, *SIZE))
     frames = [torch.full((1, 3, *SIZE), 0.1 * index) for index in range(7)]
-    none = measure_footage(Footage(FixedClip(frames, [blind] * 6), frames))
+    none = absence_reasons(measure_footage(Footage(FixedClip(frames, [blind] * 6), frames)))
     for name in ("temporal_error", "content_temporal_error", "warping_error"):
         assert none[name] == "no pixel can be traced from any frame to the next"
     assert none["temporal_error_long"] == "no pixel can be traced from any frame to the one 5 later"
@@ -515,9 +515,9 @@ def test_every_metric_of_the_design_is_there_with_its_direction():
 def test_a_clip_too_short_for_long_pairs_says_how_many_frames_are_needed():
     clip = TranslationClip(length=4)
     frames = [clip.frame(index) for index in range(4)]
-    measured_values = measure_footage(Footage(clip, frames))
-    assert measured_values["temporal_error_long"] == "moving has 4 frames, pairs 5 apart need 6"
-    assert isinstance(measured_values["temporal_error"], dict)
+    outcomes = measure_footage(Footage(clip, frames))
+    assert outcomes["temporal_error_long"] == Absent("moving has 4 frames, pairs 5 apart need 6")
+    assert isinstance(outcomes["temporal_error"], Measured)
     assert METRICS["temporal_error_long"].samples(Footage(TranslationClip(length=6), [clip.frame(0)] * 6)).keys() == {0}
 
 
@@ -531,11 +531,11 @@ def test_a_view_cut_short_says_so_too():
 def test_frames_too_small_for_a_window_give_reasons(side, style):
     size = (side, 9)
     frames = [torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(k)) for k in range(2)]
-    values = measure_footage(Footage(FixedClip(frames, [still(size)]), frames, style))
+    outcomes = measure_footage(Footage(FixedClip(frames, [still(size)]), frames, style))
     for name in ("ssim_adjacent", "ssim_adjacent_warped", "content_similarity"):
-        assert values[name] == f"SSIM needs frames of at least 7x7, got 9x{side}"
-    assert "at least 8x8" in values["style_distance"]
-    assert isinstance(values["temporal_error"], dict)
+        assert outcomes[name] == Absent(f"SSIM needs frames of at least 7x7, got 9x{side}")
+    assert "at least 8x8" in outcomes["style_distance"].reason
+    assert isinstance(outcomes["temporal_error"], Measured)
 
 
 @pytest.mark.parametrize(

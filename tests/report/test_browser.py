@@ -11,6 +11,7 @@ from browser import ARGUMENTS, CHROMIUM
 from run_folders import DIFFERENCES, NASTY, PROVENANCE, quality, speed
 
 from reconet_bench.core.files import write_image
+from reconet_bench.core.samples import SampleKey
 from reconet_bench.report.run_folder import write_run
 
 #: Colour of each lane in every picture, and of every error map; its brightness tells the frame.
@@ -50,7 +51,7 @@ def address(tmp_path_factory) -> str:
         speed("fps_device", 3.0, model="x" * 200, runtime=NASTY[0], note=NASTY[2]),
     ]
     samples = {
-        (m, "stroll", "torch", "temporal_error"): dict.fromkeys(range(3), 0.01)
+        SampleKey(m, "stroll", "torch", "temporal_error"): dict.fromkeys(range(3), 0.01)
         for m in ("reconet-wave", "johnson-wave")
     }
     write_run(

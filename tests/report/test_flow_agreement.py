@@ -9,6 +9,7 @@ import pytest
 from reconet_bench import cli
 from reconet_bench.benchmark.paired_differences import differences
 from reconet_bench.core.record import Record, known_twin, read_records
+from reconet_bench.core.samples import SampleKey
 from reconet_bench.models.loading import Model
 from reconet_bench.report.flow_agreement import beside_true_flow, flow_markdown
 from reconet_bench.report.ranking import overall
@@ -71,11 +72,11 @@ def test_a_clip_counts_once_in_means_and_differences():
     assert alone[0].cells["temporal_error"].value == 9, "where true flow is not known the estimate is what there is"
     models = [Model(ModelSource(name, None, lambda: None), name, "wave") for name in ("a", "b")]
     samples = {
-        (name, video, "torch", "temporal_error"): {0: 0.1 * k, 1: 0.3 * k}
+        SampleKey(name, video, "torch", "temporal_error"): {0: 0.1 * k, 1: 0.3 * k}
         for k, name in enumerate("ab", 1)
         for video in ("x", "x~dis", "y")
     }
-    counted = {row["video"]: row["n"] for row in differences(models, ["x", "x~dis", "y"], samples)}
+    counted = {row.video: row.n for row in differences(models, ["x", "x~dis", "y"], samples)}
     assert counted == {"all": 4, "x": 2, "x~dis": 2, "y": 2}
 
 

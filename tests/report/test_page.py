@@ -28,6 +28,8 @@ from reconet_bench import cli
 from reconet_bench.core.errors import DataError, ReconetBenchError
 from reconet_bench.core.files import write_image
 from reconet_bench.core.record import Record, to_jsonl
+from reconet_bench.core.samples import SampleKey, TimedFrame
+from reconet_bench.core.size import Size
 from reconet_bench.metrics.base import METRICS
 from reconet_bench.report import figures, player, tables, terminal
 from reconet_bench.report.flow_agreement import flow_markdown
@@ -46,7 +48,7 @@ OLD = Path(__file__).parent / "old_runs"
 def folder(tmp_path) -> Path:
     """A whole run with samples, speed, curves and pictures of one video."""
     samples = {
-        (m, v, "torch", "temporal_error"): {i: 0.01 * (i + 1) for i in range(4)}
+        SampleKey(m, v, "torch", "temporal_error"): {i: 0.01 * (i + 1) for i in range(4)}
         for m in MODELS.values()
         for v in ("alley_2", "stroll")
     }
@@ -56,7 +58,9 @@ def folder(tmp_path) -> Path:
         speed("parity_psnr", 61.0),
         speed("fps_device", 25.0, runtime="onnxruntime", note="unstable: rounds differ"),
     ]
-    timings = [("reconet-wave", "torch", "1024x436", "device", number, 0.08, number) for number in range(3)]
+    timings = [
+        TimedFrame("reconet-wave", "torch", Size(436, 1024), "device", number, 0.08, number) for number in range(3)
+    ]
     target = tmp_path / "run"
     for kind, count in (
         ("content", 4),
@@ -137,7 +141,7 @@ def test_no_model_is_spared_a_difficult_video():
     ("low", "high", "standing"), [(-0.06, -0.04, "worse"), (-0.06, 0.01, "tie"), (0.04, 0.06, "tie"), (None, None, "")]
 )
 def test_a_difference_to_the_best_is_shown_only_where_its_interval_says_so(low, high, standing):
-    pair = {**DIFFERENCES[0], "ci_low": low, "ci_high": high}
+    pair = dataclasses.replace(DIFFERENCES[0], ci_low=low, ci_high=high)
     marks = {row.model: row.cells["temporal_error"].standing for row in overall(quality(), [pair])}
     assert marks == {"reconet-wave": "best", "johnson-wave": standing, "identity": ""}
 
@@ -230,11 +234,11 @@ def test_a_name_is_text_everywhere(tmp_path, name):
         for r in quality(("stroll", name))
     ]
     some.append(speed("fps_device", 3.0, model=name, method=name, runtime=name))
-    pair = [{**DIFFERENCES[0], "first": name, "verdict": f"{name} is better"}]
+    pair = [dataclasses.replace(DIFFERENCES[0], first=name, verdict=f"{name} is better")]
     write_run(
         tmp_path,
         some,
-        {(name, name, name, "temporal_error"): {0: 0.1, 1: 0.2}},
+        {SampleKey(name, name, name, "temporal_error"): {0: 0.1, 1: 0.2}},
         [],
         pair,
         {**PROVENANCE, "command": name, "cpu": name},
@@ -588,8 +592,10 @@ def whole(tmp_path_factory) -> tuple[Path, dict[str, str]]:
         speed("fps_device", 12.5),
         record("ssim_adjacent", None, note="2 frames", source="sintel-clean"),
     ]
-    samples = {(model, "alley", "torch", "temporal_error"): {0: 0.01, 1: 0.02} for model in MODELS.values()}
-    timings = [("reconet-wave", "torch", "1024x436", "device", number, 0.08, number) for number in range(3)]
+    samples = {SampleKey(model, "alley", "torch", "temporal_error"): {0: 0.01, 1: 0.02} for model in MODELS.values()}
+    timings = [
+        TimedFrame("reconet-wave", "torch", Size(436, 1024), "device", number, 0.08, number) for number in range(3)
+    ]
     facts = {**PROVENANCE, "dirty": True, "skipped": ["tensorrt: no GPU"], "interrupted": False}
     write_run(
         target,

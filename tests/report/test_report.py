@@ -15,6 +15,8 @@ from rich.console import Console
 from run_folders import DIFFERENCES, PROVENANCE, record, speed
 
 from reconet_bench.core.record import Record, read_records
+from reconet_bench.core.samples import SampleKey, TimedFrame
+from reconet_bench.core.size import Size
 from reconet_bench.report import tables, terminal
 from reconet_bench.report.published_results import PUBLISHED, published_for
 from reconet_bench.report.run_folder import FILES, write_run
@@ -304,8 +306,8 @@ def test_a_model_that_runs_in_one_runtime_only_is_in_the_terminal_too():
 
 @pytest.fixture
 def run_folder(tmp_path, records):
-    samples = {("reconet-wave", "alley_2", "torch", "temporal_error"): {0: 0.25, 3: 0.125}}
-    timings = [("reconet-wave", "torch", "1024x436", "device", 0, 0.08, 2)]
+    samples = {SampleKey("reconet-wave", "alley_2", "torch", "temporal_error"): {0: 0.25, 3: 0.125}}
+    timings = [TimedFrame("reconet-wave", "torch", Size(436, 1024), "device", 0, 0.08, 2)]
     folder = tmp_path / "deep" / "run"
     write_run(folder, records, samples, timings, DIFFERENCES, PROVENANCE)
     return folder
@@ -337,17 +339,14 @@ def test_the_run_folder_holds_every_file_and_nothing_else(run_folder, records):
 def test_the_page_is_rebuilt_from_the_folder_alone(run_folder):
     """On a machine without torch, data or models: the records, the differences and the provenance are enough."""
     rebuild = """
-import csv, json, sys
+import sys
 from pathlib import Path
 sys.modules["torch"] = sys.modules["onnxruntime"] = sys.modules["cv2"] = None
-from reconet_bench.core.record import read_records
+from reconet_bench.report.run import load_run
 from reconet_bench.report.tables import report_markdown
 folder = Path(sys.argv[1])
-numbers = {"difference": float, "ci_low": float, "ci_high": float, "n": int}
-with (folder / "differences.csv").open(encoding="utf-8") as file:
-    rows = [{key: numbers.get(key, str)(value) for key, value in row.items()} for row in csv.DictReader(file)]
-provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-text = report_markdown(read_records(folder / "records.jsonl"), rows, provenance)
+run = load_run(folder)
+text = report_markdown(run.records, run.differences, run.provenance)
 sys.exit(text != (folder / "summary.md").read_text(encoding="utf-8"))
 """
     done = subprocess.run([sys.executable, "-c", rebuild, str(run_folder)], capture_output=True, text=True, check=False)
