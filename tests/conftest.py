@@ -21,6 +21,8 @@ from reconet_bench.data.clip import Clip, Motion
 from reconet_bench.networks.vgg import LossNetwork, load_loss_network
 from reconet_bench.training.settings import TrainingSettings
 
+pytest_plugins = ["pace"]
+
 # A pool of compilers, each of which imports PyTorch, would take longer than the few kernels that tests compile.
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 

@@ -982,6 +982,7 @@ def test_a_bug_is_not_dressed_up_as_a_users_mistake(monkeypatch):
 # --- as a process ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_a_real_process_fails_with_one_line(tmp_path):
     done = in_a_process(*QUICK, "--videos", "alley_2", cwd=tmp_path)
     assert done.returncode == 2
@@ -991,6 +992,7 @@ def test_a_real_process_fails_with_one_line(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_a_real_process_prints_json_and_nothing_else(frames, tmp_path):
     done = in_a_process("evaluate", "--stylized", frames, "--video", frames, "--json", cwd=tmp_path)
     assert done.returncode == 0

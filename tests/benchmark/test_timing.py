@@ -174,6 +174,7 @@ def test_stable_means_that_rounds_agree(rounds: list[list[float]], stable: bool)
     assert Samples(rounds).stable is stable
 
 
+@pytest.mark.clock
 def test_the_harness_adds_less_than_two_percent() -> None:
     """To a frame of known duration, on the real clock; the best of many, because whatever else runs here only ever adds."""
 
@@ -236,6 +237,7 @@ def test_the_work_of_others_is_said_beside_the_speed(clock: Clock, monkeypatch) 
     assert doubts(measure({"a": Scripted(clock)}, FRAMES, rounds=4, seconds=0.1)["a"]) == []
 
 
+@pytest.mark.clock
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's own count")
 def test_another_process_at_work_is_seen() -> None:
     before = cpu_load.moment()

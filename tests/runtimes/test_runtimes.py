@@ -195,6 +195,7 @@ def test_session_says_what_it_is(session: Session) -> None:
     assert 0 < session.load_seconds < 60
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("name", ON_CPU)
 def test_an_idle_runtime_takes_no_cores_from_the_next(name: str, model: ModelSource) -> None:
     """Its pool of threads sleeps soon after the frame: runtimes can take turns in one process and not slow one another."""
@@ -719,6 +720,7 @@ def test_openvino_takes_other_layout_range_and_type(kind: int, tmp_path: Path) -
 # --- int8 -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quantisation
 @pytest.mark.parametrize("name", ["onnxruntime:int8", "openvino:int8"])
 def test_int8_is_the_same_picture_roughly(name: str, trained: ModelSource, monkeypatch: pytest.MonkeyPatch) -> None:
     """The shipped model, calibrated on small frames: int8 where it says so, and a picture that can be told from noise."""
@@ -746,6 +748,7 @@ def test_int8_is_the_same_picture_roughly(name: str, trained: ModelSource, monke
                 load(name, trained)
 
 
+@pytest.mark.quantisation
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_a_file_that_is_int8_as_it_is_written_is_computed_and_called_so(
     name: str, trained: ModelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -1054,6 +1057,7 @@ class Small(ReCoNet):
         self.decoder = nn.Sequential(Upsample(), Upsample(), nn.Conv2d(4, 3, 3, padding=1))
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("variant", ["", ":bf16"])
 def test_a_compiled_network_gives_the_picture_of_the_eager_one(variant: str) -> None:
     with torch.random.fork_rng():
@@ -1072,6 +1076,7 @@ def test_a_compiled_network_gives_the_picture_of_the_eager_one(variant: str) -> 
         session(frames[0])
 
 
+@pytest.mark.compiler
 def test_a_compiled_network_does_its_work_alone_from_the_second_frame_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings are for compiling; to change them at every frame takes time, which would be the runtime's."""
     with load("torch-compile", ModelSource("identity", Brighter(), Path)) as session:

@@ -198,6 +198,7 @@ def test_mistakes_in_a_worker_are_errors_here_and_it_lives_on(worker: Worker) ->
     assert worker.ask(divide, 2) == 0.5
 
 
+@pytest.mark.clock
 def test_an_idle_worker_takes_no_cores(model: ModelSource) -> None:
     """Two threads: one alone has no pool that could spin."""
     with Worker("torch") as idle:
@@ -264,16 +265,17 @@ def test_what_the_system_refuses_is_said_in_one_line(model: ModelSource) -> None
     assert str(caught.value) == "Not a directory: /dev/null/frames"
 
 
+@pytest.mark.compiler
 def test_a_compiler_is_quiet_where_there_is_no_gpu() -> None:
     """In a new process: workers write where the first one's parent did when it started."""
     if reason := RUNTIMES["torch-compile"].missing():
         pytest.skip(reason)
     script = (
         "import numpy as np, pathlib, torch\n"
-        "from reconet_bench.runtimes.base import Model\n"
+        "from reconet_bench.runtimes.base import ModelSource\n"
         "from reconet_bench.runtimes.worker import Worker\n"
         "with Worker('torch-compile') as compiled:\n"
-        "    compiled.load(Model('same', torch.nn.ReLU(), pathlib.Path), 'cpu', 1)(np.zeros((32, 48, 3), np.uint8))\n"
+        "    compiled.load(ModelSource('same', torch.nn.ReLU(), pathlib.Path), 'cpu', 1)(np.zeros((32, 48, 3), np.uint8))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -337,6 +339,7 @@ def test_a_comparison_times_before_it_looks_at_frames(model: ModelSource, rounds
     assert (nodes.value, nodes.note) == (7, "compute nodes all on attic")
 
 
+@pytest.mark.clock
 def test_one_that_is_killed_costs_its_row_and_a_worker_adds_no_time(model: ModelSource) -> None:
     """Frames of a known time, while another worker dies; best of many, whatever else runs here only ever adds."""
     failed: dict[str, str] = {}

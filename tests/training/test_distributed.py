@@ -30,6 +30,7 @@ def rows(folder: Path) -> list[dict[str, float]]:
         return [{key: float(value) for key, value in row.items() if key not in PACE} for row in csv.DictReader(file)]
 
 
+@pytest.mark.process
 def test_two_processes_are_one_with_the_doubled_batch(tmp_path, stand_in_weights):
     style = tmp_path / "wave.png"
     write_image(style, picture(0, (0.0, 0.0), (64, 64)))
@@ -78,6 +79,7 @@ def test_two_processes_are_one_with_the_doubled_batch(tmp_path, stand_in_weights
     assert "3, batch 2, 32x32 pixels" in (one / "reconet-wave.md").read_text()
 
 
+@pytest.mark.process
 def test_a_signal_stops_the_group_at_one_step_and_saves(tmp_path, stand_in_weights):
     """torchrun hands on what it gets; the processes agree on the step, and the first of them saves."""
     write_image(tmp_path / "wave.png", picture(0, (0.0, 0.0), (64, 64)))

@@ -122,6 +122,7 @@ def test_jobs_share_threads_and_gpus(monkeypatch):
     assert _shares(2, []) == [{}, {}]
 
 
+@pytest.mark.process
 def test_a_signal_reaches_what_a_study_trains(arguments, tmp_path):
     """SIGTERM to the study alone: the training finishes its step, saves it and ends, and no other begins."""
     folder = tmp_path / "study"

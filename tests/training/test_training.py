@@ -166,6 +166,7 @@ def test_noise_of_the_pop_loss_is_the_same_after_a_resume(settings, tmp_path):
     assert curves(tmp_path / "whole") == curves(tmp_path / "broken")
 
 
+@pytest.mark.process
 def test_a_killed_run_can_be_resumed(settings, tmp_path):
     """SIGKILL leaves no time to tidy up: the last saved state is whole all the same."""
     code = f"""
@@ -541,6 +542,7 @@ def test_the_time_spent_waiting_for_data_is_told(settings, tmp_path):
     assert f"| {share:.1%} of the time |" in model_card("m", "s", load_checkpoint(path).info, told)
 
 
+@pytest.mark.clock
 def test_what_other_processes_load_is_not_waited_for(settings):
     """Four of them are faster than a step of the same length as a sample, once they have begun."""
     waited = {}

@@ -119,6 +119,7 @@ def test_what_cannot_be_compiled_is_one_line(settings, tmp_path, monkeypatch):
         train(replace(settings, compile=True, sample_every=0), windows(), tmp_path / "run")
 
 
+@pytest.mark.compiler
 @pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor"
 )  # PyTorch's compiler looks at it, and hides this otherwise

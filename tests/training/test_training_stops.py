@@ -58,6 +58,7 @@ def in_a_process(settings, folder: Path, before: str, **change: object) -> subpr
     return subprocess.run(words, capture_output=True, text=True, check=False, start_new_session=True)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_finishes_the_step_saves_and_stops(settings, tmp_path, number, workers):
@@ -76,6 +77,7 @@ def test_a_signal_finishes_the_step_saves_and_stops(settings, tmp_path, number, 
     assert [row["step"] for row in curves(tmp_path / "run")] == ["1", "2", "3", "4", "5", "6"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("seconds", [0, 3600])
 def test_a_program_ends_though_data_are_being_loaded(seconds):
     """Python waits at its end for every process it began: those that load, and one that is stuck, must not outlive it."""
@@ -128,6 +130,7 @@ def test_in_another_thread_signals_stay_as_they_are():
     assert seen == [(True, False)]
 
 
+@pytest.mark.process
 def test_a_full_disk_keeps_the_last_good_state_and_says_so(settings, tmp_path):
     """The system's own limit on what a file may hold stands for the disk; it is reached in the midst of the second state."""
     full = """
@@ -171,6 +174,7 @@ def test_a_picture_that_finds_no_room_costs_no_steps(settings, tmp_path, monkeyp
     assert not list(picture.parent.iterdir())
 
 
+@pytest.mark.process
 def test_a_disk_that_is_full_from_the_first_state_on(settings, tmp_path):
     done = in_a_process(
         settings, tmp_path / "run", "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))"

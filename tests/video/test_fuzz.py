@@ -145,6 +145,7 @@ def test_any_size_and_length_comes_out_as_it_went_in(folder, height, width, suff
         assert len(list(reader)) == count
 
 
+@pytest.mark.slow
 def test_8k_and_one_pixel_in_and_out(tmp_path):
     """What goes in comes out, at either end of what a file may hold."""
     for height, width, count in ((4320, 7680, 2), (4320, 2430, 1), (1, 1, 3), (1, 64, 2), (64, 1, 2)):

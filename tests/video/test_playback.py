@@ -13,7 +13,10 @@ from clips import make_clip, scene
 from reconet_bench.video.stylize import stylize_file
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install one or set RECONET_BENCH_CHROMIUM")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install one or set RECONET_BENCH_CHROMIUM"),
+]
 
 TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".m4v": "video/mp4"}
 #: Plays a video to its end; tells what was seen, and the first picture that came to the screen with its time.
