@@ -109,15 +109,16 @@ def write_tiny_sintel(root: Path) -> Path:
     return root
 
 
-def pytest_collection_finish() -> None:
-    """What libraries and tests have made by now stays: the collections before each measurement need not go through it."""
-    gc.collect()
-    gc.freeze()
-
-
 def pytest_unconfigure() -> None:
     """What keeps Python from ending after the last test is told, where it would otherwise wait for ever."""
     faulthandler.dump_traceback_later(120, exit=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collections_are_short() -> None:
+    """What libraries and earlier tests have made stays: the collections before each measurement need not go through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

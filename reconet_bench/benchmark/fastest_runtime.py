@@ -36,6 +36,8 @@ from reconet_bench.runtimes.worker import load_apart, open_all
 FINALISTS_WITHIN = 1.5
 #: Rounds and seconds a turn, of the first trial and of the second.
 _TRIAL, _FINAL = (1, 0.3), (5, 0.3)
+#: Seconds that the warm-up of a session takes at most.
+_WARM_UP = 1.0
 #: Seconds within which a second trial that the machine made doubtful is done again.
 _PATIENCE = 15.0
 #: Layout version of what is remembered.
@@ -153,9 +155,9 @@ def _try_all(
                     trials.passed_over[name] = f"{fidelity.failed} ({fidelity})"
                     continue
                 rounds, seconds = _TRIAL
-                timing = measure({name: session}, probe.images, rounds, seconds, ("end_to_end",), warmup_seconds=1.0)[
-                    name
-                ]
+                timing = measure(
+                    {name: session}, probe.images, rounds, seconds, ("end_to_end",), warmup_seconds=_WARM_UP
+                )[name]
         except CANNOT_RUN as error:
             trials.pass_over(name, error)
             continue
@@ -180,7 +182,7 @@ def _run_off(
         until = perf_counter() + _PATIENCE
         while True:
             timings = measure(
-                sessions, probe.images, rounds, seconds, ("end_to_end",), warmup_seconds=1.0, on_failure=drop
+                sessions, probe.images, rounds, seconds, ("end_to_end",), warmup_seconds=_WARM_UP, on_failure=drop
             )
             if not _doubt(timings) or perf_counter() >= until:
                 return timings

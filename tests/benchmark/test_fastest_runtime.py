@@ -87,7 +87,7 @@ def runtimes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setitem(RUNTIMES._plugins, name, Made(name, opened, **how))
     monkeypatch.setattr(fastest_runtime, "load_apart", lambda name, *where: RUNTIMES[name].load(*where))
     monkeypatch.setattr(fastest_runtime, "open_all", functools.partial(open_all, apart=False))
-    for name, value in {"_TRIAL": (1, 0.1), "_FINAL": (3, 0.1), "_PATIENCE": 0.0}.items():
+    for name, value in {"_TRIAL": (1, 0.03), "_FINAL": (3, 0.03), "_WARM_UP": 0.1, "_PATIENCE": 0.0}.items():
         monkeypatch.setattr(fastest_runtime, name, value)
     return opened
 
@@ -207,14 +207,14 @@ def test_only_what_was_timed_in_the_run_off_can_be_chosen(
     model: Model, runtimes: list[str], calm: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is quick at first and slow in the run-off is still not beaten by one that had no part in it."""
-    monkeypatch.setitem(RUNTIMES._plugins, "torch", Made("torch", runtimes, seconds=0.1))
+    monkeypatch.setitem(RUNTIMES._plugins, "torch", Made("torch", runtimes, seconds=0.03))
     timed: list[list[str]] = []
     measure = fastest_runtime.measure
 
     def once_slow(sessions: dict[str, Session], *arguments: object, **options: object) -> object:
         timed.append(list(sessions))
         if len(timed) == 3:  # two first trials, then the run-off
-            vars(sessions["quick"])["seconds"] = 0.2
+            vars(sessions["quick"])["seconds"] = 0.06
         return measure(sessions, *arguments, **options)
 
     monkeypatch.setattr(fastest_runtime, "measure", once_slow)
