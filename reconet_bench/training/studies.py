@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 import numpy as np
 import pandas as pd
@@ -98,6 +98,16 @@ STUDIES: dict[str, Study] = {
 }
 
 
+class Runner(Protocol):
+    """What trains the settings of a study: processes, or in a test whatever leaves a run folder."""
+
+    def run(self, command: Sequence[str], log: TextIO) -> int | None:
+        """Run a command to its end; returns its exit code, ``None`` where a signal came before it began."""
+
+    def signal(self, number: int) -> None:
+        """Hand a signal on to all that runs."""
+
+
 def check_shared(name: str, named: Collection[str]) -> None:
     """Refuse options for all runs of a study that name what it varies: they would make its runs alike.
 
@@ -113,9 +123,14 @@ def check_shared(name: str, named: Collection[str]) -> None:
 
 
 def run_study(
-    name: str, arguments: Sequence[str], folder: Path, jobs: int = 1, report: Callable[[str], None] = lambda text: None
+    name: str,
+    arguments: Sequence[str],
+    folder: Path,
+    jobs: int = 1,
+    report: Callable[[str], None] = lambda text: None,
+    runner: Runner | None = None,
 ) -> pd.DataFrame:
-    """Train every setting of a study, each as a process of its own, and write its table.
+    """Train every setting of a study and write its table.
 
     A setting that is done is not trained again, one that was broken off goes on.
 
@@ -123,6 +138,7 @@ def run_study(
         arguments: of ``reconet-bench train``, shared by all settings.
         folder: gets a run folder for each setting, ``summary.csv``, ``summary.md`` and ``curves.png``.
         jobs: settings that train at the same time.
+        runner: trains each setting; a process for each by default.
 
     Returns:
         One row per setting: its unweighted losses, mean over the last tenth of the run, and ``published_*`` beside them.
@@ -138,7 +154,7 @@ def run_study(
             raise TrainingError(f"{done.parent} was trained with other options ({was}): choose another --output")
     folder.mkdir(parents=True, exist_ok=True)
     jobs = max(1, min(jobs, len(study.settings)))
-    running = _Running(_shares(jobs, arguments))
+    running = runner or Processes(_shares(jobs, arguments))
     with stopping(running.signal) as stop, ThreadPoolExecutor(jobs) as pool:
         outcomes = list(pool.map(lambda setting: _train(setting, arguments, folder, running, report), study.settings))
     if stop.asked:
@@ -168,8 +184,8 @@ def run_study(
     return table
 
 
-class _Running:
-    """The trainings at hand: each in a place of its own among the machine's threads and GPUs, and all reached by a signal.
+class Processes:
+    """Each training in a process of its own, in a place of its own among the machine's threads and GPUs, and all reached by a signal.
 
     Args:
         places: environment variables of each place.
@@ -182,7 +198,7 @@ class _Running:
         self._asked = False
 
     def signal(self, number: int) -> None:
-        """Hand a signal on."""
+        """Hand a signal on to all that runs."""
         with self._lock:
             self._asked = True
             for process in self._processes:
@@ -230,7 +246,7 @@ def _study(name: str) -> Study:
 
 
 def _train(
-    setting: Setting, arguments: Sequence[str], folder: Path, running: _Running, report: Callable[[str], None]
+    setting: Setting, arguments: Sequence[str], folder: Path, running: Runner, report: Callable[[str], None]
 ) -> str:
     """Train one setting; returns the reason of a failure, empty where there is none."""
     run = folder / setting.label

@@ -1,10 +1,13 @@
-"""Studies: every setting trains for real, a table stands at the end, and a broken study goes on."""
+"""Studies: every setting trains, a table stands at the end, and a broken study goes on."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -13,6 +16,7 @@ import pytest
 import torch
 from conftest import TranslationClip, picture
 
+from reconet_bench import cli
 from reconet_bench.core.errors import TrainingError, UnknownName
 from reconet_bench.core.files import read_image, write_image
 from reconet_bench.core.machine import usable_cpus
@@ -21,7 +25,22 @@ from reconet_bench.networks.reconet import Identity
 from reconet_bench.training.crops import ClipWindows
 from reconet_bench.training.presets import load_recipe
 from reconet_bench.training.progress_pictures import MARGIN, sample_strip
-from reconet_bench.training.studies import STUDIES, _Running, _shares, _train, run_study
+from reconet_bench.training.studies import STUDIES, Processes, _shares, _train, run_study
+
+
+class Here:
+    """Trains in this process, which has imported PyTorch already."""
+
+    def run(self, command, log):
+        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            try:
+                cli.main(command[command.index("train") :])
+            except SystemExit as end:
+                return end.code
+        return 0
+
+    def signal(self, number):
+        raise AssertionError("no signal came")
 
 
 @pytest.fixture
@@ -51,7 +70,7 @@ def arguments(tmp_path, stand_in_weights) -> list[str]:
 def test_a_study_trains_its_settings_and_writes_a_table(arguments, tmp_path):
     folder = tmp_path / "study"
     said: list[str] = []
-    table = run_study("optimizers", arguments, folder, report=said.append)
+    table = run_study("optimizers", arguments, folder, report=said.append, runner=Here())
     assert list(table["setting"]) == ["adam", "adamax"]
     infos = [load_checkpoint(folder / name / "reconet-wave.safetensors").info for name in table["setting"]]
     assert [info["optimizer"] for info in infos] == ["adam", "adamax"]
@@ -62,29 +81,29 @@ def test_a_study_trains_its_settings_and_writes_a_table(arguments, tmp_path):
     # The losses are unweighted: the curve's own, over the weight.
     curve = pd.read_csv(folder / "adam" / "curves.csv").iloc[-1]
     assert table["style"][0] == pytest.approx(curve["style"] / infos[0]["weights"]["style"], rel=1e-6)
-    run_study("optimizers", arguments, folder, report=said.append)
+    run_study("optimizers", arguments, folder, report=said.append, runner=Here())
     assert said[-2:] == ["adam: done before", "adamax: done before"]
     assert (folder / "curves.png").is_file(), "a short run has its rows too"
 
 
 def test_a_folder_does_not_pass_off_old_numbers_as_those_of_other_options(arguments, tmp_path):
     folder = tmp_path / "study"
-    run_study("epochs", arguments, folder)
+    run_study("epochs", arguments, folder, runner=Here())
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     for changed in ([*arguments, "--seed", "1"], arguments[:-2]):
         with pytest.raises(TrainingError) as caught:
-            run_study("epochs", changed, folder)
+            run_study("epochs", changed, folder, runner=Here())
         assert str(caught.value).startswith(f"{folder / 'run'} was trained with other options (--style ")
         assert str(caught.value).endswith("choose another --output")
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     # What an older version left does not say what it was trained with.
     (folder / "run" / "done").write_text("")
     with pytest.raises(TrainingError, match="that were not noted"):
-        run_study("epochs", arguments, folder)
+        run_study("epochs", arguments, folder, runner=Here())
 
 
 def test_what_epochs_add_is_one_picture(arguments, tmp_path):
-    run_study("epochs", arguments, tmp_path / "study")
+    run_study("epochs", arguments, tmp_path / "study", runner=Here())
     picture = read_image(tmp_path / "study" / "epochs.png")
     assert picture.shape == (2 * 32, MARGIN + 4 * 32, 3)  # two steps, one above the other
     labels, picture = picture[:, :MARGIN], picture[:, MARGIN:]
@@ -97,14 +116,14 @@ def test_a_failed_setting_is_named_and_the_others_stay(arguments, tmp_path):
     with pytest.raises(
         TrainingError, match=r"study optimizers: adam, adamax: [^;]*No such file[^;]*; run the same command again"
     ):
-        run_study("optimizers", [*arguments, "--style", str(tmp_path / "none.png")], tmp_path / "study")
+        run_study("optimizers", [*arguments, "--style", str(tmp_path / "none.png")], tmp_path / "study", runner=Here())
     with pytest.raises(UnknownName, match="did you mean 'weights'"):
         run_study("weight", arguments, tmp_path / "study")
 
 
 def test_one_that_the_system_killed_is_called_so(tmp_path):
     """The last line of its log is one of progress."""
-    running = _Running([{}])
+    running = Processes([{}])
     running.run = lambda command, log: log.write("125/500  content 1.2\n") and -signal.SIGKILL
     reason = _train(STUDIES["optimizers"].settings[0], [], tmp_path, running, lambda text: None)
     assert reason == "killed by SIGKILL, as the system does when memory runs out: lower --size, --batch or --jobs"
@@ -120,6 +139,62 @@ def test_jobs_share_threads_and_gpus(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     assert _shares(2, []) == [{}, {}]
+
+
+class Stopped:
+    """Is sent a signal in the midst of the first setting, as a process gets it, and trains no other."""
+
+    def __init__(self):
+        self.begun, self.told, self.numbers = [], threading.Event(), []
+
+    def run(self, command, log):
+        if self.numbers:
+            return None
+        self.begun.append(command[-1])
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert self.told.wait(10)
+        return 2
+
+    def signal(self, number):
+        self.numbers.append(number)
+        self.told.set()
+
+
+def test_a_stopped_study_hands_the_signal_on_and_says_how_to_go_on(tmp_path):
+    runner = Stopped()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run_study("optimizers", [], tmp_path, runner=runner)
+    assert str(caught.value) == (
+        f"study optimizers: stopped, and what was trained is saved in {tmp_path}; run the same command again to go on"
+    )
+    assert (runner.begun, runner.numbers) == (["optimizer=adam"], [signal.SIGTERM])
+    assert not (tmp_path / "summary.csv").exists()
+
+
+def test_a_process_gets_its_place_and_the_signal_and_no_other_begins(tmp_path):
+    """A shell stands for the training: it starts at once."""
+    processes = Processes([{"PLACE": "third"}])
+    codes: list[int | None] = []
+    script = f"trap 'exit 7' TERM; echo $PLACE; touch {tmp_path / 'up'}; while :; do sleep 0.02; done"
+    with (tmp_path / "log").open("w") as log:
+        thread = threading.Thread(target=lambda: codes.append(processes.run(["sh", "-c", script], log)))
+        thread.start()
+        while not (tmp_path / "up").exists() and thread.is_alive():
+            time.sleep(0.01)
+        processes.signal(signal.SIGTERM)
+        thread.join(30)
+        codes.append(processes.run(["false"], log))
+    assert codes == [7, None]
+    assert (tmp_path / "log").read_text() == "third\n"
+
+
+@pytest.mark.process
+def test_a_study_trains_in_processes_of_its_own(arguments, tmp_path):
+    table = run_study("optimizers", arguments, tmp_path / "study", jobs=2)
+    assert list(table["setting"]) == ["adam", "adamax"]
+    assert all(
+        "reconet-wave.safetensors" in (tmp_path / "study" / name / "log.txt").read_text() for name in table["setting"]
+    )
 
 
 @pytest.mark.process
