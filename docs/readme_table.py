@@ -16,10 +16,10 @@ BEGIN, END = "<!-- table: python docs/readme_table.py -->", "<!-- end of table -
 
 def table(run: Run) -> str:
     """E(V) on each video and over all, its long-term form, style distance and content SSIM; the most stable is bold."""
-    known = {(r.model, r.video, r.metric): r.value for r in first_runtime(run.records)}
+    known = {(r.model, r.clip, r.metric): r.value for r in first_runtime(run.records)}
     rows = []
     for row in overall(run.records, run.differences):
-        numbers = [known.get((row.model, video, "temporal_error")) for video in run.videos]
+        numbers = [known.get((row.model, video, "temporal_error")) for video in run.clips]
         means = [
             row.cells.get(metric)
             for metric in ("temporal_error", "temporal_error_long", "style_distance", "content_similarity")
@@ -32,7 +32,7 @@ def table(run: Run) -> str:
                 *("–" if value is None else significant(value) for value in values),
             ]
         )
-    videos = [f"{video} ↓" for video in run.videos]
+    videos = [f"{video} ↓" for video in run.clips]
     return markdown(
         ["model, and its E(V) on", *videos, "all ↓", "five frames apart ↓", "style distance ↓", "content SSIM ↑"], rows
     ).replace(r"\*\*", "**")  # cells are text, and these stars are ours

@@ -85,12 +85,12 @@ def speed(metric: str, value: float | None, **fields) -> Record:
     return record(metric, value, **{"video": "", "source": "", "n": 30, "better": "higher", **fields})
 
 
-def quality(videos=("alley_2", "stroll")) -> list[Record]:
+def quality(videos=("alley_2", "stroll"), flow: str = "") -> list[Record]:
     """Two methods and the identity: reconet is stable, johnson is nearer to the style."""
     found = []
     for number, (method, model) in enumerate(MODELS.items(), 1):
         for step, video in enumerate(videos):
-            row = {"method": method, "model": model, "video": video, "source": "synthetic"}
+            row = {"method": method, "model": model, "video": video, "source": "synthetic", "flow": flow}
             value = (0.05, 0.1, 0.01)[number - 1] + step / 100
             found.append(record("temporal_error", value, ci_low=value - 0.003, ci_high=value + 0.004, **row))
             found.append(record("style_distance", (0.03, 0.02, 1.0)[number - 1], **row))

@@ -32,7 +32,13 @@ DOORS = {"__init__.py", "api.py", "cli.py"}
 LONGEST = 360
 #: What a floor alone does not forbid: reports read records only, and write files as everything does.
 ONLY = {
-    "report": {"report", *(f"core.{name}" for name in ("errors", "registry", "record", "samples", "size", "files"))}
+    "report": {
+        "report",
+        *(
+            f"core.{name}"
+            for name in ("errors", "registry", "doubts", "record", "record_reading", "samples", "size", "files")
+        ),
+    }
 }
 
 

@@ -25,11 +25,12 @@ from reconet_bench.benchmark import compare as compare_module
 from reconet_bench.benchmark.diff import parse_limits
 from reconet_bench.commands import base
 from reconet_bench.commands import list as list_command
+from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.files import read_flo, write_flo, write_image
-from reconet_bench.core.record import read_records
 from reconet_bench.metrics.base import METRICS
 from reconet_bench.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from reconet_bench.networks.reconet import ReCoNet
+from reconet_bench.report.run import load_run
 from reconet_bench.report.run_folder import FILES
 from reconet_bench.runtimes.base import RUNTIMES
 
@@ -309,7 +310,7 @@ def test_compare_writes_every_file_and_prints_a_table(run, model, tmp_path, stan
     ]
     printed = run(*words)
     assert sorted(path.name for path in target.iterdir()) == sorted([*FILES, "frames", "pictures"])
-    records = read_records(target / "records.jsonl")
+    records = load_run(target).records
     assert {(record.model, record.video, record.runtime) for record in records} == {
         ("reconet-noise", "stroll", "torch"),
         ("identity", "stroll", "torch"),
@@ -357,20 +358,12 @@ def test_a_painting_gives_foreign_models_a_style(run, fails, model, tmp_path, st
         "64",
     ]
     run("compare", *words, "--vgg", stand_in_weights, "-o", tmp_path / "run")
-    found = {
-        record.model: record
-        for record in read_records(tmp_path / "run" / "records.jsonl")
-        if record.metric == "style_distance"
-    }
+    found = {record.model: record for record in load_run(tmp_path / "run").records if record.metric == "style_distance"}
     assert found["mine"].style == "wave"
     assert found["identity"].value == pytest.approx(1)
     assert found["mine"].value != pytest.approx(1, abs=1e-3)
     run("compare", *words, "-o", tmp_path / "without")
-    (reason,) = {
-        record.note
-        for record in read_records(tmp_path / "without" / "records.jsonl")
-        if record.metric == "style_distance"
-    }
+    (reason,) = {record.note for record in load_run(tmp_path / "without").records if record.metric == "style_distance"}
     assert "--vgg FILE" in reason
     assert "No such file" in fails("compare", *words[:-3], tmp_path / "moon.png")
 
@@ -422,22 +415,20 @@ def test_compare_makes_a_run_of_its_own_again(run, tmp_path):
 def test_compare_takes_folders_of_frames(run, frames, tmp_path):
     assert "frames has no true flow" in run(*QUICK, "--videos", frames, "--flow", "none", "-o", tmp_path / "run")
     printed = run(*QUICK, "--videos", frames, "-o", tmp_path / "run2")
-    assert "frames~dis: estimated flow (dis)" in printed
-    records = {record.metric: record for record in read_records(tmp_path / "run2" / "records.jsonl")}
-    assert records["temporal_error"].note == records["traceable_share"].note == "estimated flow (dis)"
-    assert records["content_similarity"].note == ""
+    assert "frames (DIS flow): motion is estimated, not true" in printed
+    records = {record.metric: record for record in load_run(tmp_path / "run2").records}
+    assert records["temporal_error"].doubts == records["traceable_share"].doubts == (Doubt.ESTIMATED_FLOW,)
+    assert records["content_similarity"].doubts == ()
     assert records["temporal_error"].value == records["content_temporal_error"].value
     assert 0 < records["traceable_share"].value <= 1
 
 
 def test_true_and_estimated_flow_stand_side_by_side(run, tmp_path, tiny_sintel):
     run(*QUICK, "--videos", "alley_2", "--sintel", tiny_sintel, "--flow", "dis", "-o", tmp_path / "run")
-    records = [
-        record for record in read_records(tmp_path / "run" / "records.jsonl") if record.metric == "temporal_error"
-    ]
-    assert [(record.video, record.note) for record in records] == [
-        ("alley_2", ""),
-        ("alley_2~dis", "estimated flow (dis)"),
+    records = [record for record in load_run(tmp_path / "run").records if record.metric == "temporal_error"]
+    assert [(record.clip, record.doubts) for record in records] == [
+        ("alley_2", ()),
+        ("alley_2 (DIS flow)", (Doubt.ESTIMATED_FLOW,)),
     ]
     assert records[0].n == records[1].n == 7
 
@@ -460,7 +451,7 @@ def test_videos_are_measured_and_take_videos(run, capsys, tmp_path):
     values = json.loads(printed.out)
     assert values["content_similarity"] == 1
     assert values["temporal_error"] == values["content_temporal_error"] < 0.02
-    assert "my pan~dis: estimated flow (dis)" in printed.err
+    assert "my pan: estimated flow (dis)" in printed.err
 
 
 def test_a_runtime_that_is_not_here_is_skipped_with_the_reason(run, capsys, monkeypatch, tmp_path):
@@ -481,7 +472,7 @@ def test_a_runtime_that_is_not_here_is_skipped_with_the_reason(run, capsys, monk
     ]
     cli.main(words)
     assert "skipped onnxruntime: not installed: pip install onnxruntime\n" in capsys.readouterr().err
-    assert {record.runtime for record in read_records(tmp_path / "run" / "records.jsonl")} == {"torch"}
+    assert {record.runtime for record in load_run(tmp_path / "run").records} == {"torch"}
 
 
 def test_export_tells_how_true_the_file_is(run, model, tmp_path):
@@ -846,10 +837,10 @@ def test_stylised_folders_that_do_not_fit(fails, frames, tmp_path):
     few, other, empty = (tmp_path / name for name in ("few", "other", "empty"))
     shutil.copytree(frames, few)
     (few / "02.png").unlink()
-    assert evaluate(few) == "reconet-bench: frames~dis: 3 content frames but 2 stylised ones"
+    assert evaluate(few) == "reconet-bench: frames: 3 content frames but 2 stylised ones"
     shutil.copytree(frames, other)
     write_image(other / "02.png", picture(0, (0, 0), (40, 64)))
-    assert evaluate(other) == "reconet-bench: frames~dis: stylised frame 02 is 64x40, the content 56x40"
+    assert evaluate(other) == "reconet-bench: frames: stylised frame 02 is 64x40, the content 56x40"
     empty.mkdir()
     assert evaluate(empty).startswith(f"reconet-bench: no frames in {empty}")
     assert evaluate(tmp_path / "missing") == f"reconet-bench: no such folder of frames: {tmp_path / 'missing'}"
@@ -1030,7 +1021,7 @@ def test_an_error_of_ours_loses_nothing_that_was_measured(tmp_path, breaks_on_ru
     breaks_on_rush(lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli.main([*QUICK, "--videos", "stroll", "rush", *SMALL, "-o", str(tmp_path / "run")])
-    assert {record.video for record in read_records(tmp_path / "run" / "records.jsonl")} == {"stroll"}
+    assert {record.video for record in load_run(tmp_path / "run").records} == {"stroll"}
 
 
 @pytest.fixture
@@ -1056,4 +1047,4 @@ def test_what_was_measured_before_memory_ran_out_is_kept(capsys, tmp_path, break
     line = capsys.readouterr().err
     assert "not enough memory for this comparison: give a smaller --size or fewer --frames" in line
     assert f"{tmp_path / 'run'} holds what was measured until then" in line
-    assert {record.video for record in read_records(tmp_path / "run" / "records.jsonl")} == {"stroll"}
+    assert {record.video for record in load_run(tmp_path / "run").records} == {"stroll"}

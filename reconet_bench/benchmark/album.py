@@ -64,16 +64,16 @@ class Album:
 
     def add_content(self, clip: Clip, frames: Sequence[np.ndarray]) -> None:
         """The clip itself, once."""
-        self._frames(("content", clip.name), frames)
-        self._detail(("long-content", clip.name), clip, frames)
+        self._frames(("content", clip.title), frames)
+        self._detail(("long-content", clip.title), clip, frames)
 
     def add(self, model: str, clip: Clip, frames: Sequence[np.ndarray]) -> None:
         """A clip as a model paints it, with its error maps at half the size."""
-        self._frames(("stylised", model, clip.name), frames)
+        self._frames(("stylised", model, clip.title), frames)
         errors = {index: heat_map(clip, frames, index) for index in range(len(frames) - 1)}
         known = {index: _smaller(heat, 0.5) for index, heat in errors.items() if heat is not None}
-        self._lane(("error", model, clip.name), known, self._limit / 4)
-        self._detail(("long", model, clip.name), clip, frames)
+        self._lane(("error", model, clip.title), known, self._limit / 4)
+        self._detail(("long", model, clip.title), clip, frames)
 
     def _frames(self, place: Sequence[str], frames: Sequence[np.ndarray]) -> None:
         self._lane(
@@ -98,9 +98,9 @@ class Album:
 
     def _detail(self, place: Sequence[str], clip: Clip, frames: Sequence[np.ndarray]) -> None:
         """What is seen, then hidden, then seen again five frames later: three details of the same thing."""
-        if clip.name not in self._details:
-            self._details[clip.name] = find_return(clip)
-        if found := self._details[clip.name]:
+        if clip.title not in self._details:
+            self._details[clip.title] = find_return(clip)
+        if found := self._details[clip.title]:
             numbers, window = found
             self._lane(place, {number: np.ascontiguousarray(frames[number][window]) for number in numbers}, 8000)
 

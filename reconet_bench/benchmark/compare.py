@@ -15,10 +15,10 @@ from reconet_bench.benchmark.plan import Plan, Result, new_result
 from reconet_bench.benchmark.provenance import clip_frames
 from reconet_bench.benchmark.speed_records import PARITY, speed_rows
 from reconet_bench.benchmark.timing import Timing, measure
+from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import ModelError, ReconetBenchError
 from reconet_bench.core.files import write_image
 from reconet_bench.core.ops import from_uint8
-from reconet_bench.core.record import MARK
 from reconet_bench.core.samples import SampleKey, TimedFrame
 from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip
@@ -52,7 +52,7 @@ def compare(plan: Plan, report: Callable[[str], None] = lambda text: None, resul
     album = _album(plan)
     failed: list[str] = []
     for model in plan.models:
-        if model.method == "identity" and failed and not result.records:
+        if model.is_content and failed and not result.records:
             break  # the content stands beside models, and there are none
         clips = _taken(plan, model, result)
         with contextlib.ExitStack() as stack:
@@ -69,7 +69,7 @@ def compare(plan: Plan, report: Callable[[str], None] = lambda text: None, resul
     if failed and not result.records:
         names = ", ".join(f"'{name}'" for name in failed)
         raise ModelError(f"no runtime runs {names}: {'; '.join(result.skipped)}")
-    result.differences = differences(plan.models, [clip.name for clip in plan.clips], result.samples)
+    result.differences = differences(plan.models, plan.clips, result.samples)
     return result
 
 
@@ -77,7 +77,7 @@ def _album(plan: Plan) -> Album | None:
     """The album with the content in it, where pictures are wanted."""
     if plan.pictures_folder is None:
         return None
-    shown = 1 + sum(model.method != "identity" for model in plan.models)
+    shown = 1 + sum(not model.is_content for model in plan.models)
     album = Album(plan.pictures_folder, shown * sum(len(clip) for clip in plan.clips))
     for clip in plan.clips:
         album.add_content(clip, clip_frames(clip))
@@ -93,7 +93,7 @@ def _taken(plan: Plan, model: Model, result: Result) -> list[Clip]:
             model.source.check_frame(np.empty((*clip.size, 3), np.uint8))
             taken.append(clip)
         except ModelError as error:
-            refused.setdefault(str(error), []).append(clip.name)
+            refused.setdefault(str(error), []).append(clip.title)
     result.skipped += [f"{model.source.name} on {', '.join(names)}: {reason}" for reason, names in refused.items()]
     return taken
 
@@ -114,7 +114,7 @@ def _open(
         except CANNOT_RUN as error:
             drop(asked, error)
     sessions.update(open_all(names, model.source, plan.device, plan.threads, stack, drop, apart=plan.times(model)))
-    if not sessions and model.method == "identity":
+    if not sessions and model.is_content:
         sessions.update(
             open_all([REFERENCE_RUNTIME], model.source, plan.device, plan.threads, stack, drop, apart=False)
         )
@@ -135,7 +135,7 @@ def _dropper(
 
 def _fastest(plan: Plan, model: Model, result: Result, report: Callable[[str], None]) -> str:
     """What ``auto`` stands for; the content itself takes no time in any runtime, so there is nothing to choose."""
-    if model.method == "identity":
+    if model.is_content:
         return REFERENCE_RUNTIME
     report(f"choosing a runtime for {model.source.name}")
     choice = choose_runtime(model, plan.clips[0].size, plan.device, plan.threads)
@@ -169,16 +169,12 @@ def _quality(
     album: Album | None,
 ) -> None:
     """Stylise one clip in every runtime; record metrics and what each runtime changes."""
-    family = clip.source.split("-")[0]
-    what = "the photographs in this clip" if family == "synthetic" else "this sequence"
-    leak = (
-        f"trained on {what}: not a fair test" if f"{family}:{clip.name.partition(MARK)[0]}" in model.trained_on else ""
-    )
+    seen = _seen_in_training(model, clip)
     content = clip_frames(clip)
     done: list[tuple[list[np.ndarray], dict[str, Outcome]]] = []
     drop = _dropper(model, sessions, result)
     for name, session in list(sessions.items()):
-        report(f"{model.source.name} on {clip.name} in {name}")
+        report(f"{model.source.name} on {clip.title} in {name}")
         try:
             frames = [session.ask(Session.proved, image) for image in content]
         except CANNOT_RUN as error:
@@ -187,26 +183,34 @@ def _quality(
         if plan.frames_folder is not None:
             for index, frame in enumerate(frames):
                 write_image(
-                    plan.frames_folder / model.source.name / clip.name / name / f"{clip.label(index)}.png", frame
+                    plan.frames_folder / model.source.name / clip.title / name / f"{clip.label(index)}.png", frame
                 )
-        if album is not None and not done and model.method != "identity":
+        if album is not None and not done and not model.is_content:
             album.add(model.source.name, clip, frames)
         # Metrics cost more than frames; where two runtimes give the same bytes they give the same numbers.
         same = next((outcomes for other, outcomes in done if all(map(np.array_equal, frames, other))), None)
         outcomes = same or measure_footage(Footage(clip, [from_uint8(frame) for frame in frames], style))
         done.append((frames, outcomes))
-        record = result.recorder(model, session, clip.size, video=clip.name, source=clip.source)
+        record = result.recorder(model, session, clip.size, clip)
         for metric_name, outcome in outcomes.items():
             metric = METRICS[metric_name]
             match outcome:
                 case Absent(reason):
                     record(metric_name, metric.unit, metric.better, None, note=reason)
                 case Measured(samples):
-                    result.samples[SampleKey(model.source.name, clip.name, name, metric_name)] = samples
+                    result.samples[SampleKey(model.source.name, clip.title, name, metric_name)] = samples
                     e = estimate(metric, list(samples.values()))
-                    note = "; ".join(filter(None, (leak, clip.remark if metric.uses_motion else "")))
+                    doubts = (*seen, *([Doubt.ESTIMATED_FLOW] if metric.uses_motion and clip.flow else []))
                     interval = {"ci_low": e.low, "ci_high": e.high}
-                    record(metric_name, metric.unit, metric.better, e.value, **interval, n=e.n, note=note)
+                    record(metric_name, metric.unit, metric.better, e.value, **interval, n=e.n, doubts=doubts)
+
+
+def _seen_in_training(model: Model, clip: Clip) -> list[Doubt]:
+    """Whether the model was trained on the clip."""
+    family = clip.source.split("-")[0]
+    if f"{family}:{clip.name}" not in model.trained_on:
+        return []
+    return [Doubt.TRAINED_ON_PHOTOGRAPHS if family == "synthetic" else Doubt.TRAINED_ON_VIDEO]
 
 
 #: Frames of one size, and what was timed on them by runtime.
@@ -255,7 +259,7 @@ def _speed(
                 drop(name, error)
     timings = {name: timing for name, timing in timings.items() if name in sessions}
     origin = model.origin.name if model.origin else model.source.name
-    videos = [clip.name for clip in plan.clips if clip.size == (height, width)]
+    videos = [clip.title for clip in plan.clips if clip.size == (height, width)]
     known = any(key.model == origin and key.runtime == reference.runtime for key in result.samples)
     unknown = "no true flow at this size" if known else f"{origin} in {reference.runtime} is not in this run"
     for name, timing in timings.items():
@@ -271,7 +275,7 @@ def _speed(
             sessions[name] is reference,
         ).items():
             count = parities[name].frames if metric in PARITY else len(timing.samples["device"].seconds)
-            record(metric, row.unit, row.better, row.value, n=count, note=row.note)
+            record(metric, row.unit, row.better, row.value, n=count, note=row.note, doubts=row.doubts)
         for boundary, samples in timing.samples.items():
             taken = [(seconds, turn) for turn, one in enumerate(samples.rounds) for seconds in one]
             result.timings += [

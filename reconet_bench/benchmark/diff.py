@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import DataError, MetricUnavailable, UnknownName
 from reconet_bench.core.record import Record
 from reconet_bench.core.samples import TimingKey
-from reconet_bench.core.size import Size
 from reconet_bench.metrics.base import METRICS, Footage, Metric
 from reconet_bench.metrics.statistics import RESAMPLES, SEED, mean_difference
 from reconet_bench.report.run import Run
@@ -148,7 +148,7 @@ def _same_models(before: Run, after: Run) -> tuple[dict[str, str], list[str]]:
     """Models by name; where that fails, the only one of a method on either side."""
     pairs = {name: name for name in before.models if name in after.models}
     notes = []
-    methods = [{record.model or record.method: record.method for record in run.records} for run in (before, after)]
+    methods = [{record.model: record.method for record in run.records} for run in (before, after)]
     rest = [{name: method for name, method in side.items() if name not in pairs} for side in methods]
     for name, method in rest[0].items():
         same = [other for other, its in rest[1].items() if its == method]
@@ -164,17 +164,17 @@ def _same_models(before: Run, after: Run) -> tuple[dict[str, str], list[str]]:
 def _same_videos(before: Run, after: Run) -> tuple[list[str], list[str]]:
     """Videos of the same pixels in both; frames of others cannot be paired."""
     facts = [run.provenance.get("videos") or {} for run in (before, after)]
-    sizes = [{r.video: (r.width, r.height) for r in run.records if r.video} for run in (before, after)]
+    sizes = [{r.clip: r.size for r in run.records if r.video} for run in (before, after)]
     same, notes = [], []
-    for video in before.videos:
+    for video in before.clips:
         pixels = [(side.get(video) or {}).get("pixels") for side in facts]
-        if video not in after.videos:
+        if video not in after.clips:
             notes.append(f"{video} is in {before.name} only")
         elif sizes[0][video] != sizes[1][video] or (None not in pixels and pixels[0] != pixels[1]):
             notes.append(f"{video} is left out: it has other pixels in {after.name}")
         else:
             same.append(video)
-    return same, notes + [f"{video} is in {after.name} only" for video in after.videos if video not in before.videos]
+    return same, notes + [f"{video} is in {after.name} only" for video in after.clips if video not in before.clips]
 
 
 class _Unknown(Metric):
@@ -221,19 +221,19 @@ def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
     """Frames a second and latency at each boundary; intervals from the rounds, which have no partners."""
     for record in before.records:
         found = _SPEED.fullmatch(record.metric)
-        if not found or record.video or record.value is None or (record.model or record.method) not in pairs:
+        if not found or record.video or record.value is None or record.model not in pairs:
             continue
-        model = record.model or record.method
+        model = record.model
         twin = next((other for other in after.records if _same_place(record, other, pairs[model])), None)
         if twin is not None and twin.value is not None:
-            size = Size(record.height, record.width)
+            size = record.size
             rounds = [
                 run.timings.get(TimingKey(name, record.runtime, size, found[2]), [])
                 for run, name in ((before, model), (after, pairs[model]))
             ]
             low, high = _median_interval(rounds, found[1] == "fps")
             frames = min(sum(map(len, side)) for side in rounds)
-            unstable = any("unstable" in side.note for side in (record, twin))
+            unstable = any(Doubt.UNSTABLE in side.doubts for side in (record, twin))
             yield Change(
                 metric=record.metric,
                 better=record.better,
@@ -259,7 +259,7 @@ def _place(record: Record) -> str:
 
 def _same_place(one: Record, other: Record, model: str) -> bool:
     keys = ("metric", "video", "runtime", "precision", "device", "height", "width")
-    return (other.model or other.method) == model and all(getattr(one, key) == getattr(other, key) for key in keys)
+    return other.model == model and all(getattr(one, key) == getattr(other, key) for key in keys)
 
 
 def _median_interval(rounds: Sequence[Sequence[Sequence[float]]], rate: bool) -> tuple[float | None, float | None]:
@@ -295,7 +295,7 @@ def gated_metrics(run: Run) -> list[str]:
 def missing(before: Run, after: Run, found: Sequence[Change], limits: Sequence[Limit]) -> list[str]:
     """A line for each number under a limit that the run before has and that nothing in the run after can be held to."""
     wanted = {limit.metric for limit in limits}
-    keys = {(r.metric, r.model or r.method, _place(r)): None for r in before.records if r.value is not None}
+    keys = {(r.metric, r.model, _place(r)): None for r in before.records if r.value is not None}
     keys |= {(key.metric, key.model, key.runtime): None for key in before.samples}
     known = {(change.metric, change.model, change.where) for change in found}
     whose = after.name if before.samples or not after.samples else before.name

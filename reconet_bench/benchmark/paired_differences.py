@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reconet_bench.core.record import known_twin
 from reconet_bench.core.samples import ALL_VIDEOS, Difference, SampleKey, Samples
+from reconet_bench.data.clip import Clip
 from reconet_bench.metrics.base import METRICS, Metric
 from reconet_bench.metrics.statistics import mean_difference
 from reconet_bench.models.loading import Model
@@ -18,21 +18,23 @@ COMPARED = ("temporal_error", "temporal_error_long", "ssim_adjacent_warped", "st
 Pair = tuple[list[float], list[float]]
 
 
-def differences(models: Sequence[Model], videos: Sequence[str], samples: Samples) -> list[Difference]:
+def differences(models: Sequence[Model], clips: Sequence[Clip], samples: Samples) -> list[Difference]:
     """Paired differences between models, on all videos together (which is what models are ranked by) and on each.
 
     They are taken in the first runtime that both models ran in.
     Motion is compared whatever the styles, the distance to a style only between models of one. A clip measured along
     true and along estimated flow counts once, along the true one: the same frames twice would narrow the interval.
     """
+    true = {clip.name for clip in clips if not clip.flow}
+    twins = {clip.title for clip in clips if clip.flow and clip.name in true}
     rows = []
-    for a, b in itertools.combinations([model for model in models if model.method != "identity"], 2):
+    for a, b in itertools.combinations([model for model in models if not model.is_content], 2):
         for name in COMPARED:
             if name == "style_distance" and (not a.style or a.style != b.style):
                 continue
-            found = {video: _paired(a, b, video, name, samples) for video in videos}
+            found = {clip.title: _paired(a, b, clip.title, name, samples) for clip in clips}
             pairs = {video: pair for video, pair in found.items() if pair and pair[0]}
-            together = [pair for video, pair in pairs.items() if known_twin(video, videos) is None]
+            together = [pair for video, pair in pairs.items() if video not in twins]
             for video, parts in {ALL_VIDEOS: together, **{v: [pair] for v, pair in pairs.items()}}.items():
                 if parts and not (video == ALL_VIDEOS and len(pairs) == 1):
                     rows.append(_difference(METRICS[name], name, video, a.source.name, b.source.name, parts))

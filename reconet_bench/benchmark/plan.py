@@ -45,13 +45,13 @@ class Plan:
     def steps(self) -> int:
         """How many times :func:`compare` reports."""
         timed = len({clip.size for clip in self.clips}) if self.rounds else 0
-        shown = sum(model.method != "identity" for model in self.models)
+        shown = sum(not model.is_content for model in self.models)
         chosen = shown if AUTO in self.runtimes else 0
         return len(self.models) * len(self.clips) * len(self.runtimes) + shown * timed + chosen
 
     def times(self, model: Model) -> bool:
         """Whether its speed is measured; the content itself takes no time."""
-        return self.rounds > 0 and model.method != "identity"
+        return self.rounds > 0 and not model.is_content
 
 
 @dataclass
@@ -76,9 +76,9 @@ class Result:
     chosen: list[str] = field(default_factory=list)
 
     def recorder(
-        self, model: Model, session: SessionHandle, size: tuple[int, int], video: str = "", source: str = ""
+        self, model: Model, session: SessionHandle, size: tuple[int, int], clip: Clip | None = None
     ) -> Callable[..., None]:
-        """Appends a record of one model, runtime and size, given its number."""
+        """Appends a record of one model, runtime and size, given its number; of speed if there is no clip."""
 
         def record(metric: str, unit: str, better: str, value: float | None, **fields: Any) -> None:
             self.records.append(
@@ -97,8 +97,9 @@ class Result:
                     unit=unit,
                     better=better,
                     value=value,
-                    video=video,
-                    source=source,
+                    video=clip.name if clip else "",
+                    source=clip.source if clip else "",
+                    flow=clip.flow if clip else "",
                     **fields,
                 )
             )

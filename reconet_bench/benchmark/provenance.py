@@ -29,7 +29,7 @@ def provenance(plan: Plan, seed: int) -> dict[str, Any]:
         "threads": plan.threads or usable_cpus(),
         "seed": seed,
         "models": {model.source.name: model.checksum for model in plan.models},
-        "videos": {clip.name: _video_facts(clip) for clip in plan.clips},
+        "videos": {clip.title: _video_facts(clip) for clip in plan.clips},
         "loss_network": checksum(loss_network) if loss_network and loss_network.is_file() else None,
     }
 

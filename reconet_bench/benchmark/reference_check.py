@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from reconet_bench.benchmark.speed_records import gate
+from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import MetricUnavailable
 from reconet_bench.core.ops import from_uint8, to_uint8
 from reconet_bench.data.clip import Clip
@@ -34,14 +35,14 @@ class Fidelity:
     unknown: str = ""
 
     @property
-    def failed(self) -> str:
-        """``changed output`` where it does not pass :func:`reconet_bench.benchmark.speed_records.gate`, else empty."""
+    def failed(self) -> Doubt | None:
+        """The doubt of :func:`reconet_bench.benchmark.speed_records.gate`, unless it passes."""
         return gate(self.parity, self.change)
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the note of a speed says of it; empty strings where there is nothing to say."""
-        return self.failed, f"no change of E(V): {self.unknown}" if self.unknown else ""
+        return self.failed.sentence if self.failed else "", f"no change of E(V): {self.unknown}" if self.unknown else ""
 
     def __str__(self) -> str:
         return f"PSNR {self.parity.psnr:.1f} dB" + ("" if self.change is None else f", ΔE(V) {self.change:+.2f} %")

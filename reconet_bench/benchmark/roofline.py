@@ -209,7 +209,7 @@ def measure_runtimes(
 
 
 def _row(name: str, timing: Timing, cost: Cost, ceiling: Ceiling | None, fidelity: Fidelity) -> Row:
-    seconds, notes = timing.samples["device"].median, [*fidelity.remarks, *doubts(timing)]
+    seconds, notes = timing.samples["device"].median, [*fidelity.remarks, *(doubt.sentence for doubt in doubts(timing))]
     limit, bound = None, ""
     if ceiling is None:
         notes.append(f"no ceiling is measured in {timing.precision}")

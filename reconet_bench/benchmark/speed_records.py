@@ -6,16 +6,13 @@ import math
 from typing import NamedTuple
 
 from reconet_bench.benchmark.timing import Timing
+from reconet_bench.core.doubts import Doubt
 from reconet_bench.runtimes.base import Parity
 from reconet_bench.runtimes.selection import REFERENCE_RUNTIME
 
 #: Below this PSNR in dB, or above this change of E(V) in percent, a runtime changes the picture and not only rounds it.
 GATE_PSNR, GATE_CHANGE = 40.0, 2.0
-#: What a row says whose rounds do not agree.
-UNSTABLE = "unstable: rounds differ by over 10 %"
-#: What a row says whose frames still changed their time when its warm-up was over.
-COLD = "never got warm: frames had not settled when the warm-up was over"
-#: Share of the processor from which on the work of others is said.
+#: Share of the processor that others may use before a timing is in doubt.
 OTHERS = 0.10
 #: Why a session has no first frame and no peak of memory at a second frame size.
 USED = "it had run another frame size before"
@@ -24,12 +21,13 @@ PARITY = ("parity_max_abs", "parity_psnr", "temporal_error_change")
 
 
 class Row(NamedTuple):
-    """A number with its unit and direction; ``note`` is a warning, or the reason why there is no value."""
+    """A number with its unit and direction; ``note`` is the reason why there is no value, or what to know about it."""
 
     value: float | None
     unit: str
     better: str
     note: str = ""
+    doubts: tuple[Doubt, ...] = ()
 
 
 def speed_rows(
@@ -50,17 +48,18 @@ def speed_rows(
         against: what the frames are compared with, in words, where it is not the model's network in PyTorch fp32.
         itself: whether this is what the others are compared with.
     """
-    warning = "; ".join(filter(None, (gate(parity, change), *doubts(timing))))
+    changed = gate(parity, change)
+    found = (*([changed] if changed else []), *doubts(timing))
     rows: dict[str, Row] = {}
     for boundary, samples in timing.samples.items():
-        rows[f"fps_{boundary}"] = Row(samples.fps, "frames/s", "higher", warning)
+        rows[f"fps_{boundary}"] = Row(samples.fps, "frames/s", "higher", doubts=found)
         for name, seconds in {"": samples.median, "_p90": samples.p90, "_p99": samples.p99}.items():
-            rows[f"latency_{boundary}{name}"] = Row(1000 * seconds, "ms", "lower", warning)
-        rows[f"latency_{boundary}_spread"] = Row(samples.spread, "", "lower", warning)
+            rows[f"latency_{boundary}{name}"] = Row(1000 * seconds, "ms", "lower", doubts=found)
+        rows[f"latency_{boundary}_spread"] = Row(samples.spread, "", "lower", doubts=found)
     if base:
         ratio = base.samples["device"].median / timing.samples["device"].median
-        of_base = [f"{REFERENCE_RUNTIME}: {doubt}" for doubt in doubts(base)] if base is not timing else []
-        rows["speed_up"] = Row(ratio, "", "higher", "; ".join(filter(None, (warning, *of_base))))
+        of_base = [doubt.of_reference for doubt in doubts(base)] if base is not timing else []
+        rows["speed_up"] = Row(ratio, "", "higher", doubts=(*found, *of_base))
     else:
         rows["speed_up"] = Row(None, "", "higher", f"{REFERENCE_RUNTIME} was not timed in this run")
     rows["load_time"] = Row(timing.load_seconds, "s", "lower")
@@ -82,6 +81,8 @@ def speed_rows(
             else Row(peak / 2**20, "MiB", "lower")
         )
     rows["threads"] = Row(timing.threads, "", "reference")
+    if (share := timing.processor.share) is not None:
+        rows["other_work"] = Row(100 * share, "%", "reference", "of the processor, used by other programs meanwhile")
     if timing.placement:
         rows["compute_nodes"] = Row(
             sum(timing.placement.values()), "", "reference", f"compute nodes all on {' and '.join(timing.placement)}"
@@ -95,15 +96,14 @@ def speed_rows(
     return rows
 
 
-def doubts(timing: Timing) -> list[str]:
-    """Why not to trust what was timed; empty where nothing speaks against it."""
-    found = [doubt for doubt, holds in ((COLD, not timing.warm), (UNSTABLE, not timing.stable)) if holds]
-    if (share := timing.processor.share or 0.0) > OTHERS:
-        found.append(f"other work took {100 * share:.0f} % of the processor meanwhile")
-    return found
+def doubts(timing: Timing) -> list[Doubt]:
+    """Why not to trust what was timed; empty if there is no reason."""
+    busy = (timing.processor.share or 0.0) > OTHERS
+    found = {Doubt.COLD: not timing.warm, Doubt.UNSTABLE: not timing.stable, Doubt.BUSY: busy}
+    return [doubt for doubt, holds in found.items() if holds]
 
 
-def gate(parity: Parity, change: float | None) -> str:
-    """``changed output`` where the frames are not those of the reference, else empty."""
+def gate(parity: Parity, change: float | None) -> Doubt | None:
+    """The doubt about frames that are not those of the reference; ``change`` is that of E(V) in percent."""
     passed = parity.psnr >= GATE_PSNR and abs(change or 0.0) <= GATE_CHANGE
-    return "" if passed else "changed output"
+    return None if passed else Doubt.CHANGED_OUTPUT

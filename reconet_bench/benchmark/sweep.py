@@ -279,7 +279,7 @@ def _at(
                 parity.max_abs if parity else None,
                 parity.psnr if parity else None,
                 fidelity.change if fidelity else None,
-                "; ".join(filter(None, (*remarks, *doubts(timing)))),
+                "; ".join(filter(None, (*remarks, *(doubt.sentence for doubt in doubts(timing))))),
             )
         )
 

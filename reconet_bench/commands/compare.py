@@ -147,7 +147,7 @@ class Compare(Command):
                     if not result.records:
                         raise
                     failure = stop
-                    result.differences = differences(models, [clip.name for clip in clips], result.samples)
+                    result.differences = differences(models, clips, result.samples)
             facts = {**provenance(plan, options.seed), "skipped": result.skipped, "interrupted": failure is not None}
             curves = {model.source.name: model.curves for model in models if model.curves}
             # The pictures come last: a comparison that fails before its first number leaves nothing behind.

@@ -7,14 +7,18 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated
 
+import msgspec
+
+from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import DataError
+from reconet_bench.core.size import Size
 
-#: Between a clip's name and the estimator's: the motion of such a clip is estimated, not true.
-MARK = "~"
+#: The method that is no network: the content itself. It shows the floor, and never wins.
+CONTENT_METHOD = "identity"
 #: No measurement is beyond this; of what is not, squares and sums are finite too.
 LARGEST = 1e100
 
@@ -24,10 +28,15 @@ def is_measurable(value: float) -> bool:
     return abs(value) <= LARGEST
 
 
-def known_twin(video: str, videos: Collection[str]) -> str | None:
-    """The clip among ``videos`` with the same frames and its true motion, where ``video`` is one of estimated motion."""
-    name, mark, _ = video.partition(MARK)
-    return name if mark and name in videos else None
+def clip_title(video: str, flow: str) -> str:
+    """What a clip is called in tables, files and pages: two clips of one video differ in what estimated their motion."""
+    return f"{video} ({flow.upper()} flow)" if flow else video
+
+
+#: A measurement: see :func:`is_measurable`.
+Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
+#: How many there are of something: pixels, frames.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ class Record:
     Attributes:
         run: identifier of the run; its provenance stands in ``provenance.json`` beside the records.
         time: when it was measured, ISO 8601, UTC.
-        method, style, video: what was measured on what.
+        method, style, video: what was measured on what; no video means that it is a speed.
         runtime, precision, device: what computed the frames.
         height, width: size of the frames.
         metric, unit, better: what the number is; ``better`` is lower, higher or reference.
@@ -46,7 +55,9 @@ class Record:
         n: number of frames or pairs behind the value.
         model: name of the model (a method may have several).
         source: where the video is from, e.g. ``synthetic`` or ``sintel-clean``.
-        note: why a value is absent, or what to know about it.
+        note: why a value is absent, or what else to know about it.
+        flow: what estimated the motion of the video; empty if that is true, or not known.
+        doubts: why not to take the value as it stands.
     """
 
     run: str
@@ -57,18 +68,45 @@ class Record:
     runtime: str
     precision: str
     device: str
-    height: int
-    width: int
+    height: Count
+    width: Count
     metric: str
     unit: str
     better: str
-    value: float | None
-    ci_low: float | None = None
-    ci_high: float | None = None
-    n: int = 0
+    value: Number | None
+    ci_low: Number | None = None
+    ci_high: Number | None = None
+    n: Count = 0
     model: str = ""
     source: str = ""
     note: str = ""
+    flow: str = ""
+    doubts: tuple[Doubt, ...] = ()
+
+    @property
+    def clip(self) -> str:
+        """Title of the clip; empty for a speed."""
+        return clip_title(self.video, self.flow)
+
+    @property
+    def size(self) -> Size:
+        """Size of the frames."""
+        return Size(self.height, self.width)
+
+    @property
+    def is_content(self) -> bool:
+        """Whether the content itself was measured, and not a model."""
+        return self.method == CONTENT_METHOD
+
+    @property
+    def remarks(self) -> list[str]:
+        """Everything to know about the value, a sentence each."""
+        return [*(doubt.sentence for doubt in self.doubts), *([self.note] if self.note else [])]
+
+    @property
+    def remark(self) -> str:
+        """:attr:`remarks` on one line."""
+        return "; ".join(self.remarks)
 
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(Record))
@@ -87,56 +125,10 @@ def _line(record: Record) -> str:
     try:
         return json.dumps(dataclasses.asdict(record), allow_nan=False)
     except ValueError:
-        whose = f"{record.metric} of {record.model or record.method} on {record.video or record.runtime}"
+        whose = f"{record.metric} of {record.model} on {record.video or record.runtime}"
         raise DataError(
             f"{whose} is not finite and is not recorded: {record.value} [{record.ci_low}, {record.ci_high}]"
         ) from None
-
-
-def from_jsonl(text: str, where: str = "records") -> list[Record]:
-    """Read JSON lines of this or an older version: unknown keys are dropped, missing ones take their default."""
-    records, broken = salvage_jsonl(text)
-    if broken:
-        raise DataError(f"{where}, {broken[0]}")
-    return records
-
-
-def salvage_jsonl(text: str) -> tuple[list[Record], list[str]]:
-    """What can be read of JSON lines, and a line about each that cannot: a run may have been cut short."""
-    records, broken = [], []
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            fields = {key: value for key, value in json.loads(line, parse_constant=_refuse).items() if key in COLUMNS}
-            records.append(_typed(Record(**fields)))
-        except (ValueError, TypeError, AttributeError) as error:
-            broken.append(f"line {number}: not a record ({error})")
-    return records, broken
-
-
-def _typed(record: Record) -> Record:
-    """A record whose fields are of their types: text that looks like a number is none, and null is no text."""
-    for field in dataclasses.fields(Record):
-        value = getattr(record, field.name)
-        wanted = {"str": str, "int": int}.get(str(field.type), (int, float, type(None)))
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            raise TypeError(f"{field.name} is {json.dumps(value)}")
-        if isinstance(value, (int, float)) and not is_measurable(value):
-            raise ValueError(f"{field.name} is beyond {LARGEST:g}")
-    return record
-
-
-def _refuse(constant: str) -> None:
-    """JSON has no NaN; Python reads it all the same unless told not to."""
-    raise ValueError(f"{constant} is no number")
-
-
-def read_records(path: Path) -> list[Record]:
-    """Records of a ``records.jsonl`` file."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read records {path}: {error}") from None
-    return from_jsonl(text, str(path))
 
 
 def to_csv(rows: Iterable[Sequence[object]], header: Sequence[str]) -> str:
@@ -151,10 +143,12 @@ def to_csv(rows: Iterable[Sequence[object]], header: Sequence[str]) -> str:
 def records_to_csv(records: Iterable[Record]) -> str:
     """All records as CSV, one row each, columns :data:`COLUMNS`."""
     # For machines: names stay letter for letter, whatever a spreadsheet would compute of them; summary.csv is for people.
-    return to_csv((dataclasses.astuple(record) for record in records), COLUMNS)
+    return to_csv(([getattr(record, column) for column in COLUMNS] for record in records), COLUMNS)
 
 
 def _cell(value: object) -> object:
     if isinstance(value, float):
         return f"{value:.9g}" if math.isfinite(value) else ""
+    if isinstance(value, tuple) and not isinstance(value, Size):
+        return "; ".join(map(str, value))
     return "" if value is None else value

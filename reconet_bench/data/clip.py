@@ -18,6 +18,7 @@ from reconet_bench.core.ops import (
     resize_mask,
     warp,
 )
+from reconet_bench.core.record import clip_title
 
 #: Frames between the two ends of a long-term pair, as in the dissertation.
 LONG_TERM_STEP = 5
@@ -47,15 +48,25 @@ class Clip(ABC):
         name: as the user names it, e.g. ``alley_2``.
         source: where it is from, e.g. ``sintel-clean`` or ``synthetic``.
         luminance: coefficients that fit the footage, see :mod:`reconet_bench.core.ops`.
-        remark: what to know about its motion; empty where that is exact.
+        flow: what estimates its motion; empty if that is true, or not known.
         digest: tells its files, and what estimated its motion, from others of the same name; empty where the name says it.
     """
 
     name: str
     source: str
     luminance: tuple[float, float, float] = LUMINANCE_ANIMATION
-    remark: str = ""
+    flow: str = ""
     digest: str = ""
+
+    @property
+    def title(self) -> str:
+        """What it is called in tables and folders: a clip along true and along estimated motion has two titles."""
+        return clip_title(self.name, self.flow)
+
+    @property
+    def remark(self) -> str:
+        """What to know about its motion; empty if that is true, or not known."""
+        return f"estimated flow ({self.flow})" if self.flow else ""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -143,7 +154,7 @@ class ClipView(Clip):
 
     def __init__(self, clip: Clip, size: tuple[int, int] | None = None, frames: int | None = None) -> None:
         self.clip = clip
-        self.name, self.source, self.luminance, self.remark = clip.name, clip.source, clip.luminance, clip.remark
+        self.name, self.source, self.luminance, self.flow = clip.name, clip.source, clip.luminance, clip.flow
         self._size = size or clip.size
         self._length = min(len(clip), frames or len(clip))
         if self._length < 2:

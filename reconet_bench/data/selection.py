@@ -149,11 +149,11 @@ class Selection:
             found.append((name, clip))
         called: dict[str, str] = {}
         for name, clip in found:
-            if clip.name in called:
+            if clip.title in called:
                 raise DataError(
-                    f"two videos are called '{clip.name}' ('{called[clip.name]}' and '{name}'): compare them in two runs"
+                    f"two videos are called '{clip.title}' ('{called[clip.title]}' and '{name}'): compare them in two runs"
                 )
-            called[clip.name] = name
+            called[clip.title] = name
         return [clip for _, clip in found]
 
 

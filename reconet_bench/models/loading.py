@@ -13,6 +13,7 @@ from torch import Tensor
 
 from reconet_bench.core.errors import ModelError
 from reconet_bench.core.provenance import checksum, model_checksum
+from reconet_bench.core.record import CONTENT_METHOD
 from reconet_bench.methods.base import METHODS
 from reconet_bench.metrics.style import painting_style
 from reconet_bench.models.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, shipped_folder, shipped_models
@@ -43,6 +44,11 @@ class Model:
     checksum: str = ""
     curves: str = ""
     origin: ModelSource | None = None
+
+    @property
+    def is_content(self) -> bool:
+        """Whether it is no model but the content itself, which shows the floor."""
+        return self.method == CONTENT_METHOD
 
     @property
     def against(self) -> str:
@@ -141,10 +147,10 @@ def load_all(
     for model in models:
         model.origin = _origin(model, models, folder)
     models.sort(key=lambda model: _ORDER.index(model.method) if model.method in _ORDER else len(_ORDER))
-    if not methods or "identity" in methods:
-        checkpoint = Checkpoint(METHODS["identity"].network(), "identity", "")
+    if not methods or CONTENT_METHOD in methods:
+        checkpoint = Checkpoint(METHODS[CONTENT_METHOD].network(), CONTENT_METHOD, "")
         targets = next((model.style_targets for model in models if model.style_targets), {})
-        models.append(Model(checkpoint_model(checkpoint, folder), "identity", "", targets))
+        models.append(Model(checkpoint_model(checkpoint, folder), CONTENT_METHOD, "", targets))
     called = [model.source.name for model in models]
     if twice := [name for name in called if called.count(name) > 1]:
         raise ModelError(f"two models are called '{twice[0]}' and would share their rows: rename one of the files")
@@ -182,4 +188,4 @@ def give_style(models: Sequence[Model], painting: Path, size: int, vgg: Path | N
         raise ModelError("--style is for ONNX files of your own, and every model here brings its style: leave it out")
     for model in others:
         model.style_targets = targets
-        model.style = painting.stem if model.method != "identity" else ""
+        model.style = "" if model.is_content else painting.stem

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from reconet_bench.core.doubts import Doubt
 from reconet_bench.report.tables import significant
 
 #: Drawing area: every panel has this size, and the page scales it to its column.
@@ -182,16 +183,16 @@ def trade_off(points: Sequence[Point], x_label: str, y_label: str) -> str:
 
 @dataclass(frozen=True)
 class Bar:
-    """A model in a runtime: frames a second, and what to know about it."""
+    """A model in a runtime: frames a second, and why not to take them as they stand."""
 
     series: Series
     runtime: str
     value: float
-    note: str = ""
+    doubts: Sequence[Doubt] = ()
 
 
 def bars(title: str, rows: Sequence[Bar], unit: str) -> str:
-    """Horizontal bars, grouped by model; an unstable one is drawn open."""
+    """Horizontal bars, grouped by model; one in doubt is drawn open."""
     width, step, left = 430, 25, 116
     groups = list(dict.fromkeys(row.series.name for row in rows))
     height = TOP + step * (len(rows) + len(groups)) + 10
@@ -201,12 +202,13 @@ def bars(title: str, rows: Sequence[Bar], unit: str) -> str:
         body += f'<text class="name" x="0" y="{y:.0f}">{escape(short(group, 60))}</text>'
         y += 8
         for row in (row for row in rows if row.series.name == group):
-            kind = "bar open" if row.note else "bar"
-            text = f"{significant(row.value)} {unit}" + (f" · {short(row.note, 10)}" if row.note else "")
+            kind = "bar open" if row.doubts else "bar"
+            text = f"{significant(row.value)} {unit}" + (f" · {short(row.doubts[0], 14)}" if row.doubts else "")
+            tip = "; ".join([f"{group}, {row.runtime}: {text}", *(doubt.sentence for doubt in row.doubts)])
             body += (
                 f'<text x="{left - 8}" y="{y + 12:.0f}" text-anchor="end">{escape(short(row.runtime, 19))}</text>'
                 f'<rect class="{kind} {row.series.css}" x="{left}" y="{y:.0f}" width="{max(scale(row.value) - left, 1):.1f}" height="15" rx="2">'
-                f"<title>{escape(f'{group}, {row.runtime}: {text} {row.note}')}</title></rect>"
+                f"<title>{escape(tip)}</title></rect>"
                 f'<text class="value" x="{scale(row.value) + 6:.1f}" y="{y + 12:.0f}">{escape(text)}</text>'
             )
             y += step - 4

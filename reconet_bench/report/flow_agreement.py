@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconet_bench.core.record import MARK, Record, known_twin
-from reconet_bench.report.ranking import REFERENCE_METHOD, first_runtime, labels
+from reconet_bench.core.record import Record
+from reconet_bench.report.ranking import first_runtime, labels, true_videos
 from reconet_bench.report.tables import as_text, markdown, significant
 
 NOTE = (
@@ -45,33 +45,27 @@ def beside_true_flow(records: Sequence[Record]) -> list[Beside]:
     """Every clip of a run that was measured along both, in the first runtime; empty where there is none."""
     quality = first_runtime(records)
     names = labels(quality)
-    videos = list(dict.fromkeys(record.video for record in quality))
-    values = {(r.video, r.model or r.method, r.metric): r.value for r in quality if r.value is not None}
-    models = [
-        model
-        for model in names
-        if not any(r.method == REFERENCE_METHOD and (r.model or r.method) == model for r in quality)
-    ]
+    values = {(r.clip, r.model, r.metric): r.value for r in quality if r.value is not None}
+    content = {record.model for record in quality if record.is_content}
+    true = true_videos(quality)
+    twins = {record.clip: record for record in quality if record.flow and record.video in true}
     found = []
-    for video in videos:
-        if (true := known_twin(video, videos)) is None:
-            continue
-        both = [model for model in names if all((v, model, "temporal_error") in values for v in (true, video))]
+    for estimate, twin in twins.items():
+        clips = (twin.video, estimate)
+        both = [model for model in names if all((clip, model, "temporal_error") in values for clip in clips)]
         rows = []
         for model in both:
-            e, estimated = (values[v, model, "temporal_error"] for v in (true, video))
-            shares = [values.get((v, model, "traceable_share")) for v in (true, video)]
+            e, estimated = (values[clip, model, "temporal_error"] for clip in clips)
+            shares = [values.get((clip, model, "traceable_share")) for clip in clips]
             change = f"{100 * (estimated / e - 1):+.1f} %" if e else "–"
             traced = ["–" if share is None else f"{100 * share:.1f} %" for share in shares]
-            rows.append(
-                [true, video.partition(MARK)[2], names[model], significant(e), significant(estimated), change, *traced]
-            )
+            rows.append([twin.video, twin.flow, names[model], significant(e), significant(estimated), change, *traced])
+        models = [model for model in both if model not in content]
         ordered = [
-            [names[m] for m in sorted((m for m in both if m in models), key=lambda m: values[v, m, "temporal_error"])]
-            for v in (true, video)
+            [names[m] for m in sorted(models, key=lambda m: values[clip, m, "temporal_error"])] for clip in clips
         ]
         if rows:
-            found.append(Beside(true, video.partition(MARK)[2], rows, *ordered))
+            found.append(Beside(twin.video, twin.flow, rows, *ordered))
     return found
 
 

@@ -82,8 +82,8 @@ def measured_section(run: Run, model: str) -> str:
     records = [record for record in first_runtime(run.records) if record.model == model]
     if not records:
         return ""
-    known = {(record.video, record.metric): record for record in records}
-    videos = list(dict.fromkeys(record.video for record in records))
+    known = {(record.clip, record.metric): record for record in records}
+    videos = list(dict.fromkeys(record.clip for record in records))
     rows = [[video, *(_number(known.get((video, metric))) for _, metric in MEASURED)] for video in videos]
     first = records[0]
     how = f"{first.width}x{first.height}, {first.runtime} {first.precision}; `{run.provenance.get('command', 'command not known')}`, {first.time[:10]}."

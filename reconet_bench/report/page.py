@@ -56,11 +56,12 @@ class Page:
         self.names = labels(self.records)
         self.rows: list[Row] = overall(self.records, self.run.differences)
         shown = [row.model for row in self.rows if not row.reference]
+        content = {record.model for record in self.records if record.is_content}
         slots = {model: index for index, model in enumerate(dict.fromkeys([*shown, *self.names]))}
         self.series = {
-            model: Series(name, (), -1 if name == "identity" else slots[model]) for model, name in self.names.items()
+            model: Series(name, (), -1 if model in content else slots[model]) for model, name in self.names.items()
         }
-        found, missing = find_clips(self.run.folder / "pictures", self.run.videos, shown)
+        found, missing = find_clips(self.run.folder / "pictures", self.run.clips, shown)
         self.clips, heavy = within_budget(found)
         self.flow_header = flow_agreement.HEADER
         self.problems = [*self.run.problems, *missing, *heavy]
@@ -76,9 +77,9 @@ class Page:
     def warnings(self) -> list[str]:
         """Everything that qualifies a number: leakage, unstable timing, changed output, uncommitted code."""
         found = [
-            f"{self.names[r.model or r.method]} on {r.video}: {r.note}"
+            f"{self.names[r.model]} on {r.clip}: {r.remark}"
             for r in self.records
-            if r.value is not None and r.note and r.video
+            if r.value is not None and r.remarks and r.video
         ]
         rows, _ = tables.speed_rows(self.records)
         found += [f"{self.names.get(row[0], row[0])} in {row[1]} at {row[2]}: {row[-1]}" for row in rows if row[-1]]
@@ -172,7 +173,7 @@ class Page:
         if video and video not in sintel:
             return "not measured: needs MPI-Sintel"
         if video:
-            known = {self.names[r.model or r.method]: r.value for r in self._measured(number)}
+            known = {self.names[r.model]: r.value for r in self._measured(number)}
         else:
             known = {
                 row.label: row.cells[metric].value for row in self.rows if metric in row.cells and not row.reference
@@ -268,9 +269,7 @@ class Page:
         for r in self.records:
             if r.metric == "fps_device" and r.value is not None:
                 place = f"{r.runtime} {r.precision}" + ("" if r.device == "cpu" else f" {r.device}")
-                sizes.setdefault((r.height, r.width), []).append(
-                    Bar(self.series[r.model or r.method], place, r.value, r.note)
-                )
+                sizes.setdefault((r.height, r.width), []).append(Bar(self.series[r.model], place, r.value, r.doubts))
         return [
             figures.bars(f"frames a second at {width}x{height}", rows, "fps")
             for (height, width), rows in sorted(sizes.items())

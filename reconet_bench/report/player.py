@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reconet_bench.core.record_reading import old_title
+
 #: Bytes of pictures that a page takes, before base64 makes them a third longer: the page stays below 15 MB.
 BUDGET = 10_500_000
 
@@ -67,10 +69,13 @@ def find_clips(folder: Path, videos: Sequence[str], models: Sequence[str]) -> tu
 
 
 def _lane(folder: Path, *names: str) -> Lane:
-    """Numbered pictures of a folder; a name that is no plain file name (records may say anything) has none."""
+    """Numbered pictures of a folder, the last name being the video's; one that is no plain file name (records may say
+    anything) has none."""
     if any(Path(name).name != name for name in names):
         return {}
     place = folder.joinpath(*names)
+    if not place.is_dir():
+        place = place.with_name(old_title(names[-1]))
     if not place.is_dir():
         return {}
     return {

@@ -7,11 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from reconet_bench.core.record import Record, known_twin
+from reconet_bench.core.record import CONTENT_METHOD, Record
 from reconet_bench.core.samples import ALL_VIDEOS, Difference
-
-#: The content itself takes part to show the floor, never to win.
-REFERENCE_METHOD = "identity"
 
 
 @dataclass
@@ -51,7 +48,7 @@ class Row:
     @property
     def reference(self) -> bool:
         """Whether it is the content itself."""
-        return self.method == REFERENCE_METHOD
+        return self.method == CONTENT_METHOD
 
 
 def first_runtime(records: Iterable[Record]) -> list[Record]:
@@ -59,17 +56,19 @@ def first_runtime(records: Iterable[Record]) -> list[Record]:
     first: dict[tuple[str, str], str] = {}
     found = []
     for record in records:
-        if (
-            record.video
-            and first.setdefault((record.model or record.method, record.video), record.runtime) == record.runtime
-        ):
+        if record.video and first.setdefault((record.model, record.clip), record.runtime) == record.runtime:
             found.append(record)
     return found
 
 
+def true_videos(records: Iterable[Record]) -> set[str]:
+    """Videos that were not measured along estimated motion alone: an estimate of these has a twin along true motion."""
+    return {record.video for record in records if record.video and not record.flow}
+
+
 def labels(records: Iterable[Record]) -> dict[str, str]:
     """What each model is called: its method, or its own name where two models share a method."""
-    methods = {record.model or record.method: record.method for record in records}
+    methods = {record.model: record.method for record in records}
     shared = [method for method in methods.values() if list(methods.values()).count(method) > 1]
     return {model: model if method in shared else method for model, method in methods.items()}
 
@@ -85,16 +84,16 @@ def overall(records: Sequence[Record], differences: Sequence[Difference] = ()) -
         differences: paired differences; they decide between ``worse`` and ``tie``.
     """
     known = first_runtime(records)
-    videos = {record.video for record in known}
-    known = [record for record in known if known_twin(record.video, videos) is None]
+    true = true_videos(known)
+    known = [record for record in known if not (record.flow and record.video in true)]
     names = labels(records)
     rows: dict[str, Row] = {}
     values: dict[str, dict[str, dict[str, Record]]] = {}
     for record in known:
-        model = record.model or record.method
+        model = record.model
         rows.setdefault(model, Row(model, record.method, record.style, names[model]))
         if record.value is not None:
-            values.setdefault(record.metric, {}).setdefault(model, {})[record.video] = record
+            values.setdefault(record.metric, {}).setdefault(model, {})[record.clip] = record
     for metric, by_model in values.items():
         shared = set.intersection(*(set(by_video) for by_video in by_model.values()))
         for model, by_video in by_model.items():
@@ -120,7 +119,7 @@ def _mean(records: Sequence[Record]) -> Cell:
         below = [value - (record.ci_low or 0) for value, record in zip(values, records, strict=True)]
         above = [(record.ci_high or 0) - value for value, record in zip(values, records, strict=True)]
         low, high = mean - math.hypot(*below) / count, mean + math.hypot(*above) / count
-    return Cell(mean, low, high, count, over=tuple(record.video for record in records))
+    return Cell(mean, low, high, count, over=tuple(record.clip for record in records))
 
 
 def _rank(rows: Sequence[Row], metric: str, better: str, differences: Sequence[Difference]) -> None:

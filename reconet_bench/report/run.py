@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from reconet_bench.core.errors import DataError
-from reconet_bench.core.record import Record, is_measurable, salvage_jsonl
+from reconet_bench.core.record import Record, is_measurable
+from reconet_bench.core.record_reading import salvage_jsonl, updated_title
 from reconet_bench.core.samples import Difference, SampleKey, TimingKey
 from reconet_bench.core.size import Size
 
@@ -60,12 +61,12 @@ class Run:
     @property
     def models(self) -> list[str]:
         """Names in order of appearance."""
-        return list(dict.fromkeys(record.model or record.method for record in self.records))
+        return list(dict.fromkeys(record.model for record in self.records))
 
     @property
-    def videos(self) -> list[str]:
-        """Names in order of appearance."""
-        return list(dict.fromkeys(record.video for record in self.records if record.video))
+    def clips(self) -> list[str]:
+        """Titles in order of appearance."""
+        return list(dict.fromkeys(record.clip for record in self.records if record.video))
 
 
 def load_run(folder: Path) -> Run:
@@ -88,7 +89,7 @@ def load_run(folder: Path) -> Run:
         rest = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
         run.problems.append(f"records.jsonl is not whole, {broken[0]}{rest}: the rest is reported")
     for row in _table(run, "frames.csv", "curves and paired differences"):
-        key = SampleKey(row["model"], row["video"], row["runtime"], row["metric"])
+        key = SampleKey(row["model"], updated_title(row["video"]), row["runtime"], row["metric"])
         run.samples.setdefault(key, {})[int(row["frame"])] = float(row["value"])
     rounds: dict[TimingKey, dict[str, list[float]]] = {}
     for row in _table(run, "timings.csv", "intervals of speed"):
@@ -101,7 +102,7 @@ def load_run(folder: Path) -> Run:
             Difference(
                 metric=row["metric"],
                 better=row.get("better", ""),
-                video=row["video"],
+                video=updated_title(row["video"]),
                 first=row["first"],
                 second=row["second"],
                 difference=float(row["difference"]),
@@ -189,4 +190,7 @@ def _provenance(run: Run) -> dict[str, Any]:
         run.problems.append(
             f"provenance.json: {', '.join(wrong)} cannot be read and {'are' if len(wrong) > 1 else 'is'} unknown"
         )
-    return {key: value for key, value in found.items() if key not in wrong}
+    facts = {key: value for key, value in found.items() if key not in wrong}
+    if videos := facts.get("videos"):
+        facts["videos"] = {updated_title(video): its for video, its in videos.items()}
+    return facts

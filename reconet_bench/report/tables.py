@@ -50,7 +50,7 @@ _PLACE = ["video", "source", "runtime", "precision", "device", "height", "width"
 
 def frame_of(records: Iterable[Record]) -> pd.DataFrame:
     """Records as a data frame with the columns of :class:`~reconet_bench.core.record.Record`."""
-    return pd.DataFrame([vars(record) for record in records], columns=list(COLUMNS))
+    return pd.DataFrame([{**vars(record), "video": record.clip} for record in records], columns=list(COLUMNS))
 
 
 def summary(records: Sequence[Record]) -> pd.DataFrame:
@@ -106,7 +106,7 @@ def absences(records: Iterable[Record]) -> list[tuple[str, str, str]]:
     for record in records:
         if record.value is None and record.note:
             where = seen.setdefault((record.metric, record.note), [])
-            place = record.video or record.runtime
+            place = record.clip or record.runtime
             if place not in where:
                 where.append(place)
     return [(metric, ", ".join(where), note) for (metric, note), where in seen.items()]
@@ -116,7 +116,7 @@ def remarks(records: Iterable[Record]) -> list[str]:
     """What to know about rows that do have values, such as leakage; each once."""
     return list(
         dict.fromkeys(
-            f"{r.model} on {r.video or r.runtime}: {r.note}" for r in records if r.value is not None and r.note
+            f"{r.model} on {r.clip or r.runtime}: {r.remark}" for r in records if r.value is not None and r.remarks
         )
     )
 
@@ -188,7 +188,7 @@ def speed_rows(records: Sequence[Record], metrics: Iterable[str] = SPEED) -> tup
     for key, group in groups.items():
         values = {record.metric: record for record in group}
         shown = [values[metric] for metric in found if metric in values and values[metric].value is not None]
-        notes = dict.fromkeys(note for record in shown for note in record.note.split("; ") if note)  # each once
+        notes = dict.fromkeys(remark for record in shown for remark in record.remarks)  # each once
         cells = [_speed_cell(values.get(metric)) for metric in found]
         rows.append([*key, *cells, "; ".join(notes)])
     return rows, found

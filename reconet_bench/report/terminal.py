@@ -11,10 +11,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from reconet_bench.core.record import Record
+from reconet_bench.core.record import CONTENT_METHOD, Record
 from reconet_bench.core.samples import Difference
 from reconet_bench.report import flow_agreement, tables
-from reconet_bench.report.ranking import over_all_videos
+from reconet_bench.report.ranking import first_runtime, over_all_videos
 from reconet_bench.report.run import Run
 
 #: Columns that fit a terminal; the files hold all.
@@ -80,12 +80,8 @@ def comparison(records: Sequence[Record], differences: Sequence[Difference]) -> 
 
 def quality(records: Sequence[Record]) -> Table:
     """One row per video and model, in the first runtime that ran it; the best trained value of a video is bold."""
-    first: dict[tuple[str, str], str] = {}
-    for record in records:
-        if record.video:
-            first.setdefault((record.model, record.video), record.runtime)
-    shown = [record for record in records if record.video and record.runtime == first[record.model, record.video]]
-    runtimes = ", ".join(dict.fromkeys(first.values()))
+    shown = first_runtime(records)
+    runtimes = ", ".join(dict.fromkeys(record.runtime for record in shown))
     table, better = tables.summary(shown), tables.directions(shown)
     metrics = [metric for metric in _QUALITY if metric in table and table[metric].notna().any()]
     out = Table(title=f"Stability and fidelity (frames by {runtimes}; intervals in summary.md)", title_justify="left")
@@ -97,7 +93,7 @@ def quality(records: Sequence[Record]) -> Table:
     for video, group in groupby(rows, key=lambda row: row["video"]):
         members = list(group)
         best = {
-            metric: _best([row for row in members if row["method"] != "identity"], metric, better[metric])
+            metric: _best([row for row in members if row["method"] != CONTENT_METHOD], metric, better[metric])
             for metric in metrics
         }
         for row in members:
@@ -109,7 +105,7 @@ def quality(records: Sequence[Record]) -> Table:
                 Text(str(video) if row is members[0] else ""),
                 Text(tables.label(row, table)),
                 *cells,
-                style="dim" if row["method"] == "identity" else "",
+                style="dim" if row["method"] == CONTENT_METHOD else "",
             )
         out.add_section()
     return out
@@ -190,7 +186,7 @@ def history(runs: Sequence[Run]) -> RenderableType:
         head = Text(str(run.folder), style="bold", overflow="fold").append(
             f"  {run.time[:16].replace('T', ' ')}", style="not bold dim"
         )
-        parts += [head, Text(f"  {', '.join(run.models)} on {', '.join(run.videos) or 'no video'}", overflow="fold")]
+        parts += [head, Text(f"  {', '.join(run.models)} on {', '.join(run.clips) or 'no video'}", overflow="fold")]
         if command := run.provenance.get("command"):
             parts.append(Text(f"  $ {command}", style="dim", overflow="fold"))
         parts += [Text(f"  {problem}", style="yellow") for problem in run.problems]

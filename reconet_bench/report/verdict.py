@@ -61,7 +61,7 @@ def verdict(
             Card(
                 "Fastest",
                 f"{significant(fast.value or 0)} fps",
-                f"{name} in {place}" + (f" ({fast.note})" if fast.note else ""),
+                f"{name} in {place}" + (f" ({fast.remark})" if fast.remarks else ""),
             )
         )
         said.append(

@@ -19,7 +19,6 @@ from torch.utils.data import Dataset
 from reconet_bench.core.errors import DataError
 from reconet_bench.core.files import files_digest
 from reconet_bench.core.ops import LUMINANCE_ANIMATION, LUMINANCE_CAMERA, resize_flow, resize_frame, resize_mask, warp
-from reconet_bench.core.record import MARK
 from reconet_bench.data.clip import LONG_TERM_STEP, Clip, Motion
 from reconet_bench.data.scene import SceneClip
 from reconet_bench.data.synthetic import RENDERED, Textures, random_scene
@@ -93,18 +92,18 @@ class ClipWindows(Dataset[Window]):
         self.size, self.seed, self.fit = size, seed, fit
         self.places = [(clip, start) for clip in clips for start in clip.starts(LONG_TERM_STEP)]
         if not self.places:
-            names = ", ".join(f"{clip.name.partition(MARK)[0]}: {len(clip)} frames" for clip in clips) or "no clips"
+            names = ", ".join(f"{clip.name}: {len(clip)} frames" for clip in clips) or "no clips"
             raise DataError(
                 f"no clip is long enough to train on: {LONG_TERM_STEP + 1} consecutive frames with flow are needed ({names})"
             )
         # Two folders may each hold a clip of one name.
         clips_used = {id(clip): clip for clip, _ in self.places}.values()
-        self.clips = sorted(((clip.name, clip) for clip in clips_used), key=lambda one: (one[0], one[1].digest))
+        self.clips = sorted(((clip.name, clip) for clip in clips_used), key=lambda one: _order(one[1]))
 
     def describe(self) -> dict[str, object]:
         """What a model card says of the data; a sequence from another source than most says so: ``family:name``."""
         sources = sorted({clip.source for _, clip in self.clips})
-        names = [(clip.source.split("-")[0], name.partition(MARK)[0]) for name, clip in self.clips]
+        names = [(clip.source.split("-")[0], name) for name, clip in self.clips]
         drawn = any(clip.source == "footage" and clip.luminance == LUMINANCE_ANIMATION for _, clip in self.clips)
         motion = sorted({clip.remark for _, clip in self.clips if clip.remark})
         return {
@@ -194,3 +193,8 @@ def _window(clip: Clip, start: int) -> tuple[Tensor, Tensor, Tensor]:
     motions: list[Motion] = [clip.motion(start, step) for step in (1, LONG_TERM_STEP)]
     frames = torch.cat([clip.frame(start + offset) for offset in (0, 1, LONG_TERM_STEP)])
     return frames, torch.cat([m.flow for m in motions]), torch.cat([m.mask for m in motions])
+
+
+def _order(clip: Clip) -> tuple[str, str]:
+    """Clips in an order that stays: a resumed training takes them in the order in which it began."""
+    return f"{clip.name}~{clip.flow}" if clip.flow else clip.name, clip.digest

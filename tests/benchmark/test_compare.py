@@ -24,6 +24,7 @@ from reconet_bench.benchmark.fastest_runtime import Choice
 from reconet_bench.benchmark.plan import Plan, Result
 from reconet_bench.benchmark.provenance import provenance
 from reconet_bench.benchmark.timing import BOUNDARIES, Samples, Timing, measure
+from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import DataError, MetricUnavailable, ModelError, RuntimeUnavailable, UnknownName
 from reconet_bench.core.machine import usable_cpus
 from reconet_bench.core.ops import from_uint8
@@ -285,18 +286,17 @@ def test_the_speed_table_says_each_doubt_once_and_leaves_facts_to_the_records(ti
     doubted = [
         dataclasses.replace(
             record,
-            note=f"{speed_records.UNSTABLE}; torch: {speed_records.COLD}"
-            if record.metric == "speed_up"
-            else speed_records.UNSTABLE,
+            note="",
+            doubts=(Doubt.UNSTABLE, *([Doubt.REFERENCE_COLD] if record.metric == "speed_up" else [])),
         )
         if record.metric in ("speed_up", "fps_device")
         else dataclasses.replace(
-            record, note="" if "latency" in record.metric or "fps" in record.metric else record.note
+            record, doubts=() if "latency" in record.metric or "fps" in record.metric else record.doubts
         )
         for record in result.records
     ]
     rows, _ = tables.speed_rows(doubted)
-    assert {row[-1] for row in rows} == {f"{speed_records.UNSTABLE}; torch: {speed_records.COLD}"}
+    assert {row[-1] for row in rows} == {f"{Doubt.UNSTABLE.sentence}; {Doubt.REFERENCE_COLD.sentence}"}
     (nodes,) = [record for record in result.records if record.metric == "compute_nodes"]
     assert (nodes.runtime, nodes.note) == ("onnxruntime", "compute nodes all on CPUExecutionProvider")
 
@@ -314,9 +314,9 @@ def test_a_runtime_without_a_form_of_the_model_costs_its_own_rows_alone(models, 
     ("rounds", "warm", "base_rounds", "says"),
     [
         ([[1.0], [1.0]], True, [[1.0], [1.0]], []),
-        ([[1.0], [2.0]], True, [[1.0], [1.0]], [speed_records.UNSTABLE]),
-        ([[1.0], [1.0]], False, [[1.0], [1.0]], [speed_records.COLD]),
-        ([[1.0], [1.0]], True, [[1.0], [2.0]], [f"torch: {speed_records.UNSTABLE}"]),
+        ([[1.0], [2.0]], True, [[1.0], [1.0]], [Doubt.UNSTABLE]),
+        ([[1.0], [1.0]], False, [[1.0], [1.0]], [Doubt.COLD]),
+        ([[1.0], [1.0]], True, [[1.0], [2.0]], [Doubt.REFERENCE_UNSTABLE]),
     ],
 )
 def test_a_speed_says_why_not_to_trust_it(rounds, warm, base_rounds, says):
@@ -325,8 +325,8 @@ def test_a_speed_says_why_not_to_trust_it(rounds, warm, base_rounds, says):
 
     mine, base = timing(rounds, warm), timing(base_rounds)
     rows = speed_records.speed_rows(mine, base, Parity(0.0, 100.0, 4), 0.0, "")
-    assert rows["speed_up"].note == "; ".join(says)
-    assert rows["fps_device"].note == "; ".join(one for one in says if not one.startswith("torch"))
+    assert rows["speed_up"].doubts == tuple(says)
+    assert rows["fps_device"].doubts == tuple(doubt for doubt in says if doubt != Doubt.REFERENCE_UNSTABLE)
     assert "compute_nodes" not in rows
 
 
@@ -424,11 +424,11 @@ def test_models_of_other_styles_are_compared_in_motion_and_not_in_style(models):
         for s in models
         for name in ("temporal_error", "style_distance")
     }
-    rows = paired_differences.differences([models[0], other, models[2]], ["v"], samples)
+    rows = paired_differences.differences([models[0], other, models[2]], [TranslationClip(name="v")], samples)
     assert [(row.metric, row.second) for row in rows] == [("temporal_error", "johnson-board")], (
         "the content is no model"
     )
-    same = paired_differences.differences(models, ["v"], samples)
+    same = paired_differences.differences(models, [TranslationClip(name="v")], samples)
     assert [(row.metric, row.video, row.difference) for row in same] == [
         ("temporal_error", "v", 0),
         ("style_distance", "v", 0),
@@ -446,7 +446,11 @@ def test_what_is_ranked_is_what_is_tested(models):
         for (video, n), value in zip({"calm": 11, "wild": 40}.items(), values, strict=True)
     }
     row = next(
-        row for row in paired_differences.differences(models[:2], ["calm", "wild"], samples) if row.video == "all"
+        row
+        for row in paired_differences.differences(
+            models[:2], [TranslationClip(name=name) for name in ("calm", "wild")], samples
+        )
+        if row.video == "all"
     )
     assert row.difference == pytest.approx(0.060 - 0.0675, rel=0.02)
     assert row.verdict == "reconet-board is better"
@@ -538,23 +542,20 @@ def test_auto_stands_for_one_runtime_of_each_model_and_says_which(models, monkey
 def test_a_model_trained_on_the_video_is_marked(tiny_sintel, models):
     clips = Selection(sintel=tiny_sintel, frames=3).clips(["bandage_1", "cave_2"])
     result = compare(Plan(models[:2], clips, ["torch"], "cpu", 1, 0))
-    notes = {
-        (record.model, record.video): record.note for record in result.records if record.metric == "temporal_error"
-    }
-    leak = "trained on this sequence: not a fair test"
-    assert notes == {
-        ("reconet-board", "bandage_1"): leak,
-        ("reconet-board", "cave_2"): "",
-        ("johnson-board", "bandage_1"): "",
-        ("johnson-board", "cave_2"): "",
+    doubts = {(r.model, r.video): r.doubts for r in result.records if r.metric == "temporal_error"}
+    assert doubts == {
+        ("reconet-board", "bandage_1"): (Doubt.TRAINED_ON_VIDEO,),
+        ("reconet-board", "cave_2"): (),
+        ("johnson-board", "bandage_1"): (),
+        ("johnson-board", "cave_2"): (),
     }
 
 
 def test_a_model_trained_on_the_photographs_of_a_built_in_clip_is_marked(models):
     model = dataclasses.replace(models[0], trained_on=trained_on({"data": RandomScenes(48, 0).describe()}))
     result = compare(Plan([model], Selection(size=SIZE, frames=2).clips(["stroll"]), ["torch"], "cpu", 1, 0))
-    assert {record.note for record in result.records if record.metric == "temporal_error"} == {
-        "trained on the photographs in this clip: not a fair test"
+    assert {record.doubts for record in result.records if record.metric == "temporal_error"} == {
+        (Doubt.TRAINED_ON_PHOTOGRAPHS,)
     }
     assert (
         trained_on({"data": RandomScenes(48, 0, Path(compare_module.__file__).parents[2] / "docs").describe()})
@@ -565,7 +566,7 @@ def test_a_model_trained_on_the_photographs_of_a_built_in_clip_is_marked(models)
 def test_a_rendered_clip_of_the_same_name_is_no_leak(models):
     clip = TranslationClip(length=3, name="bandage_1")
     result = compare(Plan(models[:1], [clip], ["torch"], "cpu", 1, 0))
-    assert {record.note for record in result.records if record.value is not None} == {""}
+    assert {record.remark for record in result.records if record.value is not None} == {""}
 
 
 def test_absent_metrics_are_recorded_with_their_reason_and_without_a_number(models, monkeypatch):
@@ -659,7 +660,7 @@ def test_an_export_of_ours_is_held_against_the_network_it_came_from(models, fold
     result = compare(Plan(models, [TranslationClip(length=3)], ["torch", "onnxruntime"], "cpu", 1, ROUNDS))
     rows = by_metric(result.records, model="board-brighter", video="")
     assert rows["parity_psnr"].value < speed_records.GATE_PSNR
-    assert "changed output" in rows["fps_device"].note
+    assert Doubt.CHANGED_OUTPUT in rows["fps_device"].doubts
     assert rows["parity_psnr"].note == "fidelity is that to reconet-board in PyTorch fp32"
     assert rows["temporal_error_change"].value is not None
 

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from reconet_bench.benchmark import timing
-from reconet_bench.benchmark.speed_records import doubts, gate
+from reconet_bench.benchmark.speed_records import doubts, gate, speed_rows
 from reconet_bench.benchmark.timing import Samples, measure
 from reconet_bench.core import cpu_load, errors
+from reconet_bench.core.doubts import Doubt
 from reconet_bench.runtimes.base import ModelSource, Parity, Session
 
 UPLOAD, RUN, WAIT, DOWNLOAD = 0.001, 0.002, 0.040, 0.0005
@@ -232,7 +233,9 @@ def test_the_work_of_others_is_said_beside_the_speed(clock: Clock, monkeypatch) 
     monkeypatch.setattr(timing, "moment", lambda: next(moments))
     busy = measure({"a": Scripted(clock)}, FRAMES, rounds=4, seconds=0.1)["a"]
     assert busy.processor == (12.0, 40.0)
-    assert doubts(busy) == ["other work took 30 % of the processor meanwhile"]
+    assert doubts(busy) == [Doubt.BUSY]
+    others = speed_rows(busy, None, Parity(0.0, 100.0, 4), None, "")["other_work"]
+    assert (others.value, others.unit) == (30, "%")
     monkeypatch.setattr(timing, "moment", lambda: None)
     assert doubts(measure({"a": Scripted(clock)}, FRAMES, rounds=4, seconds=0.1)["a"]) == []
 
@@ -286,4 +289,4 @@ def test_unknown_boundaries_and_no_rounds_are_refused(clock: Clock) -> None:
     ],
 )
 def test_a_runtime_keeps_the_picture_from_40_db_and_within_two_percent_of_flicker(psnr, change, passes):
-    assert gate(Parity(0.01, psnr, 4), change) == ("" if passes else "changed output")
+    assert gate(Parity(0.01, psnr, 4), change) == (None if passes else Doubt.CHANGED_OUTPUT)

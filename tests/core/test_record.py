@@ -9,8 +9,10 @@ import json
 
 import pytest
 
+from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import DataError
-from reconet_bench.core.record import COLUMNS, Record, from_jsonl, read_records, records_to_csv, to_csv, to_jsonl
+from reconet_bench.core.record import COLUMNS, Record, records_to_csv, to_csv, to_jsonl
+from reconet_bench.core.record_reading import old_title, salvage_jsonl, updated_title
 
 FULL = Record(
     "20260101-120000",
@@ -33,6 +35,8 @@ FULL = Record(
     "reconet-wave",
     "sintel-clean",
     'a "note", with; all | of it – é',
+    "raft",
+    (Doubt.TRAINED_ON_VIDEO, Doubt.ESTIMATED_FLOW),
 )
 ABSENT = dataclasses.replace(
     FULL, metric="style_distance", value=None, ci_low=None, ci_high=None, n=0, note="no weights"
@@ -59,22 +63,16 @@ def test_columns_are_those_of_the_design_and_come_first():
         "ci_high",
         "n",
     )
-    assert COLUMNS[17:] == ("model", "source", "note")
+    assert COLUMNS[17:] == ("model", "source", "note", "flow", "doubts")
 
 
 def test_json_lines_give_back_the_same_records():
     text = to_jsonl([FULL, ABSENT])
     assert text.count("\n") == 2
-    assert from_jsonl(text) == [FULL, ABSENT]
+    assert salvage_jsonl(text) == ([FULL, ABSENT], [])
     assert list(json.loads(text.splitlines()[0])) == list(COLUMNS)
     assert json.loads(text.splitlines()[1])["value"] is None
-    assert from_jsonl("") == []
-
-
-def test_records_are_read_from_a_file(tmp_path):
-    path = tmp_path / "records.jsonl"
-    path.write_text(to_jsonl([FULL]), encoding="utf-8")
-    assert read_records(path) == [FULL]
+    assert salvage_jsonl("") == ([], [])
 
 
 def test_csv_has_a_row_each_and_empty_cells_for_what_is_absent():
@@ -93,46 +91,82 @@ def test_csv_never_says_nan():
 
 def test_keys_of_a_newer_version_are_dropped():
     line = json.dumps({**dataclasses.asdict(FULL), "watts": 42.0, "notes": ["x"]})
-    assert from_jsonl(line) == [FULL]
+    assert salvage_jsonl(line) == ([FULL], [])
 
 
 def test_keys_that_an_older_version_did_not_have_take_their_default():
     fields = dataclasses.asdict(FULL)
-    for name in ("ci_low", "ci_high", "n", "model", "source", "note"):
+    for name in ("ci_low", "ci_high", "n", "model", "source", "note", "flow", "doubts"):
         del fields[name]
-    (record,) = from_jsonl(json.dumps(fields))
-    assert record == dataclasses.replace(FULL, ci_low=None, ci_high=None, n=0, model="", source="", note="")
+    (record,), _ = salvage_jsonl(json.dumps(fields))
+    assert record == dataclasses.replace(
+        FULL, ci_low=None, ci_high=None, n=0, model="reconet", source="", note="", flow="", doubts=()
+    )
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("{", "Expecting"),
-        ("", "Expecting value"),
-        ("[1, 2]", "list"),
-        ("null", "NoneType"),
-        ('{"run": "x"}', "missing"),
-        (to_jsonl([FULL]).replace("0.5,", "NaN,").strip(), "NaN is no number"),
-        (to_jsonl([FULL]).replace("0.5,", "-Infinity,").strip(), "-Infinity is no number"),
+        ("{", "truncated"),
+        ("", "truncated"),
+        ("[1, 2]", "Expected `object`, got `array`"),
+        ("null", "Expected `object`, got `null`"),
+        ('{"run": "x"}', "missing required field"),
+        (to_jsonl([FULL]).replace("0.5,", "NaN,").strip(), "malformed"),
+        (to_jsonl([FULL]).replace("0.5,", "-Infinity,").strip(), "malformed"),
+        (to_jsonl([FULL]).replace("0.5,", "1e400,").strip(), "out of range"),
+        (to_jsonl([FULL]).replace("0.5,", "1e101,").strip(), "<= 1e+100 - at `$.ci_high`"),
+        (to_jsonl([FULL]).replace("0.5,", '"0.5",').strip(), "Expected `float | null`, got `str` - at `$.ci_high`"),
+        (to_jsonl([FULL]).replace("0.5,", "true,").strip(), "got `bool` - at `$.ci_high`"),
+        (to_jsonl([FULL]).replace('"fp32"', "null").strip(), "Expected `str`, got `null` - at `$.precision`"),
     ],
 )
-def test_a_broken_line_is_named_by_its_number(tmp_path, line, reason):
-    path = tmp_path / "records.jsonl"
-    path.write_text(to_jsonl([FULL]) + line + "\n" + to_jsonl([ABSENT]), encoding="utf-8")
-    with pytest.raises(DataError) as caught:
-        read_records(path)
-    assert f"{path}, line 2: not a record" in str(caught.value)
-    assert reason in str(caught.value)
-    assert "\n" not in str(caught.value)
+def test_a_broken_line_is_named_by_its_number_and_the_others_are_read(line, reason):
+    records, (broken,) = salvage_jsonl(to_jsonl([FULL]) + line + "\n" + to_jsonl([ABSENT]))
+    assert records == [FULL, ABSENT]
+    assert broken.startswith("line 2: not a record (")
+    assert reason in broken
 
 
-@pytest.mark.parametrize("data", [None, b"\xff\xfe\x00"])
-def test_a_file_that_cannot_be_read_is_named(tmp_path, data):
-    path = tmp_path / "records.jsonl"
-    if data:
-        path.write_bytes(data)
-    with pytest.raises(DataError, match=r"cannot read records .*records\.jsonl"):
-        read_records(path)
+OLD = {
+    "unstable: rounds differ by over 10 %": (Doubt.UNSTABLE,),
+    "changed output; never got warm: frames had not settled when the warm-up was over": (
+        Doubt.CHANGED_OUTPUT,
+        Doubt.COLD,
+    ),
+    "other work took 31 % of the processor meanwhile; torch: unstable: rounds differ by over 10 %": (
+        Doubt.BUSY,
+        Doubt.REFERENCE_UNSTABLE,
+    ),
+    "trained on this sequence: not a fair test; estimated flow (dis)": (Doubt.TRAINED_ON_VIDEO, Doubt.ESTIMATED_FLOW),
+    "trained on the photographs in this clip: not a fair test": (Doubt.TRAINED_ON_PHOTOGRAPHS,),
+}
+
+
+@pytest.mark.parametrize(("note", "doubts"), OLD.items())
+def test_the_notes_of_older_versions_become_doubts(note, doubts):
+    fields = {key: value for key, value in dataclasses.asdict(FULL).items() if key not in ("flow", "doubts")}
+    (record,), _ = salvage_jsonl(json.dumps({**fields, "note": f"{note}; and more", "video": "my~pan~dis"}))
+    assert (record.doubts, record.note) == (doubts, "and more")
+    assert (record.video, record.flow, record.clip) == ("my~pan", "dis", "my~pan (DIS flow)")
+
+
+def test_a_note_of_this_version_stays_as_it_is():
+    record = dataclasses.replace(FULL, note="unstable: rounds differ by over 10 %", doubts=())
+    assert salvage_jsonl(to_jsonl([record])) == ([record], [])
+
+
+def test_a_doubt_of_a_newer_version_is_kept_as_one_that_is_not_known():
+    line = json.dumps({**dataclasses.asdict(FULL), "doubts": ["unstable", "haunted"]})
+    (record,), _ = salvage_jsonl(line)
+    assert record.doubts == (Doubt.UNSTABLE, Doubt.UNKNOWN)
+
+
+def test_titles_of_older_versions_and_back():
+    assert updated_title("alley~raft") == "alley (RAFT flow)"
+    assert old_title("alley (RAFT flow)") == "alley~raft"
+    for title in ("alley", "a~b"):
+        assert updated_title(title) == old_title(title) == title
 
 
 @pytest.mark.parametrize("field", ["value", "ci_low", "ci_high"])

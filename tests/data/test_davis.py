@@ -11,11 +11,11 @@ from conftest import SIZE
 from reconet_bench import cli
 from reconet_bench.core.errors import DataError, UnknownName
 from reconet_bench.core.files import write_image
-from reconet_bench.core.record import read_records
 from reconet_bench.data.davis import DavisClip, find_davis
 from reconet_bench.data.download import Verified, verify
 from reconet_bench.data.flow.base import EstimatedClip
 from reconet_bench.data.selection import Selection
+from reconet_bench.report.run import load_run
 
 #: Sequences and their frames; ``camel`` has a gap, ``lone`` is no clip.
 SEQUENCES = {"bmx-trees": range(3), "camel": (0, 1, 3, 4), "lone": (0,)}
@@ -34,13 +34,13 @@ def root(tmp_path, monkeypatch) -> Path:
 
 
 def names(*arguments: str, **settings: object) -> list[str]:
-    return [clip.name for clip in Selection(**settings).clips(arguments)]
+    return [clip.title for clip in Selection(**settings).clips(arguments)]
 
 
 def test_a_sequence_is_found_by_name_folder_and_as_a_whole(root):
-    both = ["bmx-trees~dis", "camel~dis"]
+    both = ["bmx-trees (DIS flow)", "camel (DIS flow)"]
     assert names(data=str(root)) == names(data="davis", davis=root) == names(str(root)) == both
-    assert names("camel", data=str(root)) == names(str(root / "JPEGImages" / "480p" / "camel")) == ["camel~dis"]
+    assert names("camel", data=str(root)) == names(str(root / "JPEGImages" / "480p" / "camel")) == ["camel (DIS flow)"]
     clip = Selection(flow="none").clip(str(root / "JPEGImages" / "480p" / "camel"))
     assert (type(clip), clip.source, clip.size, len(clip)) == (DavisClip, "davis", SIZE, 4)
 
@@ -54,11 +54,11 @@ def test_it_is_looked_for_where_fetch_puts_it_and_where_the_environment_says(roo
         Selection().clip("camel")
     monkeypatch.setenv("RECONET_BENCH_DAVIS", str(root))
     assert find_davis() == root
-    assert names("camel") == ["camel~dis"]
+    assert names("camel") == ["camel (DIS flow)"]
     monkeypatch.delenv("RECONET_BENCH_DAVIS")
     (tmp_path / "data").mkdir()
     root.rename(tmp_path / "data" / "DAVIS")
-    assert names("camel", "stroll") == ["camel~dis", "stroll"]
+    assert names("camel", "stroll") == ["camel (DIS flow)", "stroll"]
 
 
 def test_nothing_is_compared_across_a_gap(root):
@@ -104,10 +104,8 @@ def test_compare_measures_it_and_marks_the_rows(root, tmp_path):
             str(tmp_path / "run"),
         ]
     )
-    (record,) = [
-        record for record in read_records(tmp_path / "run" / "records.jsonl") if record.metric == "temporal_error"
-    ]
-    assert (record.video, record.source, record.note, record.n) == ("camel~dis", "davis", "estimated flow (dis)", 2)
+    (record,) = [record for record in load_run(tmp_path / "run").records if record.metric == "temporal_error"]
+    assert (record.clip, record.source, record.flow, record.n) == ("camel (DIS flow)", "davis", "dis", 2)
 
 
 def test_verify_sees_gaps_sizes_and_broken_files(root, capsys):

@@ -65,7 +65,7 @@ def test_what_is_known_of_motion_decides_which_pairs_are_taken(tiny_sintel):
     true = SintelClip(tiny_sintel, "cave_2")
     clip = EstimatedClip(true, "dis")
     assert [clip.starts(step) for step in (1, 2, 5)] == [true.starts(step) for step in (1, 2, 5)]
-    assert (clip.name, clip.source) == ("cave_2~dis", "sintel-clean")
+    assert (clip.title, clip.source) == ("cave_2 (DIS flow)", "sintel-clean")
     (tiny_sintel / "training" / "flow" / "cave_2").rename(tiny_sintel / "elsewhere")
     assert EstimatedClip(SintelClip(tiny_sintel, "cave_2"), "dis").starts() == [0, 1, 3]
 
@@ -84,11 +84,11 @@ def test_what_was_estimated_is_kept_by_content(monkeypatch, tmp_path):
         raise AssertionError("estimated again")
 
     again = EstimatedClip(moving((3.0, 0.0)), "dis", cache=tmp_path)
-    monkeypatch.setattr(again, "_flow", never)
+    monkeypatch.setattr(again, "_estimate", never)
     assert again.motion(0).flow.equal(first.flow)
     assert again.motion(0).mask.equal(first.mask)
     other = EstimatedClip(moving((2.0, 0.0)), "dis", cache=tmp_path)
-    monkeypatch.setattr(other, "_flow", never)
+    monkeypatch.setattr(other, "_estimate", never)
     with pytest.raises(AssertionError):
         other.motion(0)
     for damage in (b"", kept.read_bytes()[:-50], b"nonsense" * 99):

@@ -159,7 +159,11 @@ def test_a_path_into_sintel_brings_its_flow_and_any_other_is_plain_footage(tiny_
     assert isinstance(Selection(flow="none").clip(str(folder)), FrameFolder)
     estimated = Selection().clip(str(folder))
     assert isinstance(estimated, EstimatedClip)
-    assert (estimated.name, estimated.source, estimated.remark) == ("holiday~dis", "footage", "estimated flow (dis)")
+    assert (estimated.title, estimated.source, estimated.remark) == (
+        "holiday (DIS flow)",
+        "footage",
+        "estimated flow (dis)",
+    )
 
 
 def test_a_video_is_a_clip(tmp_path):
@@ -244,5 +248,5 @@ def test_two_videos_of_one_name_would_share_a_row_and_are_refused(tiny_sintel, f
     (folder / "holiday").mkdir()
     for number in range(2):
         write_image(folder / "holiday" / f"{number}.png", picture(number, (1, 0)))
-    with pytest.raises(DataError, match="two videos are called 'holiday~dis'"):
+    with pytest.raises(DataError, match=r"two videos are called 'holiday \(DIS flow\)'"):
         Selection().clips([str(folder), str(folder / "holiday")])

@@ -25,6 +25,7 @@ from rich.console import Console
 from run_folders import DIFFERENCES, MODELS, NASTY, PROVENANCE, quality, record, speed
 
 from reconet_bench import cli
+from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import DataError, ReconetBenchError
 from reconet_bench.core.files import write_image
 from reconet_bench.core.record import Record, to_jsonl
@@ -56,7 +57,7 @@ def folder(tmp_path) -> Path:
         *quality(),
         speed("fps_device", 12.5),
         speed("parity_psnr", 61.0),
-        speed("fps_device", 25.0, runtime="onnxruntime", note="unstable: rounds differ"),
+        speed("fps_device", 25.0, runtime="onnxruntime", doubts=(Doubt.UNSTABLE,)),
     ]
     timings = [
         TimedFrame("reconet-wave", "torch", Size(436, 1024), "device", number, 0.08, number) for number in range(3)
@@ -383,7 +384,7 @@ def test_a_spreadsheet_computes_no_name_of_the_summary(tmp_path, name):
 
 
 def test_the_latex_table_marks_what_was_not_tested_and_names_the_videos_of_its_means():
-    some = [*quality(("stroll", "a_b")), *quality(("alley~raft", "alley"))]
+    some = [*quality(("stroll", "a_b")), *quality(("alley",)), *quality(("alley",), flow="raft")]
     text = latex_table([r for r in some if (r.metric, r.video) != ("style_distance", "a_b")], DIFFERENCES)
     assert r"Mean over stroll, a\_b, alley (E(V)); stroll, alley (style dist.), half" in text
     reconet, johnson, rule, identity = (
@@ -426,7 +427,7 @@ def test_signs_stay_apart_in_latex():
 
 def test_a_name_in_the_players_data_cannot_end_its_element(folder):
     run = load_run(folder)
-    found, _ = player.find_clips(folder / "pictures", run.videos, run.models)
+    found, _ = player.find_clips(folder / "pictures", run.clips, run.models)
     found[0].video = "</script><script>alert(1)</script>"
     data = player.player_data(found, {})
     assert "<" not in data
@@ -497,8 +498,8 @@ def test_a_number_that_is_no_measurement_is_left_out(folder):
         file.writelines(to_jsonl([record("temporal_error", value, video="rush") for value in (1e308, 10**400)]))
     run = load_run(folder)
     write_reports(run, folder, latex=True)
-    assert "rush" not in run.videos
-    assert any("value is beyond 1e+100) and 1 more" in problem for problem in run.problems)
+    assert "rush" not in run.clips
+    assert any("<= 1e+100 - at `$.value`) and 1 more" in problem for problem in run.problems)
     assert "frames.csv: 1 broken row left out" in run.problems
 
 
@@ -540,7 +541,10 @@ def test_a_record_of_other_types_is_left_out(folder, fields):
     path.write_text("\n".join([json.dumps({**json.loads(first), **fields}), *rest]) + "\n", encoding="utf-8")
     run = load_run(folder)
     assert len(run.records) == len(rest)
-    assert f"line 1: not a record ({next(iter(fields))} is" in page(run)
+    (problem,) = run.problems
+    assert "line 1: not a record (Expected" in problem
+    assert f"`$.{next(iter(fields))}`" in problem
+    assert html.escape(problem, quote=False) in page(run)
 
 
 def test_a_metric_of_a_newer_version_is_shown(folder):
@@ -588,7 +592,8 @@ def whole(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     """A small run without pictures, and the text of each file that a report is made from."""
     target = tmp_path_factory.mktemp("whole") / "run"
     records = [
-        *quality(("alley", "alley~raft")),
+        *quality(("alley",)),
+        *quality(("alley",), flow="raft"),
         speed("fps_device", 12.5),
         record("ssim_adjacent", None, note="2 frames", source="sintel-clean"),
     ]

@@ -14,11 +14,13 @@ import pytest
 from rich.console import Console
 from run_folders import DIFFERENCES, PROVENANCE, record, speed
 
-from reconet_bench.core.record import Record, read_records
+from reconet_bench.core.doubts import Doubt
+from reconet_bench.core.record import Record
 from reconet_bench.core.samples import SampleKey, TimedFrame
 from reconet_bench.core.size import Size
 from reconet_bench.report import tables, terminal
 from reconet_bench.report.published_results import PUBLISHED, published_for
+from reconet_bench.report.run import load_run
 from reconet_bench.report.run_folder import FILES, write_run
 
 
@@ -33,10 +35,10 @@ def records() -> list[Record]:
                 number += 1
                 row = {"method": method, "model": model, "video": video, "source": source, "runtime": runtime}
                 row["style"] = "" if method == "identity" else "wave"
-                leak = "trained on this sequence: not a fair test" if (method, video) == ("johnson", "alley_2") else ""
+                leak = (Doubt.TRAINED_ON_VIDEO,) if (method, video) == ("johnson", "alley_2") else ()
                 found.append(
                     record(
-                        "temporal_error", number / 1000, ci_low=number / 2000, ci_high=number / 500, note=leak, **row
+                        "temporal_error", number / 1000, ci_low=number / 2000, ci_high=number / 500, doubts=leak, **row
                     )
                 )
                 found.append(record("ssim_adjacent", 1 - number / 100, **row))
@@ -47,9 +49,7 @@ def records() -> list[Record]:
                     found.append(record("temporal_error_long", number / 100, **row))
                 found.append(record("style_distance", None, n=0, note="no loss-network weights", **row))
     for runtime, fps in (("torch", 12.5), ("onnxruntime", 25.0)):
-        found.append(
-            speed("fps_device", fps, runtime=runtime, note="unstable: rounds differ by over 10 %" if fps > 20 else "")
-        )
+        found.append(speed("fps_device", fps, runtime=runtime, doubts=(Doubt.UNSTABLE,) if fps > 20 else ()))
         found.append(
             speed("parity_psnr", 61.25 if fps > 20 else None, runtime=runtime, note="" if fps > 20 else "identical")
         )
@@ -249,7 +249,7 @@ def test_the_page_has_every_part(records):
         "98",
         "reconet-wave is better",
     ] in cells(text)
-    assert "- johnson-wave on alley_2: trained on this sequence: not a fair test\n" in text
+    assert "- johnson-wave on alley_2: the model was trained on this video: not a fair test\n" in text
     assert text.count("not a fair test") == 1, "said once, not for each runtime and metric"
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
@@ -315,7 +315,7 @@ def run_folder(tmp_path, records):
 
 def test_the_run_folder_holds_every_file_and_nothing_else(run_folder, records):
     assert sorted(path.name for path in run_folder.iterdir()) == sorted(FILES)
-    assert read_records(run_folder / "records.jsonl") == records
+    assert load_run(run_folder).records == records
     assert json.loads((run_folder / "provenance.json").read_text()) == PROVENANCE
 
     def rows(name: str) -> list[dict[str, str]]:

@@ -109,11 +109,10 @@ def test_sintel_given_as_footage_is_still_known_as_sintel(tiny_sintel, film):
     assert trained_on({"data": told}) == {"sintel:alley_2", "sintel:bandage_1", "footage:pan"}
     by_name = dict(data.clips)
     assert not isinstance(by_name["alley_2"], EstimatedClip)
-    assert by_name["bandage_1~dis"].luminance == LUMINANCE_ANIMATION
+    assert by_name["bandage_1"].flow == "dis"
+    assert by_name["bandage_1"].luminance == LUMINANCE_ANIMATION
     whole = footage_clips([tiny_sintel], 32)
-    assert {clip.name.partition("~")[0] for clip in whole} == {"alley_1", "alley_2", "bandage_1", "cave_2"}, (
-        "masks are no footage"
-    )
+    assert {clip.name for clip in whole} == {"alley_1", "alley_2", "bandage_1", "cave_2"}, "masks are no footage"
 
 
 def test_a_model_is_marked_on_every_part_of_its_mixture():
@@ -252,7 +251,7 @@ def test_footage_may_be_drawn(film):
 def test_an_estimator_that_holds_a_gpu_is_done_before_the_loaders_begin(film, monkeypatch):
     monkeypatch.setattr(ESTIMATORS["dis"], "in_workers", False, raising=False)
     (clip,) = footage_clips([film], 32)
-    monkeypatch.setattr(clip, "_flow", lambda first, second: pytest.fail("estimated in a worker"))
+    monkeypatch.setattr(clip, "_estimate", lambda first, second: pytest.fail("estimated in a worker"))
     clip._step.cache_clear()
     ClipWindows(32, 0, [clip])[0]
     assert not ESTIMATORS["raft"].in_workers

@@ -17,7 +17,6 @@ from reconet_bench.core.errors import ModelError
 from reconet_bench.core.files import read_tensors, write_tensors
 from reconet_bench.core.machine import cache_folder
 from reconet_bench.core.ops import to_uint8, warp
-from reconet_bench.core.record import MARK
 from reconet_bench.core.registry import Registry
 from reconet_bench.data.clip import Clip, Motion, composed_motion
 
@@ -102,11 +101,10 @@ class EstimatedClip(Clip):
     def __init__(
         self, clip: Clip, estimator: str, weights: Path | None = None, cache: Path | None = None, remembered: int = 8
     ) -> None:
-        self.clip, self.estimator = clip, estimator
-        self._flow, self._key = ESTIMATORS[estimator].load(weights)
+        self.clip = clip
+        self._estimate, self._key = ESTIMATORS[estimator].load(weights)
         self._cache = cache or cache_folder() / "flow"
-        self.name, self.source, self.luminance = f"{clip.name}{MARK}{estimator}", clip.source, clip.luminance
-        self.remark = f"estimated flow ({estimator})"
+        self.name, self.source, self.luminance, self.flow = clip.name, clip.source, clip.luminance, estimator
         self.digest = f"{clip.digest} {self._key}" if clip.digest else ""
         # Where true flow is known the same pairs are taken, so that both can be compared.
         self._starts = frozenset(clip.starts() or clip.adjacent())
@@ -142,7 +140,7 @@ class EstimatedClip(Clip):
         path = self._cache / f"{digest.hexdigest()}.safetensors"
         if (known := _cached(path, self.size)) is not None:
             return known
-        forward, backward = self._flow(first, second), self._flow(second, first)
+        forward, backward = self._estimate(first, second), self._estimate(second, first)
         motion = Motion(forward, consistency_mask(forward, backward))
         with contextlib.suppress(OSError):  # nowhere to write: it is estimated again next time
             write_tensors(path, {"flow": motion.flow, "mask": motion.mask.to(torch.uint8)}, {"estimator": self._key})
