@@ -18,7 +18,7 @@ from torch import Tensor
 from reconet_bench.core.files import write_flo, write_image
 from reconet_bench.core.ops import LUMINANCE_ANIMATION, from_uint8
 from reconet_bench.data.clip import Clip, Motion
-from reconet_bench.networks.vgg import LossNetwork, load_loss_network
+from reconet_bench.networks.vgg import STAND_IN_WIDTH, LossNetwork, load_loss_network
 from reconet_bench.training.settings import TrainingSettings
 
 pytest_plugins = ["pace"]
@@ -152,30 +152,24 @@ def tiny_sintel(tmp_path: Path) -> Path:
     return write_tiny_sintel(tmp_path / "MPI-Sintel-tiny")
 
 
-@pytest.fixture(scope="session")
-def stand_in_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A safetensors file of VGG-16's shape with seeded random weights: enough for plumbing, no judge of pictures."""
+def write_stand_in(path: Path, width: int) -> Path:
+    """A safetensors file of VGG-16's layers with seeded random weights, ``width`` channels in the first block (VGG-16: 64)."""
     generator = torch.Generator().manual_seed(16)
-    shapes = {
-        0: (3, 64),
-        2: (64, 64),
-        5: (64, 128),
-        7: (128, 128),
-        10: (128, 256),
-        12: (256, 256),
-        14: (256, 256),
-        17: (256, 512),
-        19: (512, 512),
-        21: (512, 512),
-    }
-    state = {}
-    for index, (inputs, outputs) in shapes.items():
+    state, inputs = {}, 3
+    for index, factor in ((0, 1), (2, 1), (5, 2), (7, 2), (10, 4), (12, 4), (14, 4), (17, 8), (19, 8), (21, 8)):
+        outputs = factor * width
         he = (2 / (9 * inputs)) ** 0.5
         state[f"{index}.weight"] = torch.randn(outputs, inputs, 3, 3, generator=generator) * he
         state[f"{index}.bias"] = torch.randn(outputs, generator=generator) * 0.05
-    path = tmp_path_factory.mktemp("weights") / "stand_in_vgg16.safetensors"
-    save_file(state, str(path))
+        inputs = outputs
+    save_file(state, str(path), {STAND_IN_WIDTH: str(width)} if width != 64 else None)
     return path
+
+
+@pytest.fixture(scope="session")
+def stand_in_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of VGG-16 at an eighth of its width, random weights: enough for plumbing, no judge of pictures."""
+    return write_stand_in(tmp_path_factory.mktemp("weights") / "stand_in_vgg16.safetensors", 8)
 
 
 @pytest.fixture

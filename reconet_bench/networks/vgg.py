@@ -42,6 +42,9 @@ IMAGENET_MEAN, IMAGENET_STD = IMAGENET.mean, IMAGENET.std
 #: The file torchvision's own loader keeps in the hub cache.
 _TORCHVISION_FILE = "vgg16-397923af.pth"
 ENVIRONMENT_VARIABLE = "RECONET_BENCH_VGG"
+#: In the metadata of a safetensors file: the width of its first block, by which a file calls itself a narrow stand-in
+#: for tests and examples. A file without it has VGG-16's own, 64.
+STAND_IN_WIDTH = "stand_in_width"
 HOW_TO_GET = (
     f"give a safetensors file of torchvision's vgg16.features by --vgg FILE or ${ENVIRONMENT_VARIABLE}, "
     "or fetch torchvision's (528 MB) once: reconet-bench train --download-vgg, or "
@@ -53,7 +56,8 @@ class LossNetwork(nn.Module):
     """Frozen VGG-16 up to relu4_3; ``forward`` returns the taps by name.
 
     Args:
-        state: tensors named ``"{index}.weight"`` and ``"{index}.bias"`` as in ``vgg16().features``.
+        state: tensors named ``"{index}.weight"`` and ``"{index}.bias"`` as in ``vgg16().features``; the layers are as
+            wide as they are.
         normalise: divide each tap by its mean activation on fixed photographs. The dissertation
             works at the raw scale of torchvision's file (``False``), which is near one.
     """
@@ -61,9 +65,10 @@ class LossNetwork(nn.Module):
     def __init__(self, state: dict[str, Tensor], normalise: bool = True) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for index, inputs, outputs in _CONVOLUTIONS:
+        for index, _, _ in _CONVOLUTIONS:
             if index in (5, 10, 17):
                 layers.append(nn.MaxPool2d(2))
+            outputs, inputs = state[f"{index}.weight"].shape[:2]
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
         self.layers.load_state_dict({key: value.float() for key, value in state.items()})
@@ -203,23 +208,36 @@ def load_loss_network(path: Path | None = None, normalise: bool = True) -> LossN
     found = find_weights(path)
     if found is None:
         raise MetricUnavailable(f"no loss-network weights: {HOW_TO_GET}")
+    metadata: dict[str, str] = {}
     if found.suffix == ".pth":
         try:
             state = dict(torch.load(found, map_location="cpu", weights_only=True))
         except Exception as error:  # anything that a broken file makes the unpickler raise
             raise ModelError(f"{found}: not readable as torch weights ({type(error).__name__})") from None
     else:
-        state = read_tensors(found)[0]
+        state, metadata = read_tensors(found)
     state = {key.removeprefix("features."): value for key, value in state.items()}
-    wanted = {f"{index}.{part}" for index, _, _ in _CONVOLUTIONS for part in ("weight", "bias")}
-    if missing := wanted - state.keys():
+    width = metadata.get(STAND_IN_WIDTH, "")
+    shapes = _shapes(int(width) if width.isdigit() else 64)
+    if missing := shapes.keys() - state.keys():
         raise ModelError(f"{found}: not the weights of vgg16.features, '{min(missing)}' is missing")
+    for name, shape in shapes.items():
+        if (got := tuple(state[name].shape)) != shape:
+            raise ModelError(f"{found}: not the weights of vgg16.features, '{name}' has shape {got} and not {shape}")
     try:
-        return LossNetwork({key: state[key] for key in wanted}, normalise)
+        return LossNetwork({name: state[name] for name in shapes}, normalise)
     except ModelError as error:
         raise ModelError(f"{found}: {error}") from None
-    except RuntimeError as error:
-        raise ModelError(f"{found}: not the weights of vgg16.features: {str(error).splitlines()[-1].strip()}") from None
+
+
+def _shapes(width: int) -> dict[str, tuple[int, ...]]:
+    """Shape of every tensor by name, where the first block has ``width`` channels instead of 64."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for index, inputs, outputs in _CONVOLUTIONS:
+        channels = outputs * width // 64
+        shapes[f"{index}.weight"] = (channels, inputs * width // 64 if index else inputs, 3, 3)
+        shapes[f"{index}.bias"] = (channels,)
+    return shapes
 
 
 def gram_distance(first: dict[str, Tensor], second: dict[str, Tensor]) -> Tensor:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import picture
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from reconet_bench import cli
-from reconet_bench.core.files import transparency, write_image
+from reconet_bench.core.files import read_tensors, transparency, write_image, write_tensors
 from reconet_bench.models.checkpoint import load_checkpoint
 from reconet_bench.networks.vgg import read_style
 
@@ -82,7 +82,8 @@ def test_cheap_mistakes_come_before_footage_and_downloads(fails, style, tmp_path
         *words, "--method", "johnson", "--set", "options.content_tap=[1]"
     )
     assert "no such footage: nowhere" in fails(*words, "-o", "new")
-    save_file({key: value * 0 for key, value in load_file(stand_in_weights).items()}, tmp_path / "zero.safetensors")
+    state, metadata = read_tensors(stand_in_weights)
+    write_tensors(tmp_path / "zero.safetensors", {key: value * 0 for key, value in state.items()}, metadata)
     assert "zero.safetensors: the loss network gives no usable activations" in fails(
         *words, "--vgg", "zero.safetensors"
     )

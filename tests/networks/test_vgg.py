@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import write_stand_in
 from safetensors.torch import load_file, save_file
 
 from reconet_bench.core.errors import DataError, MetricUnavailable, ModelError
@@ -20,11 +21,18 @@ from reconet_bench.core.ops import from_uint8, resize_frame
 from reconet_bench.networks import vgg
 from reconet_bench.networks.vgg import STYLE_TAPS, LossNetwork, content_distance, gram, gram_distance, load_loss_network
 
-CHANNELS = {"relu1_2": 64, "relu2_2": 128, "relu3_3": 256, "relu4_3": 512}
+#: Of the stand-in, an eighth of VGG-16's.
+CHANNELS = {"relu1_2": 8, "relu2_2": 16, "relu3_3": 32, "relu4_3": 64}
 
 
 def photo(name: str, size: int = 256) -> torch.Tensor:
     return resize_frame(from_uint8(scikit_image_texture(name)), size, size)
+
+
+@pytest.fixture(scope="module")
+def full_width(tmp_path_factory) -> Path:
+    """A file of VGG-16's own shape, as a user has it."""
+    return write_stand_in(tmp_path_factory.mktemp("weights") / "vgg16.safetensors", 64)
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +64,12 @@ def test_the_first_tap_equals_a_plain_computation(raw, stand_in_weights):
     np.testing.assert_allclose(raw(frame, last="relu1_2")["relu1_2"][0].numpy(), x, atol=1e-4)
 
 
-def test_taps_are_those_of_torchvisions_vgg16_by_name(raw, stand_in_weights):
+def test_taps_are_those_of_torchvisions_vgg16_by_name(full_width):
     """reluB_C is what follows convolution C of block B; blocks end with a pooling."""
     from torchvision.models.vgg import cfgs, make_layers
 
     features = make_layers(cfgs["D"])
-    features.load_state_dict(load_file(stand_in_weights), strict=False)
+    features.load_state_dict(load_file(full_width), strict=False)
     frame = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     x = (frame - torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(
         1, 3, 1, 1
@@ -76,7 +84,9 @@ def test_taps_are_those_of_torchvisions_vgg16_by_name(raw, stand_in_weights):
                 block, convolution = block + 1, 0
             else:
                 x = expected[f"relu{block}_{convolution}"] = x.clone()
-    for name, value in raw(frame).items():
+    taps = load_loss_network(full_width, normalise=False)(frame)
+    assert [tap.shape[1] for tap in taps.values()] == [64, 128, 256, 512]
+    for name, value in taps.items():
         torch.testing.assert_close(value, expected[name])
 
 
@@ -142,24 +152,26 @@ def test_style_targets_are_gram_matrices_of_the_painting_at_the_asked_size(loss_
         torch.testing.assert_close(targets[name], gram(taps[name])[0])
 
 
-def test_weights_may_carry_torchvisions_prefix(stand_in_weights, tmp_path):
-    state = load_file(stand_in_weights)
+def test_weights_may_carry_torchvisions_prefix(full_width, tmp_path):
+    state = load_file(full_width)
     path = tmp_path / "torchvision.safetensors"
     save_file({f"features.{key}": value for key, value in state.items()} | {"classifier.0.bias": torch.zeros(2)}, path)
     assert torch.equal(load_loss_network(path, normalise=False).layers[0].weight, state["0.weight"])
 
 
-def test_weights_of_another_network_are_refused(tmp_path, stand_in_weights):
+def test_weights_of_another_network_are_refused(tmp_path, full_width, stand_in_weights):
     save_file({"conv.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
     with pytest.raises(
         ModelError, match=r"other\.safetensors: not the weights of vgg16\.features, '0\.bias' is missing"
     ):
         load_loss_network(tmp_path / "other.safetensors")
-    save_file(load_file(stand_in_weights) | {"0.weight": torch.zeros(64, 1, 3, 3)}, tmp_path / "grey.safetensors")
-    with pytest.raises(
-        ModelError, match=r"grey\.safetensors: not the weights of vgg16\.features: size mismatch for 0\.weight"
-    ):
+    save_file(load_file(full_width) | {"0.weight": torch.zeros(64, 1, 3, 3)}, tmp_path / "grey.safetensors")
+    with pytest.raises(ModelError, match=r"'0\.weight' has shape \(64, 1, 3, 3\) and not \(64, 3, 3, 3\)"):
         load_loss_network(tmp_path / "grey.safetensors")
+    # A narrow network is one by its own word alone.
+    save_file(load_file(stand_in_weights), tmp_path / "narrow.safetensors")
+    with pytest.raises(ModelError, match=r"'0\.weight' has shape \(8, 3, 3, 3\) and not \(64, 3, 3, 3\)"):
+        load_loss_network(tmp_path / "narrow.safetensors")
 
 
 def test_weights_that_answer_nothing_are_refused(stand_in_weights):
@@ -190,8 +202,8 @@ def test_no_weights_says_how_to_get_them(tmp_path, monkeypatch):
         load_loss_network(tmp_path / "none.safetensors")
 
 
-def test_torchvisions_own_file_is_read(tmp_path, stand_in_weights):
-    state = load_file(stand_in_weights)
+def test_torchvisions_own_file_is_read(tmp_path, full_width):
+    state = load_file(full_width)
     torch.save({f"features.{key}": value for key, value in state.items()}, tmp_path / "vgg.pth")
     assert torch.equal(load_loss_network(tmp_path / "vgg.pth", normalise=False).layers[21].bias, state["21.bias"])
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from training_runs import windows
 
 from reconet_bench.core.errors import TrainingError
+from reconet_bench.core.files import read_tensors, write_tensors
 from reconet_bench.metrics.style import style_distance, style_of
 from reconet_bench.models.checkpoint import load_checkpoint
 from reconet_bench.models.loading import load_by_name
@@ -23,11 +23,10 @@ FRAMES = torch.rand(2, 1, 3, 40, 56, generator=torch.Generator().manual_seed(2))
 @pytest.fixture
 def louder(stand_in_weights, tmp_path):
     """The same network at fifty times the activation, as a file of another lineage is."""
-    state = load_file(stand_in_weights)
+    state, metadata = read_tensors(stand_in_weights)
     path = tmp_path / "louder.safetensors"
-    save_file(
-        {key: value * 50 if key.endswith("bias") or key == "0.weight" else value for key, value in state.items()}, path
-    )
+    louder = {key: value * 50 if key.endswith("bias") or key == "0.weight" else value for key, value in state.items()}
+    write_tensors(path, louder, metadata)
     return path
 
 
