@@ -18,6 +18,9 @@ from torch import Tensor
 from reconet_bench.core.files import write_flo, write_image
 from reconet_bench.core.ops import LUMINANCE_ANIMATION, from_uint8
 from reconet_bench.data.clip import Clip, Motion
+from reconet_bench.models.checkpoint import Checkpoint
+from reconet_bench.models.export import cached_export
+from reconet_bench.networks.reconet import ReCoNet
 from reconet_bench.networks.vgg import STAND_IN_WIDTH, LossNetwork, load_loss_network
 from reconet_bench.training.settings import TrainingSettings
 
@@ -136,14 +139,18 @@ def _arithmetic_stays() -> Iterator[None]:
     assert (torch.get_num_threads(), torch.get_default_dtype(), torch.backends.mkldnn.fp32_precision) == before
 
 
-@pytest.fixture(autouse=True)
-def _no_outside_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _no_outside_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A developer's own data, weights, caches and earlier choices must not decide what a test sees."""
-    monkeypatch.setenv("RECONET_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.delenv("RECONET_BENCH_RAFT", raising=False)
-    monkeypatch.delenv("RECONET_BENCH_SINTEL", raising=False)
-    monkeypatch.delenv("RECONET_BENCH_DAVIS", raising=False)
-    monkeypatch.delenv("RECONET_BENCH_VGG", raising=False)
+    base = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        # Processes of one test run share what they keep.
+        patch.setenv(
+            "RECONET_BENCH_CACHE", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
+        )
+        for name in ("RAFT", "SINTEL", "DAVIS", "VGG"):
+            patch.delenv(f"RECONET_BENCH_{name}", raising=False)
+        yield
 
 
 @pytest.fixture
@@ -194,6 +201,20 @@ def settings(tmp_path: Path, stand_in_weights: Path) -> TrainingSettings:
 def loss_network(stand_in_weights: Path) -> LossNetwork:
     """The stand-in as a loss network, taps brought to unit mean activation."""
     return load_loss_network(stand_in_weights)
+
+
+@pytest.fixture(scope="session")
+def seeded() -> Checkpoint:
+    """ReCoNet with seeded random weights: it paints nonsense, but always the same."""
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        return Checkpoint(ReCoNet().eval(), "reconet", "seeded", info={"commit": "c0ffee"})
+
+
+@pytest.fixture(scope="session")
+def exported(seeded: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ONNX file of :func:`seeded`, which takes seconds to make: to be read only."""
+    return cached_export(seeded, tmp_path_factory.mktemp("onnx") / "folder" / "reconet.onnx")
 
 
 @pytest.fixture(scope="session")

@@ -28,8 +28,7 @@ from reconet_bench.commands import list as list_command
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.files import read_flo, write_flo, write_image
 from reconet_bench.metrics.base import METRICS
-from reconet_bench.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from reconet_bench.networks.reconet import ReCoNet
+from reconet_bench.models.checkpoint import load_checkpoint, save_checkpoint
 from reconet_bench.report.run import load_run
 from reconet_bench.report.run_folder import FILES
 from reconet_bench.runtimes.base import RUNTIMES
@@ -60,12 +59,10 @@ def _elsewhere(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
+def model(seeded, tmp_path_factory) -> Path:
     """A checkpoint with random weights."""
-    path = tmp_path_factory.mktemp("models") / "reconet-noise.safetensors"
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        save_checkpoint(path, Checkpoint(ReCoNet().eval(), "reconet", "noise"))
+    path = tmp_path_factory.mktemp("models") / "reconet-seeded.safetensors"
+    save_checkpoint(path, seeded)
     return path
 
 
@@ -312,13 +309,13 @@ def test_compare_writes_every_file_and_prints_a_table(run, model, tmp_path, stan
     assert sorted(path.name for path in target.iterdir()) == sorted([*FILES, "frames", "pictures"])
     records = load_run(target).records
     assert {(record.model, record.video, record.runtime) for record in records} == {
-        ("reconet-noise", "stroll", "torch"),
+        ("reconet-seeded", "stroll", "torch"),
         ("identity", "stroll", "torch"),
     }
     values = {
         record.metric: record.value
         for record in records
-        if record.model == "reconet-noise" and record.value is not None
+        if record.model == "reconet-seeded" and record.value is not None
     }
     for part in (
         "stroll",
@@ -330,16 +327,16 @@ def test_compare_writes_every_file_and_prints_a_table(run, model, tmp_path, stan
         "stroll has 3 frames, pairs 5 apart need 6",
     ):
         assert part in printed
-    saved = target / "frames" / "reconet-noise" / "stroll" / "torch"
+    saved = target / "frames" / "reconet-seeded" / "stroll" / "torch"
     again = json.loads(run("evaluate", "--stylized", saved, "--video", "stroll", *SMALL, "--json"))
     assert again == values, "frames that compare saved, measured by evaluate"
     facts = json.loads((target / "provenance.json").read_text())
-    assert facts["models"].keys() == {"reconet-noise", "identity"}
+    assert facts["models"].keys() == {"reconet-seeded", "identity"}
 
 
-def test_a_painting_gives_foreign_models_a_style(run, fails, model, tmp_path, stand_in_weights):
+def test_a_painting_gives_foreign_models_a_style(run, fails, exported, tmp_path, stand_in_weights):
     write_image(tmp_path / "wave.png", picture(5, (3, 2), (64, 80)))
-    run("export", model, "-o", tmp_path / "mine.onnx")
+    shutil.copy(exported, tmp_path / "mine.onnx")
     words = [
         "--models",
         tmp_path / "mine.onnx",

@@ -24,21 +24,14 @@ from reconet_bench.models.checkpoint import Checkpoint
 from reconet_bench.models.export import checkpoint_model, export_onnx, weights_checksum
 from reconet_bench.models.export_formats import Form, export_all, export_form, file_parity
 from reconet_bench.models.onnx_inspection import inspect_onnx
-from reconet_bench.networks.reconet import Identity, ReCoNet
+from reconet_bench.networks.reconet import Identity
 from reconet_bench.runtimes import onnx_forms
 from reconet_bench.runtimes.base import RUNTIMES, Parity
 
 
 @pytest.fixture(scope="module")
-def checkpoint() -> Checkpoint:
-    with torch.random.fork_rng():
-        torch.manual_seed(11)
-        return Checkpoint(ReCoNet().eval(), "reconet", "seeded", info={"commit": "c0ffee"})
-
-
-@pytest.fixture(scope="module")
-def exported(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_onnx(checkpoint, tmp_path_factory.mktemp("onnx") / "folder" / "reconet.onnx")
+def checkpoint(seeded: Checkpoint) -> Checkpoint:
+    return seeded
 
 
 # --- our own exports ------------------------------------------------------------------------------------

@@ -17,19 +17,9 @@ from reconet_bench import cli
 from reconet_bench.core import errors
 from reconet_bench.core.files import read_image, scikit_image_texture, write_image
 from reconet_bench.core.ops import BYTE, IMAGENET, RANGES, SIGNED, UNIT, ValueRange, from_uint8
-from reconet_bench.models.checkpoint import Checkpoint
-from reconet_bench.models.export import export_onnx
 from reconet_bench.models.onnx_graph import clues, precision
 from reconet_bench.models.onnx_inspection import OnnxFormat, inspect_onnx
-from reconet_bench.networks.reconet import ReCoNet
 from reconet_bench.runtimes.base import RUNTIMES
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_onnx(
-        Checkpoint(ReCoNet().eval(), "reconet", "seeded"), tmp_path_factory.mktemp("onnx") / "reconet.onnx"
-    )
 
 
 def graph(

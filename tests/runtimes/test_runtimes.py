@@ -101,15 +101,15 @@ def image_model(
 
 
 @pytest.fixture(scope="module")
-def network() -> ReCoNet:
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        return ReCoNet().eval()
+def network(seeded: Checkpoint) -> ReCoNet:
+    assert isinstance(seeded.network, ReCoNet)
+    return seeded.network
 
 
 @pytest.fixture(scope="module")
-def model(network: ReCoNet, tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
-    return checkpoint_model(Checkpoint(network, "reconet", "seeded"), tmp_path_factory.mktemp("onnx"))
+def model(seeded: Checkpoint, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
+    """Its ONNX is read back from the cache, where ``exported`` has put it."""
+    return checkpoint_model(seeded, tmp_path_factory.mktemp("onnx"))
 
 
 @pytest.fixture(scope="module", params=ON_CPU)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import signal
 import subprocess
@@ -56,6 +57,21 @@ def in_a_process(settings, folder: Path, before: str, **change: object) -> subpr
     """
     words = [sys.executable, "-c", textwrap.dedent(code)]
     return subprocess.run(words, capture_output=True, text=True, check=False, start_new_session=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_step_and_saves_it(settings, tmp_path, number):
+    def ask(progress):
+        if progress.step == 3:
+            signal.raise_signal(number)
+
+    quick, folder = replace(settings, sample_every=0), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(quick, windows(), folder, report=ask)
+    assert str(caught.value) == f"stopped at step 3: step 3 is saved in {folder / STATE_FILE}; go on with --resume"
+    whole, path = train(quick, windows(), tmp_path / "whole"), train(quick, windows(), folder, resume=True)
+    assert same(network_state(whole), network_state(path))
+    assert curves(folder) == curves(tmp_path / "whole")
 
 
 @pytest.mark.process
@@ -130,29 +146,40 @@ def test_in_another_thread_signals_stay_as_they_are():
     assert seen == [(True, False)]
 
 
-@pytest.mark.process
+@contextlib.contextmanager
+def largest_file(size: int):
+    """The system's own limit on what a file of this process may hold stands for a full disk."""
+    import resource  # not on Windows
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def test_a_full_disk_keeps_the_last_good_state_and_says_so(settings, tmp_path):
-    """The system's own limit on what a file may hold stands for the disk; it is reached in the midst of the second state."""
-    full = """
+    """It is full in the midst of the second state."""
+    quick, state = replace(settings, sample_every=0), tmp_path / "run" / STATE_FILE
+    with contextlib.ExitStack() as full:
+
         def report(progress):
             if progress.step == 3:
-                size = (folder / "state.safetensors").stat().st_size
-                resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, resource.RLIM_INFINITY))
-    """
-    done = in_a_process(settings, tmp_path / "run", full)
-    assert done.returncode == 2, done.stderr
-    (line,) = done.stderr.strip().splitlines()
-    state = tmp_path / "run" / STATE_FILE
-    assert line == f"File too large ({state}): step 2 is saved in {state}; go on with --resume once that is mended"
+                full.enter_context(largest_file(state.stat().st_size // 2))
+
+        with pytest.raises(TrainingError) as caught:
+            train(quick, windows(), tmp_path / "run", report=report)
+    assert (
+        str(caught.value)
+        == f"File too large ({state}): step 2 is saved in {state}; go on with --resume once that is mended"
+    )
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["curves.csv", STATE_FILE], "no half a file"
     tensors, metadata = read_tensors(state)
     assert metadata["step"] == "2"
     assert all(value.isfinite().all() for value in tensors.values())
-    whole = train(replace(settings, sample_every=0), windows(), tmp_path / "whole")
-    assert same(
-        network_state(whole),
-        network_state(train(replace(settings, sample_every=0), windows(), tmp_path / "run", resume=True)),
-    )
+    whole = train(quick, windows(), tmp_path / "whole")
+    assert same(network_state(whole), network_state(train(quick, windows(), tmp_path / "run", resume=True)))
 
 
 def test_a_picture_that_finds_no_room_costs_no_steps(settings, tmp_path, monkeypatch):
@@ -174,14 +201,11 @@ def test_a_picture_that_finds_no_room_costs_no_steps(settings, tmp_path, monkeyp
     assert not list(picture.parent.iterdir())
 
 
-@pytest.mark.process
 def test_a_disk_that_is_full_from_the_first_state_on(settings, tmp_path):
-    done = in_a_process(
-        settings, tmp_path / "run", "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))"
-    )
-    assert done.returncode == 2
+    with largest_file(100_000), pytest.raises(TrainingError) as caught:
+        train(replace(settings, sample_every=0), windows(), tmp_path / "run")
     assert (
-        done.stderr.strip()
+        str(caught.value)
         == f"File too large ({tmp_path / 'run' / STATE_FILE}): nothing was saved yet; go on with --resume once that is mended"
     )
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["curves.csv"]
