@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from reconet_bench.benchmark.album import Album
-from reconet_bench.benchmark.fastest_runtime import choose_runtime
+from reconet_bench.benchmark.fastest_runtime import Choice, choose_runtime, with_auto_chosen
 from reconet_bench.benchmark.paired_differences import differences
 from reconet_bench.benchmark.plan import Plan, Result, new_result
 from reconet_bench.benchmark.provenance import clip_frames
+from reconet_bench.benchmark.runtime_pool import RuntimePool
 from reconet_bench.benchmark.speed_records import PARITY, speed_rows
-from reconet_bench.benchmark.timing import Timing, measure
+from reconet_bench.benchmark.timing import Timing, TimingOptions, measure
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import ModelError, ReconetBenchError
 from reconet_bench.core.files import write_image
@@ -28,8 +28,7 @@ from reconet_bench.metrics.statistics import estimate
 from reconet_bench.metrics.style import style_of
 from reconet_bench.models.loading import Model
 from reconet_bench.runtimes.base import CANNOT_RUN, Parity, Session, SessionHandle, frames_parity, reference_frames
-from reconet_bench.runtimes.selection import AUTO, REFERENCE_RUNTIME, reference_runtime
-from reconet_bench.runtimes.worker import load_apart, open_all
+from reconet_bench.runtimes.selection import REFERENCE_RUNTIME
 
 #: Different frames in rotation while timing, and seconds of a turn at each boundary.
 SPEED_FRAMES, SPEED_SECONDS = 8, 0.5
@@ -55,17 +54,17 @@ def compare(plan: Plan, report: Callable[[str], None] = lambda text: None, resul
         if model.is_content and failed and not result.records:
             break  # the content stands beside models, and there are none
         clips = _taken(plan, model, result)
-        with contextlib.ExitStack() as stack:
-            sessions = _open(plan, model, stack, result, report) if clips else {}
+        with _pool(plan, model, result) as pool:
+            sessions = _open(plan, pool, result, report) if clips else {}
             # Before any other frame: a session has one first frame, and keeps memory from then on.
-            timed = _time(plan, model, clips, sessions, result, report) if plan.times(model) and sessions else []
+            timed = _time(plan, pool, clips, sessions, report) if plan.times(model) and sessions else []
             style = style_of(model.style_targets, plan.vgg)
             for clip in clips:
-                _quality(plan, model, clip, sessions, style, result, report, album)
+                _quality(plan, pool, clip, sessions, style, result, report, album)
             if not sessions:
                 failed.append(model.source.name)
             for frames, timings in timed if sessions else ():
-                _speed(plan, model, frames, timings, sessions, result)
+                _speed(plan, pool, frames, timings, sessions, result)
     if failed and not result.records:
         names = ", ".join(f"'{name}'" for name in failed)
         raise ModelError(f"no runtime runs {names}: {'; '.join(result.skipped)}")
@@ -98,69 +97,46 @@ def _taken(plan: Plan, model: Model, result: Result) -> list[Clip]:
     return taken
 
 
-def _open(
-    plan: Plan, model: Model, stack: contextlib.ExitStack, result: Result, report: Callable[[str], None]
-) -> dict[str, SessionHandle]:
-    """The model in every runtime: each in a worker of its own where it is timed, else here.
+def _pool(plan: Plan, model: Model, result: Result) -> RuntimePool:
+    """The runtimes of one model, each in a process of its own where it is timed."""
 
-    The content itself is in the reference at least, for not every runtime has a form of what is no network.
-    """
-    sessions: dict[str, SessionHandle] = {}
-    drop = _dropper(model, sessions, result)
-    names: list[str] = []
-    for asked in plan.runtimes:
-        try:
-            names.append(_fastest(plan, model, result, report) if asked == AUTO else asked)
-        except CANNOT_RUN as error:
-            drop(asked, error)
-    sessions.update(open_all(names, model.source, plan.device, plan.threads, stack, drop, apart=plan.times(model)))
-    if not sessions and model.is_content:
-        sessions.update(
-            open_all([REFERENCE_RUNTIME], model.source, plan.device, plan.threads, stack, drop, apart=False)
-        )
-    return sessions
+    def skip(name: str, error: ReconetBenchError) -> None:
+        result.skipped.append(f"{model.source.name} in {name}: {error}")
+
+    return RuntimePool(model, plan.resources, skip, apart=plan.times(model))
 
 
-def _dropper(
-    model: Model, sessions: dict[str, SessionHandle], result: Result
-) -> Callable[[str, ReconetBenchError], None]:
-    """Takes a runtime that does not run the model, or does no longer, out of ``sessions`` and notes why."""
+def _open(plan: Plan, pool: RuntimePool, result: Result, report: Callable[[str], None]) -> dict[str, SessionHandle]:
+    """The model in every runtime asked for. The content itself always has the reference: not every runtime can run it."""
+    model = pool.model
+
+    def choose() -> Choice:
+        report(f"choosing a runtime for {model.source.name}")
+        return choose_runtime(model, Size(*plan.clips[0].size), plan.resources)
+
+    def note(choice: Choice) -> None:
+        if choice.reason:
+            result.chosen.append(f"{model.source.name} in {choice.reason}")
+
+    if model.is_content:  # copying a frame takes no time in any runtime: there is nothing to choose
+        names = with_auto_chosen(plan.runtimes, lambda: Choice(REFERENCE_RUNTIME, ""), note, pool.drop)
+        return pool.open(names) or pool.open([REFERENCE_RUNTIME])
+    return pool.open(with_auto_chosen(plan.runtimes, choose, note, pool.drop))
+
+
+def _dropper(pool: RuntimePool, sessions: dict[str, SessionHandle]) -> Callable[[str, ReconetBenchError], None]:
+    """Takes a runtime that does not run the model, or does no longer, out of the pool and of ``sessions``."""
 
     def drop(name: str, error: ReconetBenchError) -> None:
+        pool.drop(name, error)
         sessions.pop(name, None)
-        result.skipped.append(f"{model.source.name} in {name}: {error}")
 
     return drop
 
 
-def _fastest(plan: Plan, model: Model, result: Result, report: Callable[[str], None]) -> str:
-    """What ``auto`` stands for; the content itself takes no time in any runtime, so there is nothing to choose."""
-    if model.is_content:
-        return REFERENCE_RUNTIME
-    report(f"choosing a runtime for {model.source.name}")
-    choice = choose_runtime(model, plan.clips[0].size, plan.device, plan.threads)
-    result.chosen.append(f"{model.source.name} in {choice.reason}")
-    return choice.name
-
-
-@contextlib.contextmanager
-def _reference(plan: Plan, model: Model, sessions: dict[str, SessionHandle]) -> Iterator[SessionHandle]:
-    """What parity is measured against, opened for the purpose where it is not among ``sessions``."""
-    if model.origin is not None:
-        with load_apart(REFERENCE_RUNTIME, model.origin, plan.device, plan.threads) as reference:
-            yield reference
-        return
-    name, device = reference_runtime(model.source)
-    if name in sessions and sessions[name].device == (device or sessions[name].device):
-        yield sessions[name]
-        return
-    with load_apart(name, model.source, device or plan.device, plan.threads) as reference:
-        yield reference
-
-
 def _quality(
     plan: Plan,
-    model: Model,
+    pool: RuntimePool,
     clip: Clip,
     sessions: dict[str, SessionHandle],
     style: Style,
@@ -169,10 +145,11 @@ def _quality(
     album: Album | None,
 ) -> None:
     """Stylise one clip in every runtime; record metrics and what each runtime changes."""
+    model = pool.model
     seen = _seen_in_training(model, clip)
     content = clip_frames(clip)
     done: list[tuple[list[np.ndarray], dict[str, Outcome]]] = []
-    drop = _dropper(model, sessions, result)
+    drop = _dropper(pool, sessions)
     for name, session in list(sessions.items()):
         report(f"{model.source.name} on {clip.title} in {name}")
         try:
@@ -219,67 +196,72 @@ Timed = tuple[list[np.ndarray], dict[str, Timing]]
 
 def _time(
     plan: Plan,
-    model: Model,
+    pool: RuntimePool,
     clips: Sequence[Clip],
     sessions: dict[str, SessionHandle],
-    result: Result,
     report: Callable[[str], None],
 ) -> list[Timed]:
     """Time all runtimes of one model at each frame size, in order of the clips."""
-    drop = _dropper(model, sessions, result)
+    drop = _dropper(pool, sessions)
     first_of_size: dict[tuple[int, int], Clip] = {}
     for clip in clips:
         first_of_size.setdefault(clip.size, clip)
     timed = []
     for (height, width), clip in first_of_size.items():
-        report(f"timing {model.source.name} at {width}x{height}")
+        report(f"timing {pool.model.source.name} at {width}x{height}")
         frames = clip_frames(clip, SPEED_FRAMES)
-        timed.append((frames, measure(sessions, frames, plan.rounds, SPEED_SECONDS, on_failure=drop)))
+        timed.append((frames, measure(sessions, frames, TimingOptions(plan.rounds, SPEED_SECONDS), on_failure=drop)))
     return timed
 
 
 def _speed(
     plan: Plan,
-    model: Model,
+    pool: RuntimePool,
     frames: Sequence[np.ndarray],
     timings: dict[str, Timing],
     sessions: dict[str, SessionHandle],
     result: Result,
 ) -> None:
     """Record what was timed of one model at one frame size; no speed without its parity."""
-    height, width = frames[0].shape[:2]
-    drop = _dropper(model, sessions, result)
-    parities: dict[str, Parity] = {}
-    with _reference(plan, model, sessions) as reference:
-        expected = reference_frames(reference, frames[:4])
-        for name in [name for name in timings if name in sessions]:
-            try:
-                parities[name] = frames_parity(expected, sessions[name], frames[:4])
-            except CANNOT_RUN as error:
-                drop(name, error)
+    model, size = pool.model, Size(*frames[0].shape[:2])
+    drop = _dropper(pool, sessions)
+    parities: dict[str, Parity | Absent] = {}
+    expected = pool.ask_reference(lambda reference: reference_frames(reference, frames[:4]))
+    for name in [name for name in timings if name in sessions]:
+        try:
+            parities[name] = (
+                expected if isinstance(expected, Absent) else frames_parity(expected, sessions[name], frames[:4])
+            )
+        except CANNOT_RUN as error:
+            drop(name, error)
     timings = {name: timing for name, timing in timings.items() if name in sessions}
     origin = model.origin.name if model.origin else model.source.name
-    videos = [clip.title for clip in plan.clips if clip.size == (height, width)]
-    known = any(key.model == origin and key.runtime == reference.runtime for key in result.samples)
-    unknown = "no true flow at this size" if known else f"{origin} in {reference.runtime} is not in this run"
+    videos = [clip.title for clip in plan.clips if clip.size == size]
+    reference = (origin, pool.reference_name)
+    known = any((key.model, key.runtime) == reference for key in result.samples)
+    unknown = "no true flow at this size" if known else f"{origin} in {pool.reference_name} is not in this run"
     for name, timing in timings.items():
-        change = _error_change((origin, reference.runtime), (model.source.name, name), videos, result)
-        record = result.recorder(model, sessions[name], (height, width))
+        change = _error_change(reference, (model.source.name, name), videos, result)
+        record, parity = result.recorder(model, sessions[name], size), parities[name]
         for metric, row in speed_rows(
             timing,
             timings.get(REFERENCE_RUNTIME),
-            parities[name],
+            parity,
             change,
             unknown,
             model.against,
-            sessions[name] is reference,
+            pool.is_reference(name),
         ).items():
-            count = parities[name].frames if metric in PARITY else len(timing.samples["device"].seconds)
+            count = (
+                (0 if isinstance(parity, Absent) else parity.frames)
+                if metric in PARITY
+                else len(timing.samples["device"].seconds)
+            )
             record(metric, row.unit, row.better, row.value, n=count, note=row.note, doubts=row.doubts)
         for boundary, samples in timing.samples.items():
             taken = [(seconds, turn) for turn, one in enumerate(samples.rounds) for seconds in one]
             result.timings += [
-                TimedFrame(model.source.name, name, Size(height, width), boundary, number, seconds, turn)
+                TimedFrame(model.source.name, name, size, boundary, number, seconds, turn)
                 for number, (seconds, turn) in enumerate(taken)
             ]
 

@@ -21,23 +21,24 @@ from time import perf_counter
 from typing import Any
 
 from reconet_bench.benchmark.reference_check import Expected, Fidelity, Probe, probe_clip
+from reconet_bench.benchmark.runtime_pool import OnDrop, RuntimePool
 from reconet_bench.benchmark.speed_records import doubts
-from reconet_bench.benchmark.timing import Timing, measure
+from reconet_bench.benchmark.timing import Timing, TimingOptions, measure
 from reconet_bench.core.errors import ReconetBenchError, RuntimeUnavailable
 from reconet_bench.core.files import write_text
 from reconet_bench.core.machine import cache_folder, cpu_name, pick_device, usable_cpus
 from reconet_bench.core.provenance import versions
+from reconet_bench.core.size import Size
 from reconet_bench.models.loading import Model
-from reconet_bench.runtimes.base import CANNOT_RUN, RUNTIMES, ModelSource
-from reconet_bench.runtimes.selection import reference_runtime
-from reconet_bench.runtimes.worker import load_apart, open_all
+from reconet_bench.runtimes.base import CANNOT_RUN, RUNTIMES, SessionHandle
+from reconet_bench.runtimes.selection import AUTO, Resources, reference_runtime
 
 #: Whatever takes this many times as long as the fastest in the first trial has no part in the second.
 FINALISTS_WITHIN = 1.5
-#: Rounds and seconds a turn, of the first trial and of the second.
-_TRIAL, _FINAL = (1, 0.3), (5, 0.3)
-#: Seconds that the warm-up of a session takes at most.
-_WARM_UP = 1.0
+#: How the first trial and the second are timed.
+_TRIAL, _FINAL = (
+    TimingOptions(rounds, seconds=0.3, boundaries=("end_to_end",), warmup_seconds=1.0) for rounds in (1, 5)
+)
 #: Seconds within which a second trial that the machine made doubtful is done again.
 _PATIENCE = 15.0
 #: Layout version of what is remembered.
@@ -70,9 +71,8 @@ class Choice:
 
 def choose_runtime(
     model: Model,
-    size: tuple[int, int],
-    device: str = "auto",
-    threads: int | None = None,
+    size: Size,
+    resources: Resources,
     report: Report = lambda text: None,
     candidates: Sequence[str] = (),
 ) -> Choice:
@@ -81,7 +81,7 @@ def choose_runtime(
     Args:
         model: the model; by its checksum the choice is remembered, with size, device, threads and
             versions. Without a checksum it is measured each time.
-        size: height and width of the frames.
+        size: of the frames.
         report: told what is being tried, in a few words.
         candidates: names of runtimes; every one that is installed by default.
 
@@ -94,22 +94,20 @@ def choose_runtime(
     values = (
         "" if source.network is not None else f" {source.input_range.name} {source.output_range.name} {source.layout}"
     )
-    key = _key(checksum + values, size, device, threads, names)
+    key = _key(checksum + values, size, resources, names)
     place = _place(key)
     if checksum and (known := _recall(place, key)):
         return known
     probe = Probe(probe_clip(size))
-    reference_name, its_device = reference_runtime(source)
-    with load_apart(reference_name, source, its_device or device, threads) as reference:
-        expected = probe.expect(reference)
-    trials = _try_all(names, source, (device, threads), probe, expected, report)
+    trials = _Trials(model, resources, probe, report)
+    trials.try_all(names)
     final: dict[str, Timing] = {}
     while trials.timings and not final:  # those that break off in the second trial leave it to the next fastest
-        final = _run_off(trials, source, (device, threads), probe, report)
+        final = trials.run_off()
     if not final:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in trials.passed_over.items())
-        raise RuntimeUnavailable(f"no runtime passes for '{source.name}' on {device}: {reasons}")
-    choice = _choice(trials, final, reference_name, size)
+        raise RuntimeUnavailable(f"no runtime passes for '{source.name}' on {resources.device}: {reasons}")
+    choice = _choice(trials, final, reference_runtime(source)[0], size)
     if checksum and not choice.doubt:
         with contextlib.suppress(OSError):  # nowhere to write: it is measured again next time
             fields = {"format": _FORMAT, "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
@@ -117,75 +115,94 @@ def choose_runtime(
     return choice
 
 
-@dataclass
 class _Trials:
     """What was found so far: timing and fidelity of those that passed, reasons of those that did not."""
 
-    timings: dict[str, Timing] = field(default_factory=dict)
-    fidelity: dict[str, Fidelity] = field(default_factory=dict)
-    passed_over: dict[str, str] = field(default_factory=dict)
+    def __init__(self, model: Model, resources: Resources, probe: Probe, report: Report) -> None:
+        self._model, self._resources, self._probe, self._report = model, resources, probe, report
+        self.timings: dict[str, Timing] = {}
+        self.fidelity: dict[str, Fidelity] = {}
+        self.passed_over: dict[str, str] = {}
 
     def pass_over(self, name: str, error: ReconetBenchError) -> None:
-        """One that cannot run the model after all."""
+        """Leave out one that cannot run the model after all."""
         self.timings.pop(name, None)
         self.passed_over[name] = str(error)
+
+    def _pool(self) -> RuntimePool:
+        return RuntimePool(self._model, self._resources, self.pass_over)
+
+    def try_all(self, names: Sequence[str]) -> None:
+        """Gate and time every runtime, with no other one open.
+
+        Raises:
+            RuntimeUnavailable, ModelError: the reference cannot run the model.
+        """
+        with self._pool() as pool:
+            expected = self._probe.expect(pool.reference())
+        for name in names:
+            self._report(f"trying {name}")
+            with self._pool() as pool:
+                try:
+                    for session in pool.open([name]).values():
+                        self._try(name, session, expected)
+                except CANNOT_RUN as error:
+                    pool.drop(name, error)
+
+    def _try(self, name: str, session: SessionHandle, expected: Expected) -> None:
+        fidelity = self._probe.compare(expected, session)
+        if fidelity.failed:
+            self.passed_over[name] = f"{fidelity.failed} ({fidelity})"
+            return
+        self.timings[name] = measure({name: session}, self._probe.images, _TRIAL)[name]
+        self.fidelity[name] = fidelity
 
     def finalists(self) -> list[str]:
         """Those near the fastest, by the fastest frame of each: whatever else runs here only ever adds."""
         least = {name: float(timing.samples["end_to_end"].seconds.min()) for name, timing in self.timings.items()}
         return [name for name, taken in least.items() if taken <= FINALISTS_WITHIN * min(least.values())]
 
+    def run_off(self) -> dict[str, Timing]:
+        """The fastest few, timed against one another; again, while there is time, where the machine made it doubtful."""
+        finalists = self.finalists()
+        self._report(f"timing {', '.join(finalists)}")
+        with self._pool() as pool:
+            sessions = pool.open(finalists)
 
-def _try_all(
-    names: Sequence[str],
-    model: ModelSource,
-    where: tuple[str, int | None],
-    probe: Probe,
-    expected: Expected,
-    report: Report,
-) -> _Trials:
-    """Gate and time every runtime, with no other one open; ``expected`` is the reference's."""
-    trials = _Trials()
+            def drop(name: str, error: ReconetBenchError) -> None:
+                sessions.pop(name)
+                pool.drop(name, error)
+
+            until = perf_counter() + _PATIENCE
+            while True:
+                timings = measure(sessions, self._probe.images, _FINAL, on_failure=drop)
+                if not _doubt(timings) or perf_counter() >= until:
+                    return timings
+
+
+def with_auto_chosen(
+    names: Sequence[str], choose: Callable[[], Choice], on_choice: Callable[[Choice], None], on_drop: OnDrop
+) -> list[str]:
+    """``names``, each once, with the runtime that :data:`~reconet_bench.runtimes.selection.AUTO` stands for in its place.
+
+    Args:
+        choose: finds that runtime, see :func:`choose_runtime`.
+        on_choice: told what was chosen, and why.
+        on_drop: told if no runtime can be chosen; then none stands in its place.
+    """
+    found: list[str] = []
     for name in names:
-        report(f"trying {name}")
-        try:
-            with load_apart(name, model, *where) as session:
-                fidelity = probe.compare(expected, session)
-                if fidelity.failed:
-                    trials.passed_over[name] = f"{fidelity.failed} ({fidelity})"
-                    continue
-                rounds, seconds = _TRIAL
-                timing = measure(
-                    {name: session}, probe.images, rounds, seconds, ("end_to_end",), warmup_seconds=_WARM_UP
-                )[name]
-        except CANNOT_RUN as error:
-            trials.pass_over(name, error)
+        if name != AUTO:
+            found.append(name)
             continue
-        trials.timings[name], trials.fidelity[name] = timing, fidelity
-    return trials
-
-
-def _run_off(
-    trials: _Trials, model: ModelSource, where: tuple[str, int | None], probe: Probe, report: Report
-) -> dict[str, Timing]:
-    """The fastest few, timed against one another; again, while there is time, where the machine made it doubtful."""
-    finalists = trials.finalists()
-    report(f"timing {', '.join(finalists)}")
-    rounds, seconds = _FINAL
-    with contextlib.ExitStack() as stack:
-        sessions = open_all(finalists, model, *where, stack, trials.pass_over)
-
-        def drop(name: str, error: ReconetBenchError) -> None:
-            sessions.pop(name)
-            trials.pass_over(name, error)
-
-        until = perf_counter() + _PATIENCE
-        while True:
-            timings = measure(
-                sessions, probe.images, rounds, seconds, ("end_to_end",), warmup_seconds=_WARM_UP, on_failure=drop
-            )
-            if not _doubt(timings) or perf_counter() >= until:
-                return timings
+        try:
+            choice = choose()
+        except CANNOT_RUN as error:
+            on_drop(name, error)
+            continue
+        on_choice(choice)
+        found.append(choice.name)
+    return list(dict.fromkeys(found))
 
 
 def _ranked(timings: Mapping[str, Timing]) -> dict[str, float]:
@@ -200,7 +217,7 @@ def _doubt(final: Mapping[str, Timing]) -> str:
     return "; ".join(f"{name} {', '.join(why)}" for name, why in found.items() if why)
 
 
-def _choice(trials: _Trials, final: Mapping[str, Timing], reference: str, size: tuple[int, int]) -> Choice:
+def _choice(trials: _Trials, final: Mapping[str, Timing], reference: str, size: Size) -> Choice:
     first, second = _ranked(trials.timings), _ranked(final)
     name = next(iter(second))
     # Like with like: the reference may have had no part in the second trial.
@@ -210,7 +227,7 @@ def _choice(trials: _Trials, final: Mapping[str, Timing], reference: str, size: 
     others = ", ".join(f"{other} {ms:.1f} ms" for other, ms in list(taken.items())[1:3])
     doubt = _doubt(final)
     reason = (
-        f"{name}: fastest of {len(taken)} that pass the parity gate at {size[1]}x{size[0]}: {taken[name]:.1f} ms a frame{faster}, "
+        f"{name}: fastest of {len(taken)} that pass the parity gate at {size}: {taken[name]:.1f} ms a frame{faster}, "
         f"{trials.fidelity[name]}"
         + (f"; then {others}" if others else "")
         + (f"; doubtful, so not remembered and tried anew next time: {doubt}" if doubt else "")
@@ -218,17 +235,15 @@ def _choice(trials: _Trials, final: Mapping[str, Timing], reference: str, size: 
     return Choice(name, reason, taken, trials.passed_over, doubt)
 
 
-def _key(
-    checksum: str, size: tuple[int, int], device: str, threads: int | None, names: Sequence[str]
-) -> dict[str, Any]:
+def _key(checksum: str, size: Size, resources: Resources, names: Sequence[str]) -> dict[str, Any]:
     """All that the choice depends on; another in any of them is measured anew."""
-    place = pick_device(device)
+    place = pick_device(resources.device)
     return {
         "model": checksum,
         "size": list(size),
         "device": str(place),
         "processor": _processor(place.type),
-        "threads": threads or usable_cpus(),
+        "threads": resources.threads or usable_cpus(),
         "versions": dict(sorted(versions().items())),
         "candidates": sorted(names),
     }

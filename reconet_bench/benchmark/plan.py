@@ -13,7 +13,7 @@ from reconet_bench.core.samples import Difference, SampleKey, TimedFrame
 from reconet_bench.data.clip import Clip
 from reconet_bench.models.loading import Model
 from reconet_bench.runtimes.base import SessionHandle
-from reconet_bench.runtimes.selection import AUTO
+from reconet_bench.runtimes.selection import AUTO, Resources
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,7 @@ class Plan:
     Attributes:
         runtimes: names; quality is shown for the first that runs. ``auto`` is the fastest faithful one of each
             model, at the size of the first clip.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        threads: of each runtime; ``None`` is all usable cores.
+        resources: device and threads of each runtime.
         rounds: of the speed measurement; 0 leaves speed out.
         vgg: file of the loss network for ``style_distance``.
         frames_folder: where to write the stylised frames, ``None`` not to.
@@ -34,8 +33,7 @@ class Plan:
     models: Sequence[Model]
     clips: Sequence[Clip]
     runtimes: Sequence[str]
-    device: str = "auto"
-    threads: int | None = None
+    resources: Resources = field(default_factory=Resources)
     rounds: int = 5
     vgg: Path | None = None
     frames_folder: Path | None = None

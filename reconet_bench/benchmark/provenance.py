@@ -26,7 +26,7 @@ def provenance(plan: Plan, seed: int) -> dict[str, Any]:
     loss_network = find_weights(plan.vgg)
     return {
         **describe(),
-        "threads": plan.threads or usable_cpus(),
+        "threads": plan.resources.threads or usable_cpus(),
         "seed": seed,
         "models": {model.source.name: model.checksum for model in plan.models},
         "videos": {clip.title: _video_facts(clip) for clip in plan.clips},

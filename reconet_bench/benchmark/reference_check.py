@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from reconet_bench.benchmark.runtime_pool import RuntimePool
 from reconet_bench.benchmark.speed_records import gate
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import MetricUnavailable
@@ -15,7 +16,8 @@ from reconet_bench.core.ops import from_uint8, to_uint8
 from reconet_bench.data.clip import Clip
 from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.metrics.base import METRICS, Footage
-from reconet_bench.runtimes.base import Parity, SessionHandle, float_frames, parity_of
+from reconet_bench.metrics.measure import Absent
+from reconet_bench.runtimes.base import CANNOT_RUN, Parity, SessionHandle, float_frames, parity_of
 
 #: The built-in clip that runtimes are tried and timed on, and how many of its frames.
 CLIP, FRAMES = "carousel", 4
@@ -121,3 +123,23 @@ class Probe:
         metric = METRICS["temporal_error"]
         samples = metric.samples(Footage(self.clip, stylised[: len(self.clip)]))
         return float(metric.reduce(np.array(list(samples.values()))))
+
+
+def fidelities(pool: RuntimePool, probe: Probe, sessions: Mapping[str, SessionHandle]) -> dict[str, Fidelity | Absent]:
+    """How true each session's frames are to the pool's reference, by runtime; why not known, where the reference failed.
+
+    A session that breaks off is dropped from the pool and has no entry.
+    """
+    expected = pool.ask_reference(probe.expect)
+    found: dict[str, Fidelity | Absent] = {}
+    for name, session in sessions.items():
+        try:
+            found[name] = expected if isinstance(expected, Absent) else probe.compare(expected, session)
+        except CANNOT_RUN as error:
+            pool.drop(name, error)
+    return found
+
+
+def remarks(fidelity: Fidelity | Absent) -> tuple[str, ...]:
+    """What the note of a speed says of its fidelity; empty strings where there is nothing to say."""
+    return (fidelity.reason,) if isinstance(fidelity, Absent) else fidelity.remarks

@@ -7,7 +7,6 @@ ceilings are measured, see :mod:`reconet_bench.benchmark.peak_rates`.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,18 +14,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reconet_bench.benchmark.fastest_runtime import choose_runtime
+from reconet_bench.benchmark.fastest_runtime import Choice, choose_runtime, with_auto_chosen
 from reconet_bench.benchmark.peak_rates import TYPES, Ceiling, measure_ceiling
-from reconet_bench.benchmark.reference_check import Expected, Fidelity, Probe, probe_clip
+from reconet_bench.benchmark.reference_check import Fidelity, Probe, fidelities, probe_clip, remarks
+from reconet_bench.benchmark.runtime_pool import RuntimePool
 from reconet_bench.benchmark.speed_records import doubts
-from reconet_bench.benchmark.timing import Timing, measure
+from reconet_bench.benchmark.timing import Timing, TimingOptions, measure
 from reconet_bench.core.errors import DataError, ModelError, ReconetBenchError
+from reconet_bench.core.size import Size
+from reconet_bench.metrics.measure import Absent
 from reconet_bench.models.loading import Model
 from reconet_bench.networks.layers import ReflectionPad, Upsample
 from reconet_bench.networks.reconet import MIN_SIZE
-from reconet_bench.runtimes.base import CANNOT_RUN, SessionHandle
-from reconet_bench.runtimes.selection import AUTO, REFERENCE_RUNTIME
-from reconet_bench.runtimes.worker import load_apart, open_all
+from reconet_bench.runtimes.selection import Resources
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ Place = tuple[str, int, str]
 
 
 @dataclass(frozen=True)
-class Row:
+class RooflineRow:
     """One runtime beside the limit.
 
     Attributes:
@@ -107,7 +107,7 @@ class Row:
         limit: the least that a frame takes at the ceilings of this device, threads and precision, seconds; ``None``
             where no ceiling is measured in this precision.
         bound: what sets the limit: ``arithmetic`` or ``memory``; empty without one.
-        fidelity: to PyTorch fp32 on the same device, on the same frames.
+        fidelity: to PyTorch fp32 on the same frames, or why it is not known.
         note: why not to trust the row, or why it has no limit, else empty.
     """
 
@@ -119,7 +119,7 @@ class Row:
     flops: float
     limit: float | None
     bound: str
-    fidelity: Fidelity
+    fidelity: Fidelity | Absent
     note: str
 
     @property
@@ -134,7 +134,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Found:
+class RooflineResult:
     """Cost of a frame, ceilings by device, threads and precision, and a row for each runtime.
 
     Attributes:
@@ -144,24 +144,23 @@ class Found:
 
     cost: Cost
     ceilings: dict[Place, Ceiling]
-    rows: list[Row]
+    rows: list[RooflineRow]
     chosen: str
     skipped: list[str]
 
 
 def measure_runtimes(
     model: Model,
-    size: tuple[int, int],
+    size: Size,
     runtimes: Sequence[str],
-    device: str = "auto",
-    threads: int | None = None,
+    resources: Resources,
     rounds: int = 5,
     report: Callable[[str], None] = lambda text: None,
-) -> Found:
+) -> RooflineResult:
     """Time runtimes against one another on frames of a built-in clip, and set them beside the limit.
 
     Args:
-        size: height and width.
+        size: of the frames.
         runtimes: names; ``auto`` is the fastest faithful one.
         report: told what ``auto`` tries and chooses, and which runtime cannot run the model, and why.
 
@@ -180,72 +179,47 @@ def measure_runtimes(
         left_out[name] = f"{name}: {error}"
         report(f"skipped {left_out[name]}")
 
-    names: list[str] = []
-    chosen = ""
-    for asked in runtimes:
-        try:
-            if asked == AUTO:
-                choice = choose_runtime(model, size, device, threads, report)
-                chosen = choice.reason
-                report(f"auto: {chosen}")
-            names.append(choice.name if asked == AUTO else asked)
-        except CANNOT_RUN as error:
-            skip(asked, error)
-    with contextlib.ExitStack() as stack:
-        sessions = open_all(names, model.source, device, threads, stack, skip)
-        timings = measure(sessions, probe.images, rounds, 0.5, ("device",), on_failure=skip)
-        fidelities = _fidelities(model, sessions, timings, probe, skip)
-    timings = {name: timing for name, timing in timings.items() if name in fidelities}
+    chosen: list[str] = []
+
+    def note(choice: Choice) -> None:
+        chosen.append(choice.reason)
+        report(f"auto: {choice.reason}")
+
+    names = with_auto_chosen(runtimes, lambda: choose_runtime(model, size, resources, report), note, skip)
+    with RuntimePool(model, resources, skip) as pool:
+        sessions = pool.open(names)
+        timings = measure(sessions, probe.images, TimingOptions(rounds, 0.5, ("device",)), on_failure=pool.drop)
+        found = fidelities(pool, probe, {name: sessions[name] for name in timings})
+    timings = {name: timings[name] for name in found}
     if not timings:
-        raise ModelError(f"no runtime runs '{model.source.name}' on {device}: {'; '.join(left_out.values())}")
+        raise ModelError(f"no runtime runs '{model.source.name}' on {resources.device}: {'; '.join(left_out.values())}")
     places = {name: (timing.device, timing.threads, timing.precision) for name, timing in timings.items()}
     ceilings = {
         (where, count, precision): measure_ceiling(precision, torch.device(where), count)
         for where, count, precision in dict.fromkeys(places.values())
         if precision in TYPES
     }
-    rows = [_row(name, timing, cost, ceilings.get(places[name]), fidelities[name]) for name, timing in timings.items()]
-    return Found(cost, ceilings, rows, chosen, list(left_out.values()))
+    rows = [_row(name, timing, cost, ceilings.get(places[name]), found[name]) for name, timing in timings.items()]
+    return RooflineResult(cost, ceilings, rows, "".join(chosen), list(left_out.values()))
 
 
-def _row(name: str, timing: Timing, cost: Cost, ceiling: Ceiling | None, fidelity: Fidelity) -> Row:
-    seconds, notes = timing.samples["device"].median, [*fidelity.remarks, *(doubt.sentence for doubt in doubts(timing))]
+def _row(name: str, timing: Timing, cost: Cost, ceiling: Ceiling | None, fidelity: Fidelity | Absent) -> RooflineRow:
+    seconds, notes = timing.samples["device"].median, [*remarks(fidelity), *(doubt.sentence for doubt in doubts(timing))]
     limit, bound = None, ""
     if ceiling is None:
         notes.append(f"no ceiling is measured in {timing.precision}")
     else:
         limit = cost.seconds(ceiling)
         bound = "arithmetic" if cost.compute_seconds(ceiling) >= cost.copy_seconds(ceiling) else "memory"
-    return Row(
-        name,
-        timing.precision,
-        timing.device,
-        timing.threads,
-        seconds,
-        2 * cost.macs / seconds,
-        limit,
-        bound,
-        fidelity,
-        "; ".join(filter(None, notes)),
+    return RooflineRow(
+        runtime=name,
+        precision=timing.precision,
+        device=timing.device,
+        threads=timing.threads,
+        seconds=seconds,
+        flops=2 * cost.macs / seconds,
+        limit=limit,
+        bound=bound,
+        fidelity=fidelity,
+        note="; ".join(filter(None, notes)),
     )
-
-
-def _fidelities(
-    model: Model,
-    sessions: dict[str, SessionHandle],
-    timings: dict[str, Timing],
-    probe: Probe,
-    skip: Callable[[str, ReconetBenchError], None],
-) -> dict[str, Fidelity]:
-    """No speed without its parity here either: by runtime, against the reference on its own device."""
-    found: dict[str, Fidelity] = {}
-    expected: dict[str, Expected] = {}
-    for name, timing in timings.items():
-        if timing.device not in expected:
-            with load_apart(REFERENCE_RUNTIME, model.source, timing.device, timing.threads) as reference:
-                expected[timing.device] = probe.expect(reference)
-        try:
-            found[name] = probe.compare(expected[timing.device], sessions[name])
-        except CANNOT_RUN as error:
-            skip(name, error)
-    return found

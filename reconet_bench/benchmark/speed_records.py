@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from reconet_bench.benchmark.timing import Timing
 from reconet_bench.core.doubts import Doubt
+from reconet_bench.metrics.measure import Absent
 from reconet_bench.runtimes.base import Parity
 from reconet_bench.runtimes.selection import REFERENCE_RUNTIME
 
@@ -33,7 +34,7 @@ class Row(NamedTuple):
 def speed_rows(
     timing: Timing,
     base: Timing | None,
-    parity: Parity,
+    parity: Parity | Absent,
     change: float | None,
     unknown: str,
     against: str = "",
@@ -44,11 +45,12 @@ def speed_rows(
     Args:
         base: timing of the reference runtime in the same run, for ``speed_up``.
         change: of E(V) against the reference, in percent; ``None`` where there is none.
+        parity: to the reference on the same frames, or why it is not known.
         unknown: why there is none.
         against: what the frames are compared with, in words, where it is not the model's network in PyTorch fp32.
         itself: whether this is what the others are compared with.
     """
-    changed = gate(parity, change)
+    changed = Doubt.NO_PARITY if isinstance(parity, Absent) else gate(parity, change)
     found = (*([changed] if changed else []), *doubts(timing))
     rows: dict[str, Row] = {}
     for boundary, samples in timing.samples.items():
@@ -87,6 +89,13 @@ def speed_rows(
         rows["compute_nodes"] = Row(
             sum(timing.placement.values()), "", "reference", f"compute nodes all on {' and '.join(timing.placement)}"
         )
+    if isinstance(parity, Absent):
+        absent = {
+            "parity_max_abs": ("", "lower"),
+            "parity_psnr": ("dB", "higher"),
+            "temporal_error_change": ("%", "reference"),
+        }
+        return rows | {name: Row(None, unit, better, parity.reason) for name, (unit, better) in absent.items()}
     same = "reference" if itself else "identical"
     rows["parity_max_abs"] = Row(parity.max_abs, "", "lower", against)
     rows["parity_psnr"] = (

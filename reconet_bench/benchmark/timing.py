@@ -129,13 +129,36 @@ class Timing:
         return all(one.stable for one in self.samples.values())
 
 
+@dataclass(frozen=True)
+class TimingOptions:
+    """How long and where sessions are timed.
+
+    Attributes:
+        rounds: turns of each session at each boundary; two at least, or nothing can be called stable.
+        seconds: how long a turn is; it ends with the frame that exceeds it, and has three frames at least.
+        boundaries: of :data:`BOUNDARIES`.
+        warmup_seconds: the most that a warm-up takes, per session and boundary, unless six frames take longer.
+
+    Raises:
+        ValueError: no rounds, or a boundary that does not exist.
+    """
+
+    rounds: int = 5
+    seconds: float = 1.0
+    boundaries: tuple[str, ...] = BOUNDARIES
+    warmup_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.boundaries) - set(BOUNDARIES):
+            raise ValueError(f"boundary must be one of {BOUNDARIES}, got {sorted(unknown)}")
+        if self.rounds < 1:
+            raise ValueError(f"rounds must be 1 or more, got {self.rounds}")
+
+
 def measure(
     sessions: Mapping[str, SessionHandle],
     frames: Sequence[np.ndarray],
-    rounds: int = 5,
-    seconds: float = 1.0,
-    boundaries: Sequence[str] = BOUNDARIES,
-    warmup_seconds: float = 5.0,
+    options: TimingOptions | None = None,
     on_progress: Progress | None = None,
     on_failure: Failure | None = None,
 ) -> dict[str, Timing]:
@@ -144,10 +167,7 @@ def measure(
     Args:
         sessions: by the name of their row.
         frames: ``(H, W, 3)`` or batches ``(N, H, W, 3)``, uint8, of one size, used in rotation; a dozen is plenty.
-        rounds: turns of each session at each boundary; two at least, or nothing can be called stable.
-        seconds: how long a turn is; it ends with the frame that exceeds it, and has three frames at least.
-        boundaries: of :data:`BOUNDARIES`.
-        warmup_seconds: the most that a warm-up takes, per session and boundary, unless six frames take longer.
+        options: how long, and at which boundaries.
         on_progress: called with (row, turns done, turns in all) before each turn, warm-ups included.
         on_failure: called with (row, error) if a session breaks off; it has no timing then, and the others go on.
 
@@ -158,11 +178,9 @@ def measure(
     if not frames or len({frame.shape for frame in frames}) > 1:
         sizes = sorted({f"{frame.shape[1]}x{frame.shape[0]}" for frame in frames})
         raise DataError(f"timing needs frames of one size, got {', '.join(sizes) or 'none'}")
-    if unknown := set(boundaries) - set(BOUNDARIES):
-        raise ValueError(f"boundary must be one of {BOUNDARIES}, got {sorted(unknown)}")
-    if rounds < 1:
-        raise ValueError(f"rounds must be 1 or more, got {rounds}")
-    total = len(sessions) * (rounds + 1)
+    options = options or TimingOptions()
+    boundaries = options.boundaries
+    total = len(sessions) * (options.rounds + 1)
     turn = itertools.count()
     progress = on_progress or (lambda *_: None)
     timings: dict[str, Timing] = {}
@@ -181,11 +199,11 @@ def measure(
             on_failure(name, error)
 
     def warm_up(name: str) -> int:
-        timings[name] = sessions[name].ask(_warm_up, frames, taken_from, boundaries, warmup_seconds)
+        timings[name] = sessions[name].ask(_warm_up, frames, taken_from, boundaries, options.warmup_seconds)
         return timings[name].warmup_frames
 
     def take_turn(name: str) -> int:
-        turns, processor = sessions[name].ask(_turns, frames, taken_from, boundaries, seconds)
+        turns, processor = sessions[name].ask(_turns, frames, taken_from, boundaries, options.seconds)
         timings[name].processor = timings[name].processor.and_then(processor)
         for boundary, taken in turns.items():
             timings[name].samples[boundary].rounds.append(taken)
@@ -194,7 +212,7 @@ def measure(
     names = list(sessions)
     for name in names:
         attempt(name, functools.partial(warm_up, name))
-    for number in range(rounds):
+    for number in range(options.rounds):
         shift = number % max(len(names), 1)
         for name in names[shift:] + names[:shift]:
             if name in timings:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from reconet_bench.core.errors import DataError, ReconetBenchError
 from reconet_bench.core.registry import Registry
+from reconet_bench.core.size import Size
 
 if TYPE_CHECKING:
     from reconet_bench.data.selection import Selection
@@ -93,17 +94,17 @@ def stopped(failure: BaseException, target: Path) -> BaseException:
     return kind(f"{str(failure) or 'stopped'}: {target} holds what was measured until then")
 
 
-def size(text: str) -> tuple[int, int]:
-    """``1024x436`` (width x height) or ``256`` (square) as (height, width)."""
+def size(text: str) -> Size:
+    """``1024x436`` (width x height) or ``256`` (square), at least 16 pixels a side."""
     try:
-        numbers = [int(part) for part in text.lower().split("x")]
+        found = Size.parse(text.lower())
     except ValueError:
-        numbers = []
-    if len(numbers) not in (1, 2) or min(numbers) < 16:
+        found = Size(0, 0)
+    if min(found) < 16:
         raise argparse.ArgumentTypeError(
             f"'{text}': give WIDTHxHEIGHT such as 1024x436, or one number for a square, at least 16"
         )
-    return numbers[-1], numbers[0]
+    return found
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:

@@ -108,7 +108,7 @@ class Compare(Command):
         from reconet_bench.models.loading import give_style, load_all, workspace
         from reconet_bench.report import terminal
         from reconet_bench.report.run_folder import FILES, write_run
-        from reconet_bench.runtimes.selection import usable_runtimes
+        from reconet_bench.runtimes.selection import Resources, usable_runtimes
 
         target = own_folder(options.output or Path("reports") / time.strftime("%Y%m%d-%H%M%S"), "run", "records.jsonl")
         hints = onnx_hints(options)
@@ -130,8 +130,7 @@ class Compare(Command):
                 models,
                 clips,
                 runtimes,
-                options.device,
-                options.threads,
+                Resources(options.device, options.threads),
                 options.rounds,
                 options.vgg,
                 target / "frames" if options.save_frames else None,

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 from reconet_bench.commands.base import COMMANDS, Command, at_least, err, out, size, writable
 
 if TYPE_CHECKING:
-    from reconet_bench.benchmark.roofline import Found
+    from reconet_bench.benchmark.reference_check import Fidelity
+    from reconet_bench.benchmark.roofline import RooflineResult
+    from reconet_bench.core.size import Size
+    from reconet_bench.metrics.measure import Absent
     from reconet_bench.models.loading import Model
 
 #: Columns of the CSV: a row of them says by itself what was measured, on what, and beside which ceilings.
@@ -94,12 +97,13 @@ class Roofline(Command):
             err.print(line, style="yellow" if line.startswith("skipped") else "", markup=False)
 
         names = selection.usable_runtimes(options.runtimes, say)
+        resources = selection.Resources(options.device, options.threads)
         with loading.workspace() as folder:
             model = loading.load_by_name(options.model, Path(folder))
-            found = measure_runtimes(model, options.size, names, options.device, options.threads, options.rounds, say)
-        cost, (height, width) = found.cost, options.size
+            found = measure_runtimes(model, options.size, names, resources, options.rounds, say)
+        cost = found.cost
         out.print(
-            f"{model.source.name} at {width}x{height}: {cost.macs / 1e9:.1f} GMAC, {cost.values / 1e6:.1f} million numbers moved a frame",
+            f"{model.source.name} at {options.size}: {cost.macs / 1e9:.1f} GMAC, {cost.values / 1e6:.1f} million numbers moved a frame",
             markup=False,
         )
         for (place, threads, precision), ceiling in found.ceilings.items():
@@ -129,7 +133,7 @@ class Roofline(Command):
                 "–" if row.limit is None else f"{1000 * row.limit:.2f}",
                 row.bound or "–",
                 "–" if row.share is None else f"{100 * row.share:.1f} %",
-                *tables.parity_cells(row.fidelity.parity.psnr, row.fidelity.change),
+                *_parity(row.fidelity),
                 row.note,
             )
             for row in found.rows
@@ -139,19 +143,27 @@ class Roofline(Command):
             _write(options.output, model, options.size, found, options.rounds)
 
 
-def _write(path: Path, model: Model, size: tuple[int, int], found: Found, rounds: int) -> None:
+def _parity(fidelity: Fidelity | Absent) -> list[str]:
+    from reconet_bench.benchmark.reference_check import Fidelity
+    from reconet_bench.report.tables import parity_cells
+
+    known = fidelity if isinstance(fidelity, Fidelity) else None
+    return parity_cells(known.parity.psnr if known else None, known.change if known else None)
+
+
+def _write(path: Path, model: Model, size: Size, found: RooflineResult, rounds: int) -> None:
     """The rows as CSV, and beside it where they are from; a ``provenance.json`` there is that of a run, and stays."""
+    from reconet_bench.benchmark.reference_check import Fidelity
     from reconet_bench.core.files import write_text
     from reconet_bench.core.provenance import describe
     from reconet_bench.core.record import to_csv
     from reconet_bench.report import tables
 
-    height, width = size
     rows = []
     for row in found.rows:
         ceiling = found.ceilings.get(row.place)
         limits = (ceiling.flops / 1e12, ceiling.source, ceiling.bandwidth / 1e9) if ceiling else (None, None, None)
-        agreed = row.fidelity.parity
+        known = row.fidelity if isinstance(row.fidelity, Fidelity) else None
         rows.append(
             (
                 model.source.name,
@@ -159,8 +171,8 @@ def _write(path: Path, model: Model, size: tuple[int, int], found: Found, rounds
                 row.precision,
                 row.device,
                 row.threads,
-                width,
-                height,
+                size.width,
+                size.height,
                 1000 * row.seconds,
                 row.flops / 1e12,
                 None if row.limit is None else 1000 * row.limit,
@@ -169,9 +181,9 @@ def _write(path: Path, model: Model, size: tuple[int, int], found: Found, rounds
                 found.cost.macs / 1e9,
                 found.cost.values / 1e6,
                 *limits,
-                agreed.max_abs,
-                tables.exact(agreed.psnr),
-                row.fidelity.change,
+                known.parity.max_abs if known else None,
+                tables.exact(known.parity.psnr if known else None),
+                known.change if known else None,
                 row.note,
             )
         )

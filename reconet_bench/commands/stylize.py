@@ -154,6 +154,8 @@ class Stylize(Command):
 def _fastest(options: Any, model: Model) -> str:
     """What ``auto`` stands for at the size of this footage; says what was chosen and why."""
     from reconet_bench.benchmark.fastest_runtime import choose_runtime
+    from reconet_bench.core.size import Size
+    from reconet_bench.runtimes.selection import Resources
     from reconet_bench.video.media import Camera, open_source
     from reconet_bench.video.stylize import fitted
 
@@ -162,10 +164,9 @@ def _fastest(options: Any, model: Model) -> str:
         if options.input is None
         else open_source(options.input, options.fps, options.start, options.end)
     )
-    size = fitted(source.size, options.max_size)
+    size = Size(*fitted(source.size, options.max_size))
     source.close()
-    choice = choose_runtime(
-        model, size, options.device, options.threads, lambda text: err.print(text, style="dim", markup=False)
-    )
+    resources = Resources(options.device, options.threads)
+    choice = choose_runtime(model, size, resources, lambda text: err.print(text, style="dim", markup=False))
     err.print(f"auto: {choice.reason}", markup=False)
     return choice.name

@@ -24,7 +24,7 @@ from reconet_bench.commands.base import (
 from reconet_bench.core.errors import DataError
 
 if TYPE_CHECKING:
-    from reconet_bench.benchmark.sweep import Result
+    from reconet_bench.benchmark.sweep import SweepResult
     from reconet_bench.models.loading import Model
 
 
@@ -94,7 +94,8 @@ class Sweep(Command):
         add_onnx_options(parser)
 
     def run(self, options: Any) -> None:
-        from reconet_bench.benchmark.sweep import SIZES, Result, sweep
+        from reconet_bench.benchmark.sweep import SECONDS, SIZES, SweepPlan, SweepResult, sweep
+        from reconet_bench.benchmark.timing import TimingOptions
         from reconet_bench.models import loading
         from reconet_bench.runtimes import selection
 
@@ -106,19 +107,18 @@ class Sweep(Command):
         names = selection.usable_runtimes(options.runtimes, say)
         with loading.workspace() as folder:
             model = loading.load_by_name(options.model, Path(folder), onnx_hints(options), warn)
-            result, failure = Result(), None
+            plan = SweepPlan(
+                model,
+                options.sizes or SIZES,
+                names,
+                options.threads or [None],
+                options.batch,
+                options.device,
+                TimingOptions(options.rounds, SECONDS),
+            )
+            result, failure = SweepResult(), None
             try:
-                sweep(
-                    model,
-                    options.sizes or SIZES,
-                    names,
-                    options.threads or [None],
-                    options.device,
-                    options.rounds,
-                    say,
-                    batches=options.batch,
-                    result=result,
-                )
+                sweep(plan, say, result)
             except BaseException as stop:  # whatever it was that stopped it, an hour of rows is kept
                 if not result.rows:
                     raise
@@ -129,9 +129,9 @@ class Sweep(Command):
         raise stopped(failure, target)
 
 
-def _write(target: Path, model: Model, result: Result, rounds: int, interrupted: bool) -> None:
+def _write(target: Path, model: Model, result: SweepResult, rounds: int, interrupted: bool) -> None:
     """Print the tables, and leave the files."""
-    from reconet_bench.benchmark.sweep import Row, growth
+    from reconet_bench.benchmark.sweep import SweepRow, growth
     from reconet_bench.core.files import write_text
     from reconet_bench.core.machine import cpu_name
     from reconet_bench.core.provenance import describe
@@ -157,7 +157,7 @@ def _write(target: Path, model: Model, result: Result, rounds: int, interrupted:
         [
             row.runtime,
             str(row.threads),
-            f"{row.width}x{row.height}",
+            str(row.size),
             str(row.batch),
             *map(significant, (row.device_ms, row.p90_ms, row.end_to_end_ms, row.fps)),
             *parity_cells(row.psnr, row.temporal_error_change),
@@ -189,7 +189,7 @@ def _write(target: Path, model: Model, result: Result, rounds: int, interrupted:
     }
     write_text(
         target / "sweep.csv",
-        to_csv([[exact(value) for value in astuple(row)] for row in rows], [field.name for field in fields(Row)]),
+        to_csv([[exact(value) for value in astuple(row)] for row in rows], [field.name for field in fields(SweepRow)]),
     )
     write_text(
         target / "sweep.md",
@@ -204,7 +204,7 @@ def _write(target: Path, model: Model, result: Result, rounds: int, interrupted:
     lines: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
         label = f"{row.runtime}, {row.threads} threads" + (f", batch {row.batch}" if row.batch > 1 else "")
-        lines.setdefault(label, []).append((row.width * row.height, row.device_ms))
+        lines.setdefault(label, []).append((row.size.pixels, row.device_ms))
     written = ["sweep.csv", "sweep.md", "provenance.json"]
     try:
         written.append(plot(target / "sweep.svg", lines, title).name)

@@ -21,6 +21,7 @@ class Doubt(StrEnum):
         return member
 
     CHANGED_OUTPUT = "changed output", "changed output: the frames differ from the reference by more than rounding"
+    NO_PARITY = "no parity", "no parity: the reference failed, so the frames were not compared with it"
     COLD = "not warm", "not warm: frame times had not settled when the warm-up ended"
     UNSTABLE = "unstable", "unstable: rounds differ by over 10 %"
     BUSY = "busy", "busy: other programs used over 10 % of the processor"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from reconet_bench.core.errors import RuntimeUnavailable
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource
@@ -13,6 +14,19 @@ REFERENCE_RUNTIME = "torch"
 
 #: Names that stand for others: the fastest runtime whose frames are the reference's, and every runtime there is.
 AUTO, ALL = "auto", "all"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a session computes with.
+
+    Attributes:
+        device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: CPU threads; ``None`` is all usable cores.
+    """
+
+    device: str = "auto"
+    threads: int | None = None
 
 
 def usable_runtimes(names: Sequence[str], report: Callable[[str], None] = lambda text: None) -> list[str]:

@@ -27,6 +27,7 @@ import torch
 
 from reconet_bench.core.errors import ReconetBenchError, RuntimeUnavailable, UnknownName, ended_by
 from reconet_bench.runtimes.base import CANNOT_RUN, RUNTIMES, ModelSource, Runtime, Session, SessionHandle
+from reconet_bench.runtimes.selection import Resources
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
@@ -237,16 +238,16 @@ def _facts(session: Session) -> dict[str, Any]:
     return {name: getattr(session, name) for name in names}
 
 
-def load_apart(name: str, model: ModelSource, device: str, threads: int | None) -> SessionHandle:
+def load_apart(name: str, model: ModelSource, resources: Resources) -> SessionHandle:
     """The model in a runtime by name, in a worker of its own, which is closed with it.
 
     Raises:
         RuntimeUnavailable, ModelError: as :meth:`Runtime.load` does.
     """
-    RUNTIMES[name].check(device, threads)  # before a process starts for nothing
+    RUNTIMES[name].check(resources.device, resources.threads)  # before a process starts for nothing
     worker = Worker(name)
     try:
-        return worker.load(model, device, threads)
+        return worker.load(model, resources.device, resources.threads)
     except BaseException:
         worker.close()
         raise
@@ -255,8 +256,7 @@ def load_apart(name: str, model: ModelSource, device: str, threads: int | None) 
 def open_all(
     names: Sequence[str],
     model: ModelSource,
-    device: str,
-    threads: int | None,
+    resources: Resources,
     stack: contextlib.ExitStack,
     on_failure: Callable[[str, ReconetBenchError], None],
     apart: bool = True,
@@ -271,7 +271,7 @@ def open_all(
     usable = []
     for name in dict.fromkeys(names):
         try:
-            RUNTIMES[name].check(device, threads)  # before a process starts for nothing
+            RUNTIMES[name].check(resources.device, resources.threads)  # before a process starts for nothing
             usable.append(name)
         except RuntimeUnavailable as error:
             on_failure(name, error)
@@ -283,9 +283,9 @@ def open_all(
     for name in usable:
         try:
             if apart:
-                loaded[name] = workers[name].load(model, device, threads)
+                loaded[name] = workers[name].load(model, resources.device, resources.threads)
             else:
-                loaded[name] = stack.enter_context(RUNTIMES[name].load(model, device, threads))
+                loaded[name] = stack.enter_context(RUNTIMES[name].load(model, resources.device, resources.threads))
         except CANNOT_RUN as error:
             if apart:
                 workers[name].close()

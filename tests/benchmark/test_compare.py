@@ -46,11 +46,12 @@ from reconet_bench.networks.reconet import Identity, ReCoNet
 from reconet_bench.networks.vgg import gram
 from reconet_bench.report import tables
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Parity
-from reconet_bench.runtimes.selection import usable_runtimes
+from reconet_bench.runtimes.selection import Resources, usable_runtimes
 from reconet_bench.training.crops import RandomScenes
 
 QUALITY = {name for name, _ in METRICS.items()}
 ROUNDS = 2
+CPU = Resources("cpu", 1)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -105,7 +106,7 @@ def timed(models, clips, stand_in_weights, tmp_path_factory) -> tuple[Plan, Resu
     """One model and the identity on one clip in both runtimes, timed, frames kept; and what was reported."""
     chosen = [models[0], models[-1]]
     frames = tmp_path_factory.mktemp("frames")
-    plan = Plan(chosen, clips[:1], ["torch", "onnxruntime"], "cpu", 1, ROUNDS, stand_in_weights, frames)
+    plan = Plan(chosen, clips[:1], ["torch", "onnxruntime"], CPU, ROUNDS, stand_in_weights, frames)
     said: list[str] = []
     return plan, compare(plan, said.append), said
 
@@ -113,7 +114,7 @@ def timed(models, clips, stand_in_weights, tmp_path_factory) -> tuple[Plan, Resu
 @pytest.fixture(scope="module")
 def untimed(models, clips, stand_in_weights) -> tuple[Plan, Result]:
     """All three models on both clips in PyTorch."""
-    plan = Plan(models, clips, ["torch"], "cpu", 1, 0, stand_in_weights)
+    plan = Plan(models, clips, ["torch"], CPU, 0, stand_in_weights)
     return plan, compare(plan)
 
 
@@ -219,7 +220,7 @@ def test_runtimes_that_give_the_same_bytes_share_their_numbers(models, clips, mo
         return {"content_similarity": Measured(METRICS["content_similarity"].samples(footage))}
 
     monkeypatch.setattr(compare_module, "measure_footage", counted)
-    result = compare(Plan(models[-1:], clips[:1], ["torch", "onnxruntime"], "cpu", 1, 0, stand_in_weights))
+    result = compare(Plan(models[-1:], clips[:1], ["torch", "onnxruntime"], CPU, 0, stand_in_weights))
     assert count == 1
     assert [record.runtime for record in result.records] == ["torch", "onnxruntime"]
 
@@ -303,7 +304,7 @@ def test_the_speed_table_says_each_doubt_once_and_leaves_facts_to_the_records(ti
 
 def test_a_runtime_without_a_form_of_the_model_costs_its_own_rows_alone(models, clips):
     """The content has no convolutions to quantise."""
-    result = compare(Plan(models[-1:], clips[:1], ["torch", "onnxruntime:int8"], "cpu", 1, ROUNDS))
+    result = compare(Plan(models[-1:], clips[:1], ["torch", "onnxruntime:int8"], CPU, ROUNDS))
     (skipped,) = result.skipped
     assert skipped.startswith("identity in onnxruntime:int8: ")
     assert skipped.endswith("has no convolutions to quantise")
@@ -355,7 +356,7 @@ def test_without_rounds_nothing_is_timed(untimed):
 
 def test_without_the_reference_in_the_run_the_change_is_absent_for_that_reason(models, clips, stand_in_weights):
     """Parity is measured all the same, against PyTorch opened for the purpose."""
-    result = compare(Plan(models[:1], clips[:1], ["onnxruntime"], "cpu", 1, ROUNDS, stand_in_weights))
+    result = compare(Plan(models[:1], clips[:1], ["onnxruntime"], CPU, ROUNDS, stand_in_weights))
     rows = by_metric(result.records, runtime="onnxruntime", video="")
     assert 0 < rows["parity_max_abs"].value < 1e-3
     assert rows["speed_up"].note == "torch was not timed in this run"
@@ -511,37 +512,24 @@ def test_usable_runtimes_are_those_that_are_here(monkeypatch):
         usable_runtimes(["torch"])
 
 
-def test_an_onnx_file_is_compared_with_onnxruntime_whatever_was_named_first(tmp_path):
-    model = load_by_name(str(own_onnx(tmp_path / "mine.onnx")), tmp_path)
-    plan = Plan([model], [TranslationClip(length=3)], ["openvino:bf16", "onnxruntime"], "cpu", 1)
-    with RUNTIMES["onnxruntime"].load(model.source, "cpu", 1) as session:
-        sessions = {"openvino:bf16": session, "onnxruntime": session}
-        with compare_module._reference(plan, model, sessions) as reference:
-            assert reference is session
-        sessions.pop("onnxruntime")
-        with compare_module._reference(plan, model, sessions) as reference:
-            assert reference is not session
-            assert (reference.runtime, reference.device) == ("onnxruntime", "cpu")
-
-
 def test_auto_stands_for_one_runtime_of_each_model_and_says_which(models, monkeypatch):
     asked = []
 
-    def choose(model, size, device, threads):
-        asked.append((model.source.name, size, device, threads))
+    def choose(model, size, resources):
+        asked.append((model.source.name, size, resources))
         return Choice("torch:channels-last", "torch:channels-last: for a reason")
 
     monkeypatch.setattr(compare_module, "choose_runtime", choose)
     clip = TranslationClip(length=3)
-    result = compare(Plan(models[:1], [clip], usable_runtimes(["torch", "auto", "torch:channels-last"]), "cpu", 1, 0))
-    assert asked == [("reconet-board", clip.size, "cpu", 1)]
+    result = compare(Plan(models[:1], [clip], usable_runtimes(["torch", "auto", "torch:channels-last"]), CPU, 0))
+    assert asked == [("reconet-board", clip.size, CPU)]
     assert {record.runtime for record in result.records} == {"torch", "torch:channels-last"}
     assert result.chosen == ["reconet-board in torch:channels-last: for a reason"]
 
 
 def test_a_model_trained_on_the_video_is_marked(tiny_sintel, models):
     clips = Selection(sintel=tiny_sintel, frames=3).clips(["bandage_1", "cave_2"])
-    result = compare(Plan(models[:2], clips, ["torch"], "cpu", 1, 0))
+    result = compare(Plan(models[:2], clips, ["torch"], CPU, 0))
     doubts = {(r.model, r.video): r.doubts for r in result.records if r.metric == "temporal_error"}
     assert doubts == {
         ("reconet-board", "bandage_1"): (Doubt.TRAINED_ON_VIDEO,),
@@ -553,7 +541,7 @@ def test_a_model_trained_on_the_video_is_marked(tiny_sintel, models):
 
 def test_a_model_trained_on_the_photographs_of_a_built_in_clip_is_marked(models):
     model = dataclasses.replace(models[0], trained_on=trained_on({"data": RandomScenes(48, 0).describe()}))
-    result = compare(Plan([model], Selection(size=SIZE, frames=2).clips(["stroll"]), ["torch"], "cpu", 1, 0))
+    result = compare(Plan([model], Selection(size=SIZE, frames=2).clips(["stroll"]), ["torch"], CPU, 0))
     assert {record.doubts for record in result.records if record.metric == "temporal_error"} == {
         (Doubt.TRAINED_ON_PHOTOGRAPHS,)
     }
@@ -565,7 +553,7 @@ def test_a_model_trained_on_the_photographs_of_a_built_in_clip_is_marked(models)
 
 def test_a_rendered_clip_of_the_same_name_is_no_leak(models):
     clip = TranslationClip(length=3, name="bandage_1")
-    result = compare(Plan(models[:1], [clip], ["torch"], "cpu", 1, 0))
+    result = compare(Plan(models[:1], [clip], ["torch"], CPU, 0))
     assert {record.remark for record in result.records if record.value is not None} == {""}
 
 
@@ -575,7 +563,7 @@ def test_absent_metrics_are_recorded_with_their_reason_and_without_a_number(mode
         "load_loss_network",
         lambda path: (_ for _ in ()).throw(MetricUnavailable("no weights")),
     )
-    result = compare(Plan(models[:1], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
+    result = compare(Plan(models[:1], [TranslationClip(length=3)], ["torch"], CPU, 0))
     records = by_metric(result.records)
     assert records.keys() == QUALITY
     absent = {name: record.note for name, record in records.items() if record.value is None}
@@ -598,7 +586,7 @@ def own_onnx(path: Path, operator: str = "Sigmoid", size: tuple[int | str, int |
 def test_an_onnx_file_of_ones_own_takes_part_and_torch_is_skipped_with_the_reason(tmp_path, stand_in_weights):
     model = load_by_name(str(own_onnx(tmp_path / "mine.onnx")), tmp_path)
     result = compare(
-        Plan([model], [TranslationClip(length=3)], ["torch", "onnxruntime"], "cpu", 1, ROUNDS, stand_in_weights)
+        Plan([model], [TranslationClip(length=3)], ["torch", "onnxruntime"], CPU, ROUNDS, stand_in_weights)
     )
     with pytest.raises(RuntimeUnavailable, match="cannot run an ONNX file") as caught:
         RUNTIMES["torch"].load(model.source, "cpu", 1)
@@ -612,23 +600,23 @@ def test_an_onnx_file_of_ones_own_takes_part_and_torch_is_skipped_with_the_reaso
     assert "same file in ONNX Runtime on the CPU" in rows["parity_max_abs"].note
     assert rows["temporal_error_change"].value is None or rows["temporal_error_change"].value == 0
     with pytest.raises(ModelError, match="no runtime runs 'mine': mine in torch: "):
-        compare(Plan([model], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
+        compare(Plan([model], [TranslationClip(length=3)], ["torch"], CPU, 0))
 
 
 def test_a_model_that_nothing_runs_costs_its_own_rows_alone(tmp_path, models):
     own = load_by_name(str(own_onnx(tmp_path / "mine.onnx")), tmp_path)
-    result = compare(Plan([own, *models], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
+    result = compare(Plan([own, *models], [TranslationClip(length=3)], ["torch"], CPU, 0))
     assert {record.model for record in result.records} == {model.source.name for model in models}
     (line,) = result.skipped
     assert line.startswith("mine in torch: torch cannot run an ONNX file")
     with pytest.raises(ModelError, match="no runtime runs 'mine': mine in torch: "):
-        compare(Plan([own, models[-1]], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
+        compare(Plan([own, models[-1]], [TranslationClip(length=3)], ["torch"], CPU, 0))
 
 
 def test_a_size_that_a_model_does_not_take_costs_those_clips_alone(tmp_path, models):
     path = own_onnx(tmp_path / "fixed.onnx", size=(24, 32))
     clips = [TranslationClip(length=3), TranslationClip(length=3, size=(24, 32), name="small")]
-    result = compare(Plan([load_by_name(str(path), tmp_path), models[-1]], clips, ["onnxruntime"], "cpu", 1, ROUNDS))
+    result = compare(Plan([load_by_name(str(path), tmp_path), models[-1]], clips, ["onnxruntime"], CPU, ROUNDS))
     assert {(record.model, record.video) for record in result.records if record.video} == {
         ("fixed", "small"),
         ("identity", "moving"),
@@ -641,7 +629,7 @@ def test_a_size_that_a_model_does_not_take_costs_those_clips_alone(tmp_path, mod
 
 def test_the_content_is_measured_though_the_runtime_has_no_form_of_it(models):
     """Nothing in it can be quantised; whoever asks for int8 alone still gets the row to compare with."""
-    result = compare(Plan([models[-1]], [TranslationClip(length=3)], ["onnxruntime:int8"], "cpu", 1, ROUNDS))
+    result = compare(Plan([models[-1]], [TranslationClip(length=3)], ["onnxruntime:int8"], CPU, ROUNDS))
     assert {(record.model, record.runtime) for record in result.records} == {("identity", "torch")}
 
 
@@ -657,7 +645,7 @@ def test_an_export_of_ours_is_held_against_the_network_it_came_from(models, fold
     )
     origins = {model.source.name: model.origin.name for model in models if model.origin}
     assert origins == {"board-brighter": "reconet-board"}
-    result = compare(Plan(models, [TranslationClip(length=3)], ["torch", "onnxruntime"], "cpu", 1, ROUNDS))
+    result = compare(Plan(models, [TranslationClip(length=3)], ["torch", "onnxruntime"], CPU, ROUNDS))
     rows = by_metric(result.records, model="board-brighter", video="")
     assert rows["parity_psnr"].value < speed_records.GATE_PSNR
     assert Doubt.CHANGED_OUTPUT in rows["fps_device"].doubts
@@ -680,7 +668,7 @@ class NotANumber(nn.Module):
 @pytest.mark.parametrize("rounds", [0, ROUNDS])
 def test_output_that_is_not_a_number_is_said_and_not_recorded(rounds, tmp_path):
     model = ModelSource("broken", NotANumber(), lambda: tmp_path / "none.onnx")
-    plan = Plan([Model(model, "mine", "")], [TranslationClip(length=3)], ["torch"], "cpu", 1, rounds)
+    plan = Plan([Model(model, "mine", "")], [TranslationClip(length=3)], ["torch"], CPU, rounds)
     with pytest.raises(ModelError) as caught:
         compare(plan)
     assert "'broken'" in str(caught.value)
@@ -694,7 +682,7 @@ def test_a_broken_clip_stops_the_comparison(tiny_sintel, models, kind):
     path.write_bytes(path.read_bytes()[:-40])
     clips = Selection(sintel=tiny_sintel).clips(["alley_2"])
     with pytest.raises(DataError, match=r"frame_0003\.(flo|png): truncated"):
-        compare(Plan(models[-1:], clips, ["torch"], "cpu", 1, 0))
+        compare(Plan(models[-1:], clips, ["torch"], CPU, 0))
 
 
 def test_a_bug_in_a_metric_is_not_taken_for_an_absent_number(models, monkeypatch):
@@ -703,7 +691,7 @@ def test_a_bug_in_a_metric_is_not_taken_for_an_absent_number(models, monkeypatch
 
     monkeypatch.setattr(StyleDistance, "samples", broken)
     with pytest.raises(ZeroDivisionError):
-        compare(Plan(models[-1:], [TranslationClip(length=3)], ["torch"], "cpu", 1, 0))
+        compare(Plan(models[-1:], [TranslationClip(length=3)], ["torch"], CPU, 0))
 
 
 # --- provenance -----------------------------------------------------------------------------------------
@@ -745,7 +733,7 @@ def test_real_sintel_pairs_go_through(shared_data, models, stand_in_weights):
     if not all((root / "training" / "clean" / name).is_dir() for name in names):
         pytest.skip("no real Sintel: not all of alley_2, cave_2 and market_5 are among the shared data")
     clips = Selection(sintel=root, size=(48, 112), frames=2).clips(names)
-    result = compare(Plan([models[0], models[-1]], clips, ["torch"], "cpu", 1, 0, stand_in_weights))
+    result = compare(Plan([models[0], models[-1]], clips, ["torch"], CPU, 0, stand_in_weights))
     for name in names:
         records = by_metric(result.records, model="identity", video=name)
         assert records["temporal_error"].n == 1

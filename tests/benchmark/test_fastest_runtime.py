@@ -11,16 +11,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reconet_bench.benchmark import fastest_runtime
+from reconet_bench.benchmark import fastest_runtime, runtime_pool
 from reconet_bench.benchmark.fastest_runtime import choose_runtime
+from reconet_bench.benchmark.timing import TimingOptions
 from reconet_bench.core import errors
 from reconet_bench.core.machine import cache_folder
+from reconet_bench.core.size import Size
 from reconet_bench.models.loading import Model
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Runtime, Session
 from reconet_bench.runtimes.pytorch import TorchSession
+from reconet_bench.runtimes.selection import Resources
 from reconet_bench.runtimes.worker import open_all
 
-SIZE = (32, 48)
+SIZE = Size(32, 48)
+CPU = Resources("cpu", 1)
+
+
+def quick(rounds: int) -> TimingOptions:
+    """Short turns, end to end."""
+    return TimingOptions(rounds, 0.03, ("end_to_end",), warmup_seconds=0.1)
 
 
 class Soften(nn.Module):
@@ -85,9 +94,13 @@ def runtimes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     }
     for name, how in alterations.items():
         monkeypatch.setitem(RUNTIMES._plugins, name, Made(name, opened, **how))
-    monkeypatch.setattr(fastest_runtime, "load_apart", lambda name, *where: RUNTIMES[name].load(*where))
-    monkeypatch.setattr(fastest_runtime, "open_all", functools.partial(open_all, apart=False))
-    for name, value in {"_TRIAL": (1, 0.03), "_FINAL": (3, 0.03), "_WARM_UP": 0.1, "_PATIENCE": 0.0}.items():
+    monkeypatch.setattr(
+        runtime_pool,
+        "load_apart",
+        lambda name, source, resources: RUNTIMES[name].load(source, resources.device, resources.threads),
+    )
+    monkeypatch.setattr(runtime_pool, "open_all", functools.partial(open_all, apart=False))
+    for name, value in {"_TRIAL": quick(1), "_FINAL": quick(3), "_PATIENCE": 0.0}.items():
         monkeypatch.setattr(fastest_runtime, name, value)
     return opened
 
@@ -102,7 +115,7 @@ NAMES = ["torch", "quick", "slower", "another", "flickers"]
 
 
 def test_the_fastest_that_passes_the_gate_is_chosen_and_the_reason_given(model: Model, runtimes: list[str]) -> None:
-    choice = choose_runtime(model, SIZE, "cpu", 1, candidates=NAMES)
+    choice = choose_runtime(model, SIZE, CPU, candidates=NAMES)
     assert choice.name == "quick"
     assert not choice.remembered
     assert list(choice.milliseconds) == ["quick", "torch", "slower"], "not in order, or of those that failed"
@@ -142,38 +155,38 @@ def test_it_is_measured_once_for_all_that_it_depends_on(
 def test_a_broken_memory_is_measured_again(
     text: str, model: Model, runtimes: list[str], calm: None, cache: Path
 ) -> None:
-    choose_runtime(model, SIZE, "cpu", 1, candidates=["quick"])
+    choose_runtime(model, SIZE, CPU, candidates=["quick"])
     (path,) = cache.rglob("*.json")
     assert json.loads(path.read_text())["choice"]["name"] == "quick"
     path.write_text(text)
-    assert not choose_runtime(model, SIZE, "cpu", 1, candidates=["quick"]).remembered
-    assert choose_runtime(model, SIZE, "cpu", 1, candidates=["quick"]).remembered
+    assert not choose_runtime(model, SIZE, CPU, candidates=["quick"]).remembered
+    assert choose_runtime(model, SIZE, CPU, candidates=["quick"]).remembered
 
 
 def test_a_model_without_a_checksum_and_a_cache_that_cannot_be_written_are_no_error(
     model: Model, runtimes: list[str], calm: None, cache: Path
 ) -> None:
     nameless = Model(model.source, "reconet", "")
-    choose_runtime(nameless, SIZE, "cpu", 1, candidates=["quick"])
+    choose_runtime(nameless, SIZE, CPU, candidates=["quick"])
     assert not cache.exists()
     cache.write_text("a file where the folder would be")
     for _ in range(2):
-        assert not choose_runtime(model, SIZE, "cpu", 1, candidates=["quick"]).remembered
+        assert not choose_runtime(model, SIZE, CPU, candidates=["quick"]).remembered
 
 
 def test_nothing_that_passes_is_an_error_that_says_why(model: Model, runtimes: list[str]) -> None:
     with pytest.raises(
         errors.RuntimeUnavailable, match=r"no runtime passes for 'soft' on cpu: another: changed output \(PSNR 20"
     ):
-        choose_runtime(model, SIZE, "cpu", 1, candidates=["another", "torch:cuda"])
+        choose_runtime(model, SIZE, CPU, candidates=["another", "torch:cuda"])
 
 
 def test_a_reference_that_fails_is_said_of_itself(
     model: Model, runtimes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fastest_runtime, "reference_runtime", lambda model: ("overflows", None))
+    monkeypatch.setattr(runtime_pool, "reference_runtime", lambda model: ("overflows", None))
     with pytest.raises(errors.ModelError, match="'soft' in overflows: the output is not finite"):
-        choose_runtime(model, SIZE, "cpu", 1, candidates=["quick"])
+        choose_runtime(model, SIZE, CPU, candidates=["quick"])
     assert runtimes == ["overflows"]
 
 
@@ -182,13 +195,13 @@ def test_a_choice_between_unstable_timings_says_so_and_is_tried_anew(
 ) -> None:
     """A runtime that gets slower frame by frame has rounds that differ, whatever the machine does."""
     monkeypatch.setitem(RUNTIMES._plugins, "tires", Made("tires", runtimes, seconds=0.001, slower=1.02))
-    choice = choose_runtime(model, SIZE, "cpu", 1, candidates=["tires", "slower"])
+    choice = choose_runtime(model, SIZE, CPU, candidates=["tires", "slower"])
     assert choice.name == "tires"
     assert "unstable: rounds differ by over 10 %" in choice.doubt
     assert choice.reason.endswith(f"; doubtful, so not remembered and tried anew next time: {choice.doubt}")
     assert not list(cache.rglob("*.json"))
     runtimes.clear()
-    assert not choose_runtime(model, SIZE, "cpu", 1, candidates=["tires", "slower"]).remembered
+    assert not choose_runtime(model, SIZE, CPU, candidates=["tires", "slower"]).remembered
     assert "tires" in runtimes
 
 
@@ -198,27 +211,27 @@ def test_a_doubtful_run_off_is_done_again_while_there_is_time(
     told = iter([["other work took 40 % of the processor meanwhile"]])
     monkeypatch.setattr(fastest_runtime, "doubts", lambda timing: next(told, []))
     monkeypatch.setattr(fastest_runtime, "_PATIENCE", 60.0)
-    choice = choose_runtime(model, SIZE, "cpu", 1, candidates=["quick"])
+    choice = choose_runtime(model, SIZE, CPU, candidates=["quick"])
     assert (choice.doubt, next(told, None)) == ("", None), "the first run-off was believed, or never asked about"
-    assert choose_runtime(model, SIZE, "cpu", 1, candidates=["quick"]).remembered
+    assert choose_runtime(model, SIZE, CPU, candidates=["quick"]).remembered
 
 
 def test_only_what_was_timed_in_the_run_off_can_be_chosen(
     model: Model, runtimes: list[str], calm: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is quick at first and slow in the run-off is still not beaten by one that had no part in it."""
-    monkeypatch.setitem(RUNTIMES._plugins, "torch", Made("torch", runtimes, seconds=0.03))
+    monkeypatch.setitem(RUNTIMES._plugins, "torch", Made("torch", runtimes, seconds=0.1))
     timed: list[list[str]] = []
     measure = fastest_runtime.measure
 
     def once_slow(sessions: dict[str, Session], *arguments: object, **options: object) -> object:
         timed.append(list(sessions))
         if len(timed) == 3:  # two first trials, then the run-off
-            vars(sessions["quick"])["seconds"] = 0.06
+            vars(sessions["quick"])["seconds"] = 0.2
         return measure(sessions, *arguments, **options)
 
     monkeypatch.setattr(fastest_runtime, "measure", once_slow)
-    choice = choose_runtime(model, SIZE, "cpu", 1, candidates=["quick", "torch"])
+    choice = choose_runtime(model, SIZE, CPU, candidates=["quick", "torch"])
     assert timed == [["quick"], ["torch"], ["quick"]]
     assert choice.name == "quick"
     assert choice.milliseconds["quick"] > choice.milliseconds["torch"]
@@ -240,7 +253,7 @@ def test_what_breaks_off_among_the_last_is_passed_over(
 
     monkeypatch.setattr(RUNTIMES["twin"], "open", once)
     monkeypatch.setattr(fastest_runtime, "FINALISTS_WITHIN", 1000.0)  # however busy the machine is
-    choice = choose_runtime(model, SIZE, "cpu", 1, candidates=["quick", "twin"])
+    choice = choose_runtime(model, SIZE, CPU, candidates=["quick", "twin"])
     assert choice.name == "quick"
     assert choice.passed_over == {"twin": "not a second time"}
 
@@ -256,7 +269,7 @@ def test_where_every_finalist_breaks_off_the_next_fastest_are_timed(
         return load(*where)
 
     monkeypatch.setattr(RUNTIMES["quick"], "open", once)
-    choice = choose_runtime(model, SIZE, "cpu", 1, candidates=["quick", "torch"])
+    choice = choose_runtime(model, SIZE, CPU, candidates=["quick", "torch"])
     assert choice.name == "torch"
     assert choice.passed_over == {"quick": "not enough memory"}
     assert runtimes.count("torch") == 3, "as the reference, in the first trial, and in a run-off of its own"
@@ -269,7 +282,7 @@ def test_real_runtimes_are_tried_in_processes_of_their_own(model: Model, monkeyp
     monkeypatch.setattr(Runtime, "load", here)
     monkeypatch.setattr(fastest_runtime, "_PATIENCE", 0.0)
     said: list[str] = []
-    choice = choose_runtime(model, SIZE, "cpu", 1, said.append, ["torch", "torch:channels-last"])
+    choice = choose_runtime(model, SIZE, CPU, said.append, ["torch", "torch:channels-last"])
     assert set(choice.milliseconds) == {"torch", "torch:channels-last"}
     assert choice.name == min(choice.milliseconds, key=choice.milliseconds.__getitem__)
     assert said[:2] == ["trying torch", "trying torch:channels-last"]

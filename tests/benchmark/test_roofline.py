@@ -18,11 +18,15 @@ from reconet_bench.benchmark.peak_rates import Ceiling, measure_ceiling
 from reconet_bench.benchmark.roofline import Cost, measure_runtimes, network_cost
 from reconet_bench.core.errors import DataError, ModelError
 from reconet_bench.core.machine import computes_bf16
+from reconet_bench.core.size import Size
 from reconet_bench.models.loading import Model
 from reconet_bench.networks.layers import ReflectionPad, Upsample
 from reconet_bench.networks.reconet import Identity, ReCoNet
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Session
 from reconet_bench.runtimes.pytorch import Torch, TorchSession
+from reconet_bench.runtimes.selection import Resources
+
+CPU = Resources("cpu", 1)
 
 
 def test_the_network_costs_what_the_dissertation_says() -> None:
@@ -122,7 +126,7 @@ class Blur(nn.Module):
 
 def test_a_runtime_stands_beside_its_limit(small: None) -> None:
     model = Model(ModelSource("blur", Blur().eval(), Path), "reconet", "")
-    found = measure_runtimes(model, (32, 48), ["torch", "torch:bf16"], "cpu", 1, rounds=2)
+    found = measure_runtimes(model, Size(32, 48), ["torch", "torch:bf16"], CPU, rounds=2)
     precisions = {"torch": "fp32", **({"torch:bf16": "bf16"} if computes_bf16() else {})}
     assert {row.runtime: row.precision for row in found.rows} == precisions
     assert list(found.ceilings) == [("cpu", 1, precision) for precision in precisions.values()]
@@ -189,7 +193,7 @@ def test_a_row_has_the_ceiling_of_its_own_threads_and_precision_or_none(
     monkeypatch.setattr(roofline, "measure_ceiling", ceiling)
     said: list[str] = []
     model = Model(ModelSource("blur", Blur().eval(), Path), "reconet", "")
-    found = measure_runtimes(model, (32, 48), ["torch", "wider", "odd", "broken"], "cpu", 1, 2, said.append)
+    found = measure_runtimes(model, Size(32, 48), ["torch", "wider", "odd", "broken"], CPU, 2, said.append)
     one, two, odd = found.rows
     assert asked == [("fp32", 1), ("fp32", 2)]
     assert one.limit > two.limit
@@ -203,7 +207,7 @@ def test_the_gate_of_a_row_sees_the_change_of_flicker_too(small: None, monkeypat
     list(RUNTIMES)
     monkeypatch.setitem(RUNTIMES._plugins, "flickers", Flickers())
     (row,) = measure_runtimes(
-        Model(ModelSource("blur", Blur().eval(), Path), "reconet", ""), (32, 48), ["flickers"], "cpu", 1, 1
+        Model(ModelSource("blur", Blur().eval(), Path), "reconet", ""), Size(32, 48), ["flickers"], CPU, 1
     ).rows
     assert row.fidelity.parity.psnr > 40
     assert row.fidelity.parity.max_abs == pytest.approx(0.009, abs=1e-4)
@@ -212,14 +216,14 @@ def test_the_gate_of_a_row_sees_the_change_of_flicker_too(small: None, monkeypat
 
 
 def test_auto_says_what_it_tries_and_takes_and_why(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def choose(model: Model, size: tuple[int, int], device: str, threads: int, report: Callable[[str], None]) -> Choice:
+    def choose(model: Model, size: Size, resources: Resources, report: Callable[[str], None]) -> Choice:
         report("trying torch")
         return Choice("torch", "torch: for a reason")
 
     monkeypatch.setattr(roofline, "choose_runtime", choose)
     said: list[str] = []
     model = Model(ModelSource("blur", Blur().eval(), Path), "reconet", "")
-    found = measure_runtimes(model, (32, 48), ["auto"], "cpu", 1, 1, said.append)
+    found = measure_runtimes(model, Size(32, 48), ["auto"], CPU, 1, said.append)
     assert [row.runtime for row in found.rows] == ["torch"]
     assert found.chosen == "torch: for a reason"
     assert said == ["trying torch", "auto: torch: for a reason"]
@@ -240,7 +244,7 @@ def test_the_product_is_of_numbers_that_differ(small: None, monkeypatch: pytest.
 
 def test_an_onnx_file_has_no_operations_to_count() -> None:
     with pytest.raises(ModelError, match="'theirs' is an ONNX file: its operations"):
-        measure_runtimes(Model(ModelSource("theirs", None, Path), "x", ""), (32, 48), ["onnxruntime"], "cpu", 1)
+        measure_runtimes(Model(ModelSource("theirs", None, Path), "x", ""), Size(32, 48), ["onnxruntime"], CPU)
 
 
 def test_the_command_prints_and_writes_the_table(

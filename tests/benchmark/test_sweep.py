@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -17,14 +18,17 @@ from torch import nn
 from reconet_bench import cli
 from reconet_bench.benchmark import reference_check
 from reconet_bench.benchmark.fastest_runtime import Choice
-from reconet_bench.benchmark.sweep import Row, growth, sweep
+from reconet_bench.benchmark.sweep import SweepPlan, SweepRow, growth, sweep
+from reconet_bench.benchmark.timing import TimingOptions
 from reconet_bench.core.errors import DataError, ModelError, RuntimeUnavailable
 from reconet_bench.core.provenance import checksum
+from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip
 from reconet_bench.models.loading import Model
 from reconet_bench.report.sweep_plot import plot
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Session
 from reconet_bench.runtimes.pytorch import Torch, TorchSession
+from reconet_bench.runtimes.selection import Resources
 
 
 class Blur(nn.Module):
@@ -37,15 +41,46 @@ def model() -> Model:
     return Model(ModelSource("blur", Blur(), Path), "reconet", "")
 
 
-def row(runtime: str, size: tuple[int, int], milliseconds: float, threads: int = 1, note: str = "") -> Row:
-    return Row("blur", runtime, "fp32", "cpu", threads, size[1], size[0], 1, milliseconds, 0, 0, 0, 0, 0, 0, 0, note)
+def sizes(*pairs: tuple[int, int]) -> list[Size]:
+    return [Size(*pair) for pair in pairs]
+
+
+def quick(rounds: int) -> TimingOptions:
+    """Turns of three frames."""
+    return TimingOptions(rounds, 0.01)
+
+
+def one_thread(model: Model, runtimes: list[str], *pairs: tuple[int, int]) -> SweepPlan:
+    """One round on one CPU thread."""
+    return SweepPlan(model, sizes(*pairs), runtimes, [1], device="cpu", timing=quick(1))
+
+
+def row(runtime: str, size: tuple[int, int], milliseconds: float, threads: int = 1, note: str = "") -> SweepRow:
+    return SweepRow(
+        model="blur",
+        runtime=runtime,
+        precision="fp32",
+        device="cpu",
+        threads=threads,
+        width=size[1],
+        height=size[0],
+        batch=1,
+        device_ms=milliseconds,
+        p90_ms=0,
+        p99_ms=0,
+        end_to_end_ms=0,
+        fps=0,
+        max_abs=0,
+        psnr=0,
+        temporal_error_change=0,
+        note=note,
+    )
 
 
 def test_every_runtime_size_batch_and_thread_count_has_a_row(model: Model) -> None:
     said: list[str] = []
-    result = sweep(
-        model, [(32, 48), (64, 96)], ["torch", "torch:fp16"], [1, 2], "cpu", 2, said.append, 0.01, batches=(1, 3)
-    )
+    plan = SweepPlan(model, sizes((32, 48), (64, 96)), ["torch", "torch:fp16"], [1, 2], (1, 3), "cpu", quick(2))
+    result = sweep(plan, said.append)
     rows = result.rows
     assert [(r.threads, r.height, r.batch, r.runtime) for r in rows] == [
         (threads, height, batch, "torch") for threads in (1, 2) for height in (32, 64) for batch in (1, 3)
@@ -71,9 +106,9 @@ def test_every_runtime_size_batch_and_thread_count_has_a_row(model: Model) -> No
 
 def test_what_cannot_be_swept_is_said(model: Model) -> None:
     with pytest.raises(DataError, match="at least one size"):
-        sweep(model, [], ["torch"])
+        SweepPlan(model, [], ["torch"])
     with pytest.raises(ModelError, match="no runtime runs 'blur' on cpu: torch:fp16 at 48x32: torch:fp16 is for GPUs"):
-        sweep(model, [(32, 48)], ["torch:fp16"], device="cpu")
+        sweep(SweepPlan(model, sizes((32, 48)), ["torch:fp16"], device="cpu"))
 
 
 class Refusing(TorchSession):
@@ -131,7 +166,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_runtime_that_does_not_take_the_model_costs_its_rows_alone(model: Model, made: None) -> None:
     said: list[str] = []
-    rows = sweep(model, [(32, 48), (32, 64)], ["torch", "refusing", "late"], [1], "cpu", 1, said.append, 0.01).rows
+    rows = sweep(one_thread(model, ["torch", "refusing", "late"], (32, 48), (32, 64)), said.append).rows
     assert [(row.runtime, row.width) for row in rows] == [("torch", 48), ("torch", 64), ("late", 64)]
     assert "skipped refusing at 48x32 on 1 threads: no such layer" in said
     assert "skipped late at 48x32 on 1 threads: 'blur' in late: the output is not finite" in said
@@ -140,16 +175,16 @@ def test_a_runtime_that_does_not_take_the_model_costs_its_rows_alone(model: Mode
 def test_a_reference_that_fails_costs_the_parity_and_no_runtime(
     model: Model, made: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconet_bench.benchmark.sweep.reference_runtime", lambda model: ("late", None))
+    monkeypatch.setattr("reconet_bench.benchmark.runtime_pool.reference_runtime", lambda model: ("late", None))
     said: list[str] = []
-    rows = sweep(model, [(32, 48), (32, 64)], ["torch"], [1], "cpu", 1, said.append, 0.01).rows
+    rows = sweep(one_thread(model, ["torch"], (32, 48), (32, 64)), said.append).rows
     assert [(row.width, row.psnr is None) for row in rows] == [(48, True), (64, False)]
     assert rows[0].note.startswith("no parity, the reference failed: 'blur' in late: the output is not finite")
     assert not [line for line in said if line.startswith("skipped")]
 
 
 def test_a_speed_stands_with_all_its_parity_at_any_batch(model: Model, made: None) -> None:
-    one, three = sweep(model, [(32, 48)], ["darker"], [1], "cpu", 1, seconds=0.01, batches=(1, 3)).rows
+    one, three = sweep(dataclasses.replace(one_thread(model, ["darker"], (32, 48)), batches=(1, 3))).rows
     for r in (one, three):
         assert 0.02 < r.max_abs <= 0.05
         assert 26 <= r.psnr < 40
@@ -172,9 +207,8 @@ def test_a_size_without_room_in_memory_costs_that_size_alone(
 
     monkeypatch.setattr(reference_check, "synthetic_clip", rendered)
     said: list[str] = []
-    result = sweep(
-        model, [(32, width) for width in (64, 96, 112, 48)], ["torch", "hungry"], [None], "cpu", 1, said.append, 0.01
-    )
+    widths = sizes(*((32, width) for width in (64, 96, 112, 48)))
+    result = sweep(SweepPlan(model, widths, ["torch", "hungry"], device="cpu", timing=quick(1)), said.append)
     assert [(row.runtime, row.width) for row in result.rows] == [("torch", 64), ("torch", 48), ("hungry", 48)]
     assert result.skipped == [
         "hungry at 64x32: not enough memory",
@@ -186,7 +220,7 @@ def test_a_size_without_room_in_memory_costs_that_size_alone(
 
 def test_a_model_that_a_size_is_too_small_for_is_timed_at_the_others(model: Model) -> None:
     model.source.minimum = 40
-    result = sweep(model, [(32, 48), (40, 48)], ["torch"], [1], "cpu", 1, seconds=0.01)
+    result = sweep(one_thread(model, ["torch"], (32, 48), (40, 48)))
     assert [row.height for row in result.rows] == [40]
     assert result.skipped == ["48x32 on 1 threads: frame of 48x32 pixels is too small: 'blur' needs 40 a side"]
 
@@ -197,7 +231,7 @@ def test_auto_that_finds_nothing_at_a_size_costs_that_row(model: Model, monkeypa
 
     monkeypatch.setattr("reconet_bench.benchmark.sweep.choose_runtime", none)
     said: list[str] = []
-    result = sweep(model, [(32, 48)], ["auto", "torch"], [None], "cpu", 1, said.append, 0.01)
+    result = sweep(SweepPlan(model, sizes((32, 48)), ["auto", "torch"], device="cpu", timing=quick(1)), said.append)
     assert [row.runtime for row in result.rows] == ["torch"]
     assert "skipped auto at 48x32: no runtime passes" in said
 
@@ -206,14 +240,14 @@ def test_auto_says_what_it_tries_and_takes_and_why(model: Model, monkeypatch: py
     """Once for each size, whatever the number of batches."""
     asked: list[tuple[int, int]] = []
 
-    def choose(model: Model, size: tuple[int, int], device: str, threads: int, report: Callable[[str], None]) -> Choice:
+    def choose(model: Model, size: Size, resources: Resources, report: Callable[[str], None]) -> Choice:
         asked.append(size)
         report("trying torch")
-        return Choice("torch", f"torch: for a reason at {size[1]}x{size[0]}")
+        return Choice("torch", f"torch: for a reason at {size}")
 
     monkeypatch.setattr("reconet_bench.benchmark.sweep.choose_runtime", choose)
     said: list[str] = []
-    result = sweep(model, [(32, 48), (32, 64)], ["auto"], [1], "cpu", 1, said.append, 0.01, batches=(1, 2))
+    result = sweep(dataclasses.replace(one_thread(model, ["auto"], (32, 48), (32, 64)), batches=(1, 2)), said.append)
     assert asked == [(32, 48), (32, 64)]
     assert len(result.rows) == 4
     assert result.chosen == ["on 1 threads: torch: for a reason at 48x32", "on 1 threads: torch: for a reason at 64x32"]

@@ -15,7 +15,7 @@ import torch
 
 from reconet_bench.benchmark import timing
 from reconet_bench.benchmark.speed_records import doubts, gate, speed_rows
-from reconet_bench.benchmark.timing import Samples, measure
+from reconet_bench.benchmark.timing import Samples, TimingOptions, measure
 from reconet_bench.core import cpu_load, errors
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.runtimes.base import ModelSource, Parity, Session
@@ -81,7 +81,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_each_boundary_times_what_lies_between_its_ends(clock: Clock) -> None:
-    result = measure({"a": Scripted(clock)}, FRAMES, rounds=2, seconds=0.5)["a"]
+    result = measure({"a": Scripted(clock)}, FRAMES, TimingOptions(rounds=2, seconds=0.5))["a"]
     assert result.samples["device"].seconds == pytest.approx(RUN + WAIT)
     assert result.samples["end_to_end"].seconds == pytest.approx(UPLOAD + RUN + WAIT + DOWNLOAD)
     assert result.samples["device"].fps == pytest.approx(1 / 0.042)
@@ -92,11 +92,13 @@ def test_each_boundary_times_what_lies_between_its_ends(clock: Clock) -> None:
 
 
 def test_a_turn_lasts_as_long_as_asked_and_has_three_frames_at_least(clock: Clock) -> None:
-    long = measure({"a": Scripted(clock)}, FRAMES, rounds=3, seconds=0.5, boundaries=("device",))["a"].samples["device"]
+    long = measure({"a": Scripted(clock)}, FRAMES, TimingOptions(rounds=3, seconds=0.5, boundaries=("device",)))[
+        "a"
+    ].samples["device"]
     assert [len(one) for one in long.rounds] == [12, 12, 12]  # 11 frames of 42 ms are 0.462 s
-    short = measure({"a": Scripted(clock)}, FRAMES, rounds=1, seconds=0.0, boundaries=("device",))["a"].samples[
-        "device"
-    ]
+    short = measure({"a": Scripted(clock)}, FRAMES, TimingOptions(rounds=1, seconds=0.0, boundaries=("device",)))[
+        "a"
+    ].samples["device"]
     assert [len(one) for one in short.rounds] == [3]
 
 
@@ -104,9 +106,7 @@ def test_sessions_take_turns_in_changing_order_with_fresh_frames(clock: Clock) -
     log: list[tuple[str, int]] = []
     sessions = {name: Scripted(clock, log, name) for name in "abc"}
     turns: list[tuple[str, int, int]] = []
-    measure(
-        sessions, FRAMES, rounds=3, seconds=0.0, boundaries=("device",), on_progress=lambda *step: turns.append(step)
-    )
+    measure(sessions, FRAMES, TimingOptions(3, 0.0, ("device",)), on_progress=lambda *step: turns.append(step))
     assert "".join(name for name, _, _ in turns) == "abcabcbcacab"
     assert [(done, total) for _, done, total in turns] == [(n, 12) for n in range(12)]
     assert [frame for _, frame in log] == [n % 5 for n in range(len(log))]
@@ -117,7 +117,9 @@ def test_sessions_take_turns_in_changing_order_with_fresh_frames(clock: Clock) -
 def test_warm_up_ends_when_frames_take_equal_time_and_is_not_counted(clock: Clock) -> None:
     tuning = [3.0, 2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.1]
     session = Scripted(clock, waits=tuning)
-    result = measure({"a": session}, FRAMES, rounds=2, seconds=0.2, boundaries=("device",), warmup_seconds=60)["a"]
+    result = measure(
+        {"a": session}, FRAMES, TimingOptions(rounds=2, seconds=0.2, boundaries=("device",), warmup_seconds=60)
+    )["a"]
     assert result.first_frame == pytest.approx(UPLOAD + RUN + 3.0 + DOWNLOAD)
     assert result.warm
     assert result.warmup_frames > len(tuning)
@@ -127,7 +129,7 @@ def test_warm_up_ends_when_frames_take_equal_time_and_is_not_counted(clock: Cloc
 def test_what_never_settles_is_cut_off_and_said(clock: Clock) -> None:
     slower = [0.1 * 1.2**n for n in range(300)]
     result = measure(
-        {"a": Scripted(clock, waits=slower)}, FRAMES, rounds=2, seconds=0.1, boundaries=("device",), warmup_seconds=5
+        {"a": Scripted(clock, waits=slower)}, FRAMES, TimingOptions(2, 0.1, ("device",), warmup_seconds=5)
     )["a"]
     assert not result.warm
     assert not result.stable
@@ -139,7 +141,9 @@ def test_what_never_settles_is_cut_off_and_said(clock: Clock) -> None:
 
 
 def test_slow_frames_get_warm_too(clock: Clock) -> None:
-    result = measure({"a": Scripted(clock, waits=[10.0] * 100)}, FRAMES, 2, 0.0, ("device",), warmup_seconds=5)["a"]
+    result = measure(
+        {"a": Scripted(clock, waits=[10.0] * 100)}, FRAMES, TimingOptions(2, 0.0, ("device",), warmup_seconds=5)
+    )["a"]
     assert result.warm
     assert result.warmup_frames == 1 + 6
 
@@ -147,7 +151,7 @@ def test_slow_frames_get_warm_too(clock: Clock) -> None:
 def test_the_collector_is_off_while_measuring_and_on_again_after(clock: Clock) -> None:
     assert gc.isenabled()
     session = Scripted(clock)
-    measure({"a": session}, FRAMES, rounds=1, seconds=0.0, boundaries=("device",))
+    measure({"a": session}, FRAMES, TimingOptions(rounds=1, seconds=0.0, boundaries=("device",)))
     assert session.collector[-3:] == [False] * 3
     assert gc.isenabled()
 
@@ -186,7 +190,7 @@ def test_the_harness_adds_less_than_two_percent() -> None:
             pass
 
     session = Scripted(SimpleNamespace(sleep=work), waits=[])
-    best = measure({"a": session}, FRAMES, rounds=2, seconds=0.3)["a"]
+    best = measure({"a": session}, FRAMES, TimingOptions(rounds=2, seconds=0.3))["a"]
     for samples in best.samples.values():
         assert WAIT <= samples.seconds.min() < 1.02 * WAIT
 
@@ -231,13 +235,13 @@ def test_the_work_of_others_is_said_beside_the_speed(clock: Clock, monkeypatch) 
     """Each turn of four: others have three of the ten seconds of core time."""
     moments = itertools.cycle((cpu_load.Moment(0.0, 0.0, 0.0, 2), cpu_load.Moment(5.0, 5.0, 2.0, 2)))
     monkeypatch.setattr(timing, "moment", lambda: next(moments))
-    busy = measure({"a": Scripted(clock)}, FRAMES, rounds=4, seconds=0.1)["a"]
+    busy = measure({"a": Scripted(clock)}, FRAMES, TimingOptions(rounds=4, seconds=0.1))["a"]
     assert busy.processor == (12.0, 40.0)
     assert doubts(busy) == [Doubt.BUSY]
     others = speed_rows(busy, None, Parity(0.0, 100.0, 4), None, "")["other_work"]
     assert (others.value, others.unit) == (30, "%")
     monkeypatch.setattr(timing, "moment", lambda: None)
-    assert doubts(measure({"a": Scripted(clock)}, FRAMES, rounds=4, seconds=0.1)["a"]) == []
+    assert doubts(measure({"a": Scripted(clock)}, FRAMES, TimingOptions(rounds=4, seconds=0.1))["a"]) == []
 
 
 @pytest.mark.clock
@@ -256,7 +260,9 @@ def test_peak_memory_is_what_the_session_took(clock: Clock) -> None:
             return super().run(x)
 
     np.ones(128 * 2**20, np.uint8)  # an earlier peak, which is nobody's
-    lean, hungry = (measure({"a": kind(clock)}, FRAMES, 1, 0.0)["a"].peak_memory for kind in (Scripted, Hungry))
+    lean, hungry = (
+        measure({"a": kind(clock)}, FRAMES, TimingOptions(1, 0.0))["a"].peak_memory for kind in (Scripted, Hungry)
+    )
     assert lean is not None
     assert hungry is not None
     assert lean < 16 * 2**20
@@ -271,9 +277,9 @@ def test_frames_must_be_of_one_size(clock: Clock, frames: list[np.ndarray]) -> N
 
 def test_unknown_boundaries_and_no_rounds_are_refused(clock: Clock) -> None:
     with pytest.raises(ValueError, match=r"boundary must be one of .* got \['disk'\]"):
-        measure({"a": Scripted(clock)}, FRAMES, boundaries=("device", "disk"))
+        TimingOptions(boundaries=("device", "disk"))
     with pytest.raises(ValueError, match="rounds must be 1 or more, got 0"):
-        measure({"a": Scripted(clock)}, FRAMES, rounds=0)
+        TimingOptions(rounds=0)
 
 
 @pytest.mark.parametrize(

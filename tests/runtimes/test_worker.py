@@ -19,13 +19,15 @@ from conftest import TranslationClip
 from torch import Tensor, nn
 
 from reconet_bench.benchmark.compare import Plan, compare
-from reconet_bench.benchmark.timing import measure
+from reconet_bench.benchmark.timing import TimingOptions, measure
 from reconet_bench.core import errors
 from reconet_bench.models.loading import Model
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Runtime, Session, session_parity
 from reconet_bench.runtimes.pytorch import TorchSession
+from reconet_bench.runtimes.selection import Resources
 from reconet_bench.runtimes.worker import Worker, load_apart, open_all
 
+CPU = Resources("cpu", 1)
 FRAMES = [np.random.default_rng(seed).integers(0, 256, (32, 48, 3), dtype=np.uint8) for seed in range(3)]
 SECONDS = 0.05
 #: Bytes that a session takes while loading and at its first frame, and seconds of that frame.
@@ -178,7 +180,7 @@ def test_a_worker_is_the_session_it_holds(worker: Worker, model: ModelSource, mo
         for fact in ("runtime", "device", "precision", "threads", "placement", "model"):
             assert getattr(worker, fact) == getattr(here, fact), fact
         assert worker.load_seconds > 0
-    timing = measure({"torch": worker}, FRAMES, 2, 0.01)["torch"]
+    timing = measure({"torch": worker}, FRAMES, TimingOptions(2, 0.01))["torch"]
     assert [len(samples.rounds) for samples in timing.samples.values()] == [2, 2]
     monkeypatch.setenv("NEWLY", "set")
     with Worker("torch") as later:
@@ -222,7 +224,9 @@ def test_what_the_parent_does_is_no_memory_of_the_workers(model: ModelSource) ->
     thread.start()
     with Worker("steady") as steady:
         steady.load(model, "cpu", 1)
-        timing = measure({"steady": steady}, FRAMES, 2, 0.1, ("device",), on_progress=lambda *_: begun.set())["steady"]
+        timing = measure(
+            {"steady": steady}, FRAMES, TimingOptions(2, 0.1, ("device",)), on_progress=lambda *_: begun.set()
+        )["steady"]
     thread.join()
     assert timing.peak_memory is not None
     assert timing.peak_memory < 2**28 < sum(one.nbytes for one in hoard)
@@ -234,8 +238,8 @@ def test_what_is_kept_counts_as_memory_and_only_the_first_frame_as_the_first(mod
         hoarding.load(model, "cpu", 1)
         assert hoarding.load_memory is not None
         assert LOADED <= hoarding.load_memory < 2 * LOADED
-        fresh = measure({"hoarding": hoarding}, FRAMES, 1, 0.0, ("device",))["hoarding"]
-        again = measure({"hoarding": hoarding}, FRAMES, 1, 0.0, ("device",))["hoarding"]
+        fresh = measure({"hoarding": hoarding}, FRAMES, TimingOptions(1, 0.0, ("device",)))["hoarding"]
+        again = measure({"hoarding": hoarding}, FRAMES, TimingOptions(1, 0.0, ("device",)))["hoarding"]
     assert fresh.peak_memory is not None
     assert LOADED + KEPT <= fresh.peak_memory < 1.5 * (LOADED + KEPT)
     assert fresh.first_frame is not None
@@ -290,15 +294,14 @@ def test_a_compiler_is_quiet_where_there_is_no_gpu() -> None:
 def test_no_process_starts_for_what_cannot_compute_here(model: ModelSource, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconet_bench.runtimes.worker.Worker", None)
     with pytest.raises(errors.RuntimeUnavailable, match="torch:fp16 is for GPUs"):
-        load_apart("torch:fp16", model, "cpu", 1)
+        load_apart("torch:fp16", model, CPU)
     failed: list[str] = []
     with contextlib.ExitStack() as stack:
         assert (
             open_all(
                 ["torch:fp16", "onnxruntime:graph"],
                 model,
-                "cpu",
-                1,
+                CPU,
                 stack,
                 lambda name, error: failed.append(str(error)),
             )
@@ -314,7 +317,7 @@ def test_what_is_known_after_the_first_frame_alone_reaches_the_parent(model: Mod
     with Worker("hoarding") as hoarding:
         hoarding.load(model, "cpu", 1)
         assert (hoarding.placement, hoarding.build_seconds) == ({}, 0)
-        timing = measure({"hoarding": hoarding}, FRAMES, 1, 0.0, ("device",))["hoarding"]
+        timing = measure({"hoarding": hoarding}, FRAMES, TimingOptions(1, 0.0, ("device",)))["hoarding"]
         assert hoarding.placement == timing.placement == {"attic": 7}
         assert hoarding.build_seconds == timing.build_seconds >= FIRST
 
@@ -323,7 +326,7 @@ def test_what_is_known_after_the_first_frame_alone_reaches_the_parent(model: Mod
 def test_a_comparison_times_before_it_looks_at_frames(model: ModelSource, rounds: int) -> None:
     """First frame and peak are those of a new session; at a second size it is none, which is said."""
     clips = [TranslationClip(length=3), TranslationClip(length=3, size=(48, 64), name="larger")]
-    result = compare(Plan([Model(model, "mine", "")], clips, ["hoarding"], "cpu", 1, rounds))
+    result = compare(Plan([Model(model, "mine", "")], clips, ["hoarding"], CPU, rounds))
     rows = {(record.metric, record.height): record for record in result.records if not record.video}
     if not rounds:
         assert not rows
@@ -344,8 +347,10 @@ def test_one_that_is_killed_costs_its_row_and_a_worker_adds_no_time(model: Model
     """Frames of a known time, while another worker dies; best of many, whatever else runs here only ever adds."""
     failed: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
-        workers = open_all(["steady", "killed"], model, "cpu", 1, stack, fail)
-        timings = measure(workers, FRAMES, 2, 0.3, on_failure=lambda name, error: failed.update({name: str(error)}))
+        workers = open_all(["steady", "killed"], model, CPU, stack, fail)
+        timings = measure(
+            workers, FRAMES, TimingOptions(2, 0.3), on_failure=lambda name, error: failed.update({name: str(error)})
+        )
         assert list(timings) == ["steady"]
         for samples in timings["steady"].samples.values():
             assert SECONDS <= samples.seconds.min() < 1.02 * SECONDS
@@ -370,14 +375,14 @@ def test_what_cannot_be_loaded_is_told_and_the_rest_is_there(model: ModelSource)
     failed: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         loaded = open_all(
-            ["torch:fp16", "torch"], model, "cpu", 1, stack, lambda name, error: failed.update({name: str(error)})
+            ["torch:fp16", "torch"], model, CPU, stack, lambda name, error: failed.update({name: str(error)})
         )
         assert list(loaded) == ["torch"]
         assert failed == {"torch:fp16": "torch:fp16 is for GPUs: on a CPU use torch:bf16"}
 
 
 def test_a_comparison_goes_on_without_the_runtime_that_died(model: ModelSource) -> None:
-    plan = Plan([Model(model, "mine", "")], [TranslationClip(length=3)], ["torch", "killed"], "cpu", 1, rounds=2)
+    plan = Plan([Model(model, "mine", "")], [TranslationClip(length=3)], ["torch", "killed"], CPU, rounds=2)
     result = compare(plan)
     (skipped,) = result.skipped
     assert skipped.startswith("blur in killed: its process ended in the midst of the work (killed by SIGKILL")
@@ -390,13 +395,13 @@ def test_a_comparison_goes_on_without_the_runtime_that_died(model: ModelSource) 
 def test_a_comparison_goes_on_without_the_runtime_that_cannot_take_the_model(
     model: ModelSource, name: str, says: str, rounds: int
 ) -> None:
-    result = compare(Plan([Model(model, "mine", "")], [TranslationClip(length=3)], ["torch", name], "cpu", 1, rounds))
+    result = compare(Plan([Model(model, "mine", "")], [TranslationClip(length=3)], ["torch", name], CPU, rounds))
     (skipped,) = result.skipped
     assert skipped.startswith(f"blur in {name}: ")
     assert says in skipped
     assert {record.runtime for record in result.records} == {"torch"}
     with pytest.raises(errors.ModelError, match=f"no runtime runs 'blur': blur in {name}: "):
-        compare(Plan([Model(model, "mine", "")], [TranslationClip(length=3)], [name], "cpu", 1, rounds))
+        compare(Plan([Model(model, "mine", "")], [TranslationClip(length=3)], [name], CPU, rounds))
 
 
 def test_what_overflows_is_no_parity(model: ModelSource) -> None:
