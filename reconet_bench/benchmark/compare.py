@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,8 +31,10 @@ from reconet_bench.models.loading import Model
 from reconet_bench.runtimes.base import CANNOT_RUN, Parity, Session, SessionHandle, frames_parity, reference_frames
 from reconet_bench.runtimes.selection import REFERENCE_RUNTIME
 
-#: Different frames in rotation while timing, and seconds of a turn at each boundary.
-SPEED_FRAMES, SPEED_SECONDS = 8, 0.5
+#: Different frames in rotation while timing.
+SPEED_FRAMES = 8
+#: How long a turn is at each boundary.
+SPEED = TimingOptions(seconds=0.5)
 
 
 def compare(plan: Plan, report: Callable[[str], None] = lambda text: None, result: Result | None = None) -> Result:
@@ -210,7 +213,7 @@ def _time(
     for (height, width), clip in first_of_size.items():
         report(f"timing {pool.model.source.name} at {width}x{height}")
         frames = clip_frames(clip, SPEED_FRAMES)
-        timed.append((frames, measure(sessions, frames, TimingOptions(plan.rounds, SPEED_SECONDS), on_failure=drop)))
+        timed.append((frames, measure(sessions, frames, replace(SPEED, rounds=plan.rounds), on_failure=drop)))
     return timed
 
 

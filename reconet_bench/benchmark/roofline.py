@@ -204,7 +204,10 @@ def measure_runtimes(
 
 
 def _row(name: str, timing: Timing, cost: Cost, ceiling: Ceiling | None, fidelity: Fidelity | Absent) -> RooflineRow:
-    seconds, notes = timing.samples["device"].median, [*remarks(fidelity), *(doubt.sentence for doubt in doubts(timing))]
+    seconds, notes = (
+        timing.samples["device"].median,
+        [*remarks(fidelity), *(doubt.sentence for doubt in doubts(timing))],
+    )
     limit, bound = None, ""
     if ceiling is None:
         notes.append(f"no ceiling is measured in {timing.precision}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import json
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from reconet_bench.benchmark.compare import compare
 from reconet_bench.benchmark.fastest_runtime import Choice
 from reconet_bench.benchmark.plan import Plan, Result
 from reconet_bench.benchmark.provenance import provenance
-from reconet_bench.benchmark.timing import BOUNDARIES, Samples, Timing, measure
+from reconet_bench.benchmark.timing import BOUNDARIES, Samples, Timing, TimingOptions
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import DataError, MetricUnavailable, ModelError, RuntimeUnavailable, UnknownName
 from reconet_bench.core.machine import usable_cpus
@@ -58,8 +57,7 @@ CPU = Resources("cpu", 1)
 def _short_turns() -> Iterator[None]:
     """Speed is measured for the sake of its rows: a few frames are enough."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare_module, "SPEED_SECONDS", 0.01)
-        patch.setattr(compare_module, "measure", functools.partial(measure, warmup_seconds=0.01))
+        patch.setattr(compare_module, "SPEED", TimingOptions(seconds=0.01, warmup_seconds=0.01))
         yield
 
 
@@ -707,8 +705,8 @@ def test_provenance_says_where_the_numbers_come_from(untimed, monkeypatch, tmp_p
     assert facts["videos"]["stroll"]["frames"] == 7
     assert len({video["pixels"] for video in facts["videos"].values()}) == 2
     assert {"command", "versions", "cpu", "threads"} <= facts.keys()
-    assert facts["threads"] == plan.threads == 1, "not those of this process"
-    assert provenance(dataclasses.replace(plan, threads=None), 0)["threads"] == usable_cpus()
+    assert facts["threads"] == plan.resources.threads == 1, "not those of this process"
+    assert provenance(dataclasses.replace(plan, resources=Resources("cpu")), 0)["threads"] == usable_cpus()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert provenance(dataclasses.replace(plan, vgg=None), 0)["loss_network"] is None
     assert to_jsonl(result.records), "every number is finite"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 from pathlib import Path
@@ -99,7 +98,7 @@ def runtimes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         "load_apart",
         lambda name, source, resources: RUNTIMES[name].load(source, resources.device, resources.threads),
     )
-    monkeypatch.setattr(runtime_pool, "open_all", functools.partial(open_all, apart=False))
+    monkeypatch.setattr(runtime_pool, "open_all", lambda *arguments: open_all(*arguments[:-1], apart=False))
     for name, value in {"_TRIAL": quick(1), "_FINAL": quick(3), "_PATIENCE": 0.0}.items():
         monkeypatch.setattr(fastest_runtime, name, value)
     return opened
@@ -132,9 +131,9 @@ def test_it_is_measured_once_for_all_that_it_depends_on(
     model: Model, runtimes: list[str], calm: None, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def choose(
-        size: tuple[int, int] = SIZE, threads: int = 1, of: Model = model, names: list[str] = NAMES[:2]
+        size: Size = SIZE, threads: int = 1, of: Model = model, names: list[str] = NAMES[:2]
     ) -> fastest_runtime.Choice:
-        return choose_runtime(of, size, "cpu", threads, candidates=names)
+        return choose_runtime(of, size, Resources("cpu", threads), candidates=names)
 
     first = choose()
     assert runtimes

@@ -19,7 +19,7 @@ from reconet_bench.runtimes.base import ModelSource, SessionHandle
 from reconet_bench.runtimes.selection import Resources
 
 CPU = Resources("cpu", 1)
-FRAME = np.full((32, 48, 3), 90, np.uint8)
+FRAME = np.zeros((32, 48, 3), np.uint8)
 
 
 class Blur(nn.Module):
