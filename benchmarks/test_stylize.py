@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reconet_bench.core.files import write_image
+from reconet_bench.core.images import write_image
 from reconet_bench.core.ops import to_uint8
 from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.models.loading import load_by_name

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reconet_bench.core.files import write_image
+from reconet_bench.core.images import write_image
 from reconet_bench.core.ops import to_uint8, warp
 from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.metrics.temporal_error import masked_squared_error

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reconet_bench.core.files import write_flo, write_image
+from reconet_bench.core.flow_files import write_flo
+from reconet_bench.core.images import write_image
 from reconet_bench.core.ops import LUMINANCE_ANIMATION, from_uint8
 from reconet_bench.data.clip import Clip, Motion
 from reconet_bench.models.checkpoint import Checkpoint

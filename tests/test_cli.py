@@ -26,7 +26,8 @@ from reconet_bench.benchmark.diff import parse_limits
 from reconet_bench.commands import base
 from reconet_bench.commands import list as list_command
 from reconet_bench.core.doubts import Doubt
-from reconet_bench.core.files import read_flo, write_flo, write_image
+from reconet_bench.core.flow_files import read_flo, write_flo
+from reconet_bench.core.images import write_image
 from reconet_bench.metrics.base import METRICS
 from reconet_bench.models.checkpoint import load_checkpoint, save_checkpoint
 from reconet_bench.report.run import load_run

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import TranslationClip
 
-from reconet_bench.core.files import read_tensors, write_tensors
+from reconet_bench.core.tensor_files import read_tensors, write_tensors
 from reconet_bench.report.loss_curves import PACE, TOTAL
 from reconet_bench.training.crops import ClipWindows
 from reconet_bench.training.loop import train

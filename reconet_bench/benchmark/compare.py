@@ -18,7 +18,7 @@ from reconet_bench.benchmark.speed_records import PARITY, speed_rows
 from reconet_bench.benchmark.timing import Timing, TimingOptions, measure
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import ModelError, ReconetBenchError
-from reconet_bench.core.files import write_image
+from reconet_bench.core.images import write_image
 from reconet_bench.core.ops import from_uint8
 from reconet_bench.core.samples import SampleKey, TimedFrame
 from reconet_bench.core.size import Size

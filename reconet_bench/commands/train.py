@@ -172,7 +172,8 @@ class Train(Command):
         )
 
     def run(self, options: Any) -> None:
-        from reconet_bench.core.files import transparency, write_text
+        from reconet_bench.core.files import write_text
+        from reconet_bench.core.images import transparency
         from reconet_bench.methods.base import METHODS
         from reconet_bench.models.checkpoint import load_checkpoint
         from reconet_bench.networks.vgg import download_weights
@@ -277,7 +278,7 @@ def _warn_of_emulation(settings: TrainingSettings) -> None:
 def _pictures(folder: Path, curves: str) -> list[str]:
     """Plot the run's curves and line up its samples; names of what could be drawn, a note of what could not."""
     from reconet_bench.core.errors import DataError
-    from reconet_bench.core.files import write_image
+    from reconet_bench.core.images import write_image
     from reconet_bench.report.loss_curves import parse_curves
     from reconet_bench.report.loss_plot import plot_losses
     from reconet_bench.training.progress_pictures import SAMPLES_FOLDER, progress_picture

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconet_bench.core.errors import DataError, UnknownName
-from reconet_bench.core.files import read_flo, read_image, write_text
+from reconet_bench.core.files import write_text
+from reconet_bench.core.flow_files import read_flo
+from reconet_bench.core.images import read_image
 from reconet_bench.data.sintel import HELD_OUT, PASSES
 from reconet_bench.data.zip_over_http import Report, crc32, download, fetch_members
 

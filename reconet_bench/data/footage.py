@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from reconet_bench.core.errors import DataError
-from reconet_bench.core.files import IMAGE_SUFFIXES, image_files, read_image
+from reconet_bench.core.images import IMAGE_SUFFIXES, image_files, read_image
 from reconet_bench.core.ops import from_uint8
 from reconet_bench.data.clip import FramesOnly
 from reconet_bench.video.reader import VideoReader

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from reconet_bench.core.errors import DataError, UnknownName
-from reconet_bench.core.files import UNKNOWN_FLOW, read_flo, read_image, read_mask, write_flo, write_image
+from reconet_bench.core.flow_files import UNKNOWN_FLOW, read_flo, write_flo
+from reconet_bench.core.images import read_image, read_mask, write_image
 from reconet_bench.core.ops import LUMINANCE_ANIMATION, from_uint8, pixel_grid, to_uint8, warp
 from reconet_bench.data.clip import Clip, Motion, composed_motion
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from reconet_bench.core.errors import DataError, UnknownName, enough_memory
-from reconet_bench.core.files import IMAGE_SUFFIXES, read_image, scikit_image_texture
+from reconet_bench.core.images import IMAGE_SUFFIXES, read_image, scikit_image_texture
 from reconet_bench.core.ops import LUMINANCE_CAMERA, from_uint8, pixel_grid
 from reconet_bench.data.clip import Clip, Motion
 from reconet_bench.data.scene import Layer, Light, Outline, Pose, Scene, SceneClip, Wave, memory_advice

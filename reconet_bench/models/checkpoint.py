@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reconet_bench.core.errors import ModelError, UnknownName
-from reconet_bench.core.files import read_tensors, write_tensors
+from reconet_bench.core.tensor_files import read_tensors, write_tensors
 from reconet_bench.methods.base import METHODS
 from reconet_bench.networks.vgg import STYLE_TAPS
 

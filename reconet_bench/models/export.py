@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 from reconet_bench.core.errors import DataError, ModelError
-from reconet_bench.core.files import atomic_path, scikit_image_texture
+from reconet_bench.core.files import atomic_path
+from reconet_bench.core.images import scikit_image_texture
 from reconet_bench.core.machine import cache_folder
 from reconet_bench.core.ops import from_uint8, resize_frame, to_uint8
 from reconet_bench.core.provenance import versions

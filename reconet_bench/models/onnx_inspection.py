@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from reconet_bench.core.errors import ModelError, UnknownName
-from reconet_bench.core.files import scikit_image_texture
+from reconet_bench.core.images import scikit_image_texture
 from reconet_bench.core.ops import BYTE, IMAGENET, RANGES, SIGNED, UNIT, ValueRange, from_uint8, resize_frame
 from reconet_bench.core.provenance import external_files
 from reconet_bench.models.onnx_graph import Clues, clues, range_of

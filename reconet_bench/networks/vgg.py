@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reconet_bench.core.errors import MetricUnavailable, ModelError
-from reconet_bench.core.files import read_image, read_tensors, scikit_image_texture, transparency
+from reconet_bench.core.images import read_image, scikit_image_texture, transparency
 from reconet_bench.core.ops import IMAGENET, from_uint8, resize_frame
+from reconet_bench.core.tensor_files import read_tensors
 
 #: Convolutions of torchvision's ``vgg16().features[:23]`` as (index, inputs, outputs).
 _CONVOLUTIONS = (

@@ -20,7 +20,8 @@ import numpy as np
 from torch import Tensor
 
 from reconet_bench.core.errors import DataError
-from reconet_bench.core.files import IMAGE_SUFFIXES, files_digest, image_files, read_image, write_image
+from reconet_bench.core.files import files_digest
+from reconet_bench.core.images import IMAGE_SUFFIXES, image_files, read_image, write_image
 from reconet_bench.core.machine import cache_folder
 from reconet_bench.core.ops import LUMINANCE_CAMERA, from_uint8
 from reconet_bench.data.clip import LONG_TERM_STEP, Clip, FramesOnly

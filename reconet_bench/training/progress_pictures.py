@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from reconet_bench.core.errors import TrainingError
-from reconet_bench.core.files import read_image, read_tensors, write_image
+from reconet_bench.core.images import read_image, write_image
 from reconet_bench.core.ops import to_uint8, warp
+from reconet_bench.core.tensor_files import read_tensors
 from reconet_bench.training.crops import TrainingCrops
 from reconet_bench.training.run_folder import STATE_FILE
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from reconet_bench.core import provenance
 from reconet_bench.core.errors import TrainingError
-from reconet_bench.core.files import atomic_path, read_tensors, write_tensors
+from reconet_bench.core.files import atomic_path
+from reconet_bench.core.tensor_files import read_tensors, write_tensors
 from reconet_bench.methods.base import METHODS
 from reconet_bench.models.checkpoint import load_checkpoint
 from reconet_bench.networks.vgg import find_weights

@@ -19,7 +19,8 @@ import pandas as pd
 import torch
 
 from reconet_bench.core.errors import DataError, TrainingError, UnknownName, ended_by
-from reconet_bench.core.files import atomic_path, write_image, write_text
+from reconet_bench.core.files import atomic_path, write_text
+from reconet_bench.core.images import write_image
 from reconet_bench.core.machine import usable_cpus
 from reconet_bench.report.loss_curves import parse_curves
 from reconet_bench.report.loss_plot import plot_losses

@@ -19,7 +19,8 @@ from typing import Protocol
 import numpy as np
 
 from reconet_bench.core.errors import DataError
-from reconet_bench.core.files import IMAGE_SUFFIXES, image_files, natural_key, read_image, write_image
+from reconet_bench.core.files import natural_key
+from reconet_bench.core.images import IMAGE_SUFFIXES, image_files, read_image, write_image
 from reconet_bench.video.frames import TOLERANCE, Frame, Timing, moment
 from reconet_bench.video.reader import VideoReader
 from reconet_bench.video.writer import SUFFIXES, VideoWriter

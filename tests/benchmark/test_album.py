@@ -8,7 +8,7 @@ import torch
 from conftest import SIZE, TranslationClip
 
 from reconet_bench.benchmark.album import DETAIL, UNTRACEABLE, Album, encode, find_return, heat_map
-from reconet_bench.core.files import read_image
+from reconet_bench.core.images import read_image
 from reconet_bench.core.ops import to_uint8
 from reconet_bench.data.clip import Motion
 

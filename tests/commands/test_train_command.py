@@ -12,7 +12,8 @@ from conftest import picture
 from safetensors.torch import save_file
 
 from reconet_bench import cli
-from reconet_bench.core.files import read_tensors, transparency, write_image, write_tensors
+from reconet_bench.core.images import transparency, write_image
+from reconet_bench.core.tensor_files import read_tensors, write_tensors
 from reconet_bench.models.checkpoint import load_checkpoint
 from reconet_bench.networks.vgg import read_style
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import picture
 
-from reconet_bench.core import files
+from reconet_bench.core import files, flow_files, images, tensor_files
 from reconet_bench.core.errors import DataError, ModelError
 
 
@@ -23,8 +23,8 @@ def image() -> np.ndarray:
 
 def test_flow_survives_the_round_trip(tmp_path):
     flow = np.random.default_rng(0).normal(0, 20, (2, 5, 7)).astype(np.float32)
-    files.write_flo(tmp_path / "new" / "a.flo", flow)
-    read = files.read_flo(tmp_path / "new" / "a.flo")
+    flow_files.write_flo(tmp_path / "new" / "a.flo", flow)
+    read = flow_files.read_flo(tmp_path / "new" / "a.flo")
     np.testing.assert_array_equal(read, flow)
     assert read.dtype == np.float32
     assert read.flags.writeable
@@ -35,10 +35,10 @@ def test_flow_bytes_follow_middlebury(tmp_path):
     body = np.array([1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6], "<f4").tobytes()
     data = np.array([202021.25], "<f4").tobytes() + np.array([3, 2], "<i4").tobytes() + body
     (tmp_path / "a.flo").write_bytes(data)
-    flow = files.read_flo(tmp_path / "a.flo")
+    flow = flow_files.read_flo(tmp_path / "a.flo")
     assert flow[0].tolist() == [[1, 2, 3], [4, 5, 6]]
     assert flow[1].tolist() == [[-1, -2, -3], [-4, -5, -6]]
-    files.write_flo(tmp_path / "b.flo", flow)
+    flow_files.write_flo(tmp_path / "b.flo", flow)
     assert (tmp_path / "b.flo").read_bytes() == data
 
 
@@ -58,24 +58,24 @@ def test_broken_flow_is_one_clear_error(tmp_path, data, message):
     path = tmp_path / "bad.flo"
     path.write_bytes(data)
     with pytest.raises(DataError) as caught:
-        files.read_flo(path)
+        flow_files.read_flo(path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
 
 
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(DataError, match=r"cannot read flow .*none\.flo: No such file"):
-        files.read_flo(tmp_path / "none.flo")
+        flow_files.read_flo(tmp_path / "none.flo")
     with pytest.raises(DataError, match=r"cannot read image .*none\.png: No such file"):
-        files.read_image(tmp_path / "none.png")
+        images.read_image(tmp_path / "none.png")
     with pytest.raises(ModelError, match=r"no such file: .*none\.safetensors"):
-        files.read_tensors(tmp_path / "none.safetensors")
+        tensor_files.read_tensors(tmp_path / "none.safetensors")
 
 
 def test_png_is_lossless_and_rgb(tmp_path, image):
     image[0, 0] = (255, 10, 0)
-    files.write_image(tmp_path / "a.png", image)
-    np.testing.assert_array_equal(files.read_image(tmp_path / "a.png"), image)
+    images.write_image(tmp_path / "a.png", image)
+    np.testing.assert_array_equal(images.read_image(tmp_path / "a.png"), image)
     blue_green_red = cv2.imread(str(tmp_path / "a.png"))
     assert blue_green_red[0, 0].tolist() == [0, 10, 255]
 
@@ -83,18 +83,18 @@ def test_png_is_lossless_and_rgb(tmp_path, image):
 def test_grey_alpha_and_16_bit_images_become_8_bit_rgb(tmp_path, image):
     grey = image[:, :, 0]
     cv2.imwrite(str(tmp_path / "grey.png"), grey)
-    np.testing.assert_array_equal(files.read_image(tmp_path / "grey.png"), np.repeat(grey[..., None], 3, 2))
+    np.testing.assert_array_equal(images.read_image(tmp_path / "grey.png"), np.repeat(grey[..., None], 3, 2))
     cv2.imwrite(str(tmp_path / "alpha.png"), np.dstack([image[:, :, ::-1], grey]))
-    np.testing.assert_array_equal(files.read_image(tmp_path / "alpha.png"), image)
+    np.testing.assert_array_equal(images.read_image(tmp_path / "alpha.png"), image)
     cv2.imwrite(str(tmp_path / "deep.png"), image[:, :, ::-1].astype(np.uint16) * 257)
-    np.testing.assert_array_equal(files.read_image(tmp_path / "deep.png"), image)
+    np.testing.assert_array_equal(images.read_image(tmp_path / "deep.png"), image)
 
 
 def test_mask_is_one_where_the_image_is_white(tmp_path):
     mask = np.zeros((4, 5, 3), np.uint8)
     mask[1, 2] = 255
-    files.write_image(tmp_path / "m.png", mask)
-    read = files.read_mask(tmp_path / "m.png")
+    images.write_image(tmp_path / "m.png", mask)
+    read = images.read_mask(tmp_path / "m.png")
     assert read.shape == (4, 5)
     assert read[1, 2] == read.sum() == 1
 
@@ -103,22 +103,22 @@ def test_mask_is_one_where_the_image_is_white(tmp_path):
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.97])
 def test_truncated_image_is_one_clear_error(tmp_path, image, name, share):
     path = tmp_path / name
-    files.write_image(path, image)
+    images.write_image(path, image)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(DataError) as caught:
-        files.read_image(path)
+        images.read_image(path)
     assert str(path) in str(caught.value)
 
 
 def test_a_file_is_judged_by_its_content_not_by_its_suffix(tmp_path, image):
-    files.write_image(tmp_path / "a.jpg", image)
-    files.write_image(tmp_path / "a.png", image)
+    images.write_image(tmp_path / "a.jpg", image)
+    images.write_image(tmp_path / "a.png", image)
     (tmp_path / "photo.png").write_bytes((tmp_path / "a.jpg").read_bytes())
-    assert files.read_image(tmp_path / "photo.png").shape == image.shape
+    assert images.read_image(tmp_path / "photo.png").shape == image.shape
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "a.png").read_bytes()[:-20])
     with pytest.raises(DataError, match="truncated PNG"):
-        files.read_image(tmp_path / "cut.jpg")
+        images.read_image(tmp_path / "cut.jpg")
 
 
 def test_a_header_that_promises_too_many_pixels_is_no_image(tmp_path):
@@ -132,20 +132,20 @@ def test_a_header_that_promises_too_many_pixels_is_no_image(tmp_path):
     )
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
     with pytest.raises(DataError, match="not a readable image"):
-        files.read_image(tmp_path / "a.png")
+        images.read_image(tmp_path / "a.png")
 
 
 def test_text_is_no_image(tmp_path):
     (tmp_path / "a.jpg").write_text("hello")
     with pytest.raises(DataError, match=r"not a readable image \(5 bytes\)"):
-        files.read_image(tmp_path / "a.jpg")
+        images.read_image(tmp_path / "a.jpg")
     with pytest.raises(DataError, match="cannot read image"):
-        files.read_image(tmp_path)
+        images.read_image(tmp_path)
 
 
 def test_an_image_suffix_that_nothing_writes_is_refused(tmp_path, image):
     with pytest.raises(DataError, match=r"cannot write image .*a\.foo: its suffix must be one of \.png"):
-        files.write_image(tmp_path / "a.foo", image)
+        images.write_image(tmp_path / "a.foo", image)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -182,8 +182,8 @@ def test_tensors_survive_the_round_trip(tmp_path):
         "b": torch.tensor(1.5),
         "c": torch.ones(2, 3, 4, 5).to(memory_format=torch.channels_last),
     }
-    files.write_tensors(tmp_path / "a.safetensors", tensors, {"k": "v"})
-    read, metadata = files.read_tensors(tmp_path / "a.safetensors")
+    tensor_files.write_tensors(tmp_path / "a.safetensors", tensors, {"k": "v"})
+    read, metadata = tensor_files.read_tensors(tmp_path / "a.safetensors")
     assert metadata == {"k": "v"}
     assert read.keys() == tensors.keys()
     assert all(torch.equal(read[key], tensors[key]) for key in tensors)
@@ -192,14 +192,14 @@ def test_tensors_survive_the_round_trip(tmp_path):
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.99])
 def test_truncated_tensors_are_one_clear_error(tmp_path, share):
     path: Path = tmp_path / "a.safetensors"
-    files.write_tensors(path, {"a": torch.ones(100)}, {})
+    tensor_files.write_tensors(path, {"a": torch.ones(100)}, {})
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(ModelError, match="not a readable safetensors file"):
-        files.read_tensors(path)
+        tensor_files.read_tensors(path)
 
 
 def test_texture_that_is_not_there_is_named():
-    assert files.scikit_image_texture("chelsea").shape == (300, 451, 3)
+    assert images.scikit_image_texture("chelsea").shape == (300, 451, 3)
     with pytest.raises(DataError, match="carries no image 'lena'"):
-        files.scikit_image_texture("lena")
+        images.scikit_image_texture("lena")

@@ -10,7 +10,7 @@ from conftest import SIZE
 
 from reconet_bench import cli
 from reconet_bench.core.errors import DataError, UnknownName
-from reconet_bench.core.files import write_image
+from reconet_bench.core.images import write_image
 from reconet_bench.data.davis import DavisClip, find_davis
 from reconet_bench.data.download import Verified, verify
 from reconet_bench.data.flow.base import EstimatedClip

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from reconet_bench import cli
 from reconet_bench.core.errors import DataError, ReconetBenchError, UnknownName
-from reconet_bench.core.files import write_image
+from reconet_bench.core.images import write_image
 from reconet_bench.data import zip_over_http
 from reconet_bench.data.download import MANIFEST, PAINTINGS, Verified, fetch, verify
 from reconet_bench.data.sintel import SintelClip

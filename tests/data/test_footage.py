@@ -11,7 +11,7 @@ from clips import make_clip, scene
 from conftest import SIZE, TINY_SEQUENCES, picture
 
 from reconet_bench.core.errors import DataError, UnknownName
-from reconet_bench.core.files import image_files, write_image
+from reconet_bench.core.images import image_files, write_image
 from reconet_bench.core.ops import LUMINANCE_CAMERA, to_uint8
 from reconet_bench.data import footage
 from reconet_bench.data.clip import ClipView

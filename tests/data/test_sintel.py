@@ -8,7 +8,8 @@ import torch
 from conftest import OCCLUDED, SIZE, TINY_SEQUENCES, picture
 
 from reconet_bench.core.errors import DataError, UnknownName
-from reconet_bench.core.files import read_flo, write_flo, write_image
+from reconet_bench.core.flow_files import read_flo, write_flo
+from reconet_bench.core.images import write_image
 from reconet_bench.core.ops import warp
 from reconet_bench.data import sintel
 from reconet_bench.data.clip import ClipView

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from reconet_bench.core.errors import DataError, UnknownName
-from reconet_bench.core.files import write_image
+from reconet_bench.core.images import write_image
 from reconet_bench.core.ops import luminance, warp
 from reconet_bench.data.scene import Light, SceneClip
 from reconet_bench.data.synthetic import CLIPS, Textures, random_scene, synthetic_clip

@@ -11,7 +11,7 @@ from conftest import SIZE, TranslationClip, constant_flow, picture
 from torch import Tensor
 
 from reconet_bench.core.errors import DataError, MetricUnavailable
-from reconet_bench.core.files import scikit_image_texture
+from reconet_bench.core.images import scikit_image_texture
 from reconet_bench.core.ops import from_uint8, warp
 from reconet_bench.data.clip import LONG_TERM_STEP, Clip, ClipView, Motion, composed_motion
 from reconet_bench.data.sintel import SintelClip

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from reconet_bench.core.errors import ModelError, UnknownName
-from reconet_bench.core.files import read_tensors, write_tensors
+from reconet_bench.core.tensor_files import read_tensors, write_tensors
 from reconet_bench.models import checkpoint as module
 from reconet_bench.models.checkpoint import (
     Checkpoint,

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 import reconet_bench
 from reconet_bench import cli
 from reconet_bench.core import errors
-from reconet_bench.core.files import read_image, scikit_image_texture, write_image
+from reconet_bench.core.images import read_image, scikit_image_texture, write_image
 from reconet_bench.core.ops import BYTE, IMAGENET, RANGES, SIGNED, UNIT, ValueRange, from_uint8
 from reconet_bench.models.onnx_graph import clues, precision
 from reconet_bench.models.onnx_inspection import OnnxFormat, inspect_onnx

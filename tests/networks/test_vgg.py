@@ -16,7 +16,7 @@ from conftest import write_stand_in
 from safetensors.torch import load_file, save_file
 
 from reconet_bench.core.errors import DataError, MetricUnavailable, ModelError
-from reconet_bench.core.files import scikit_image_texture, write_image
+from reconet_bench.core.images import scikit_image_texture, write_image
 from reconet_bench.core.ops import from_uint8, resize_frame
 from reconet_bench.networks import vgg
 from reconet_bench.networks.vgg import STYLE_TAPS, LossNetwork, content_distance, gram, gram_distance, load_loss_network

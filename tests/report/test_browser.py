@@ -10,7 +10,7 @@ import pytest
 from browser import ARGUMENTS, CHROMIUM
 from run_folders import DIFFERENCES, NASTY, PROVENANCE, quality, speed
 
-from reconet_bench.core.files import write_image
+from reconet_bench.core.images import write_image
 from reconet_bench.core.samples import SampleKey
 from reconet_bench.report.run_folder import write_run
 

@@ -27,7 +27,7 @@ from run_folders import DIFFERENCES, MODELS, NASTY, PROVENANCE, quality, record,
 from reconet_bench import cli
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import DataError, ReconetBenchError
-from reconet_bench.core.files import write_image
+from reconet_bench.core.images import write_image
 from reconet_bench.core.record import Record, to_jsonl
 from reconet_bench.core.samples import SampleKey, TimedFrame
 from reconet_bench.core.size import Size

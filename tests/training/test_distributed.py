@@ -17,7 +17,8 @@ from conftest import picture
 from training_runs import windows
 
 from reconet_bench.core.errors import TrainingError
-from reconet_bench.core.files import read_tensors, write_image
+from reconet_bench.core.images import write_image
+from reconet_bench.core.tensor_files import read_tensors
 from reconet_bench.models.checkpoint import load_checkpoint
 from reconet_bench.report.loss_curves import PACE
 from reconet_bench.training.distributed import Group, joined, local_device

@@ -10,7 +10,7 @@ import torch
 from conftest import TranslationClip, picture
 
 from reconet_bench.core.errors import TrainingError, UnknownName
-from reconet_bench.core.files import write_image
+from reconet_bench.core.images import write_image
 from reconet_bench.methods.base import METHODS
 from reconet_bench.models.checkpoint import load_checkpoint
 from reconet_bench.training.crops import ClipWindows

@@ -9,7 +9,7 @@ import torch
 from training_runs import windows
 
 from reconet_bench.core.errors import TrainingError
-from reconet_bench.core.files import read_tensors, write_tensors
+from reconet_bench.core.tensor_files import read_tensors, write_tensors
 from reconet_bench.metrics.style import style_distance, style_of
 from reconet_bench.models.checkpoint import load_checkpoint
 from reconet_bench.models.loading import load_by_name

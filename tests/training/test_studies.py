@@ -18,7 +18,7 @@ from conftest import TranslationClip, picture
 
 from reconet_bench import cli
 from reconet_bench.core.errors import TrainingError, UnknownName
-from reconet_bench.core.files import read_image, write_image
+from reconet_bench.core.images import read_image, write_image
 from reconet_bench.core.machine import usable_cpus
 from reconet_bench.models.checkpoint import load_checkpoint
 from reconet_bench.networks.reconet import Identity

@@ -19,7 +19,8 @@ from training_runs import broken_off, curves, network_state, same, stop_at, told
 
 from reconet_bench.core import provenance
 from reconet_bench.core.errors import DataError, ModelError, TrainingError, UnknownName
-from reconet_bench.core.files import read_tensors, write_image, write_tensors
+from reconet_bench.core.images import write_image
+from reconet_bench.core.tensor_files import read_tensors, write_tensors
 from reconet_bench.methods.base import METHODS
 from reconet_bench.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from reconet_bench.report.loss_curves import parse_curves

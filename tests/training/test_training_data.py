@@ -14,7 +14,7 @@ from clips import make_clip, scene
 from conftest import TranslationClip, picture
 
 from reconet_bench.core.errors import DataError, ModelError, TrainingError, UnknownName
-from reconet_bench.core.files import write_image
+from reconet_bench.core.images import write_image
 from reconet_bench.core.machine import cache_folder
 from reconet_bench.core.ops import LUMINANCE_ANIMATION, LUMINANCE_CAMERA, to_uint8, warp
 from reconet_bench.data.flow.base import ESTIMATORS, EstimatedClip

@@ -13,7 +13,8 @@ import torch
 from training_runs import broken_off, network_state, same, windows
 
 from reconet_bench.core.errors import DataError, TrainingError
-from reconet_bench.core.files import read_image, read_tensors
+from reconet_bench.core.images import read_image
+from reconet_bench.core.tensor_files import read_tensors
 from reconet_bench.report.loss_curves import Curves, parse_curves
 from reconet_bench.report.loss_plot import plot_losses, running_mean
 from reconet_bench.training import loop, progress

@@ -18,7 +18,7 @@ from conftest import TranslationClip
 from training_runs import curves, network_state, same, windows
 
 from reconet_bench.core.errors import DataError, TrainingError
-from reconet_bench.core.files import read_tensors
+from reconet_bench.core.tensor_files import read_tensors
 from reconet_bench.methods.reconet import ReCoNetMethod
 from reconet_bench.training.crops import ClipWindows
 from reconet_bench.training.loop import train

@@ -22,7 +22,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from reconet_bench import cli
 from reconet_bench.core.errors import ReconetBenchError
-from reconet_bench.core.files import read_flo, read_image, write_flo, write_image
+from reconet_bench.core.flow_files import read_flo, write_flo
+from reconet_bench.core.images import read_image, write_image
 from reconet_bench.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from reconet_bench.models.onnx_inspection import inspect_onnx
 from reconet_bench.networks.reconet import Identity

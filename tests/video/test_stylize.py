@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from reconet_bench import cli
 from reconet_bench.core.errors import DataError
-from reconet_bench.core.files import read_image, write_image
+from reconet_bench.core.images import read_image, write_image
 from reconet_bench.video.frames import Frame, Timing
 from reconet_bench.video.media import Camera, open_source
 from reconet_bench.video.reader import VideoReader

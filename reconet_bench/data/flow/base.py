@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from reconet_bench.core.errors import ModelError
-from reconet_bench.core.files import read_tensors, write_tensors
 from reconet_bench.core.machine import cache_folder
 from reconet_bench.core.ops import to_uint8, warp
 from reconet_bench.core.registry import Registry
+from reconet_bench.core.tensor_files import read_tensors, write_tensors
 from reconet_bench.data.clip import Clip, Motion, composed_motion
 
 ESTIMATORS: Registry[Estimator] = Registry("flow estimator", "reconet_bench.data.flow")

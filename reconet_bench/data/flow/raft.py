@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reconet_bench.core.errors import ModelError
-from reconet_bench.core.files import read_tensors
 from reconet_bench.core.machine import pick_device
 from reconet_bench.core.ops import from_uint8, to_uint8
 from reconet_bench.core.provenance import checksum
+from reconet_bench.core.tensor_files import read_tensors
 from reconet_bench.data.flow.base import ESTIMATORS, Estimator, FlowFunction
 
 ENVIRONMENT_VARIABLE = "RECONET_BENCH_RAFT"
