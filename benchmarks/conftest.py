@@ -15,7 +15,8 @@ from reconet_bench.core import machine, provenance
 from reconet_bench.core.errors import UnknownName
 from reconet_bench.core.files import write_text
 from reconet_bench.core.record import to_csv
-from reconet_bench.report.tables import markdown, significant
+from reconet_bench.report.markdown import markdown
+from reconet_bench.report.numbers import significant
 from reconet_bench.runtimes.base import RUNTIMES
 
 FOLDER = Path(__file__).resolve().parents[1] / "reports" / "benchmarks"

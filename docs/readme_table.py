@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 from reconet_bench.core.files import write_text
+from reconet_bench.report.markdown import markdown
+from reconet_bench.report.numbers import significant
 from reconet_bench.report.ranking import first_runtime, overall
 from reconet_bench.report.run import Run, load_run
-from reconet_bench.report.tables import markdown, significant
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- table: python docs/readme_table.py -->", "<!-- end of table -->"

@@ -60,7 +60,7 @@ class Evaluate(Command):
         from reconet_bench.metrics.statistics import estimate
         from reconet_bench.metrics.style import painting_style
         from reconet_bench.report import terminal
-        from reconet_bench.report.tables import with_interval
+        from reconet_bench.report.numbers import with_interval
 
         stylized = read_stylized(options.stylized, options.frames)
         clip = _content_clip(options, stylized)

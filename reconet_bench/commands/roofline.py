@@ -86,7 +86,7 @@ class Roofline(Command):
     def run(self, options: Any) -> None:
         from reconet_bench.benchmark.roofline import measure_runtimes
         from reconet_bench.models import loading
-        from reconet_bench.report import tables
+        from reconet_bench.report import numbers
         from reconet_bench.report.terminal import plain_table
         from reconet_bench.runtimes import selection
 
@@ -121,7 +121,7 @@ class Roofline(Command):
             "limit ms",
             "bound by",
             "share of the limit",
-            *tables.PARITY_HEADER,
+            *numbers.PARITY_HEADER,
             "note",
         )
         shown = [
@@ -145,7 +145,7 @@ class Roofline(Command):
 
 def _parity(fidelity: Fidelity | Absent) -> list[str]:
     from reconet_bench.benchmark.reference_check import Fidelity
-    from reconet_bench.report.tables import parity_cells
+    from reconet_bench.report.numbers import parity_cells
 
     known = fidelity if isinstance(fidelity, Fidelity) else None
     return parity_cells(known.parity.psnr if known else None, known.change if known else None)
@@ -157,7 +157,7 @@ def _write(path: Path, model: Model, size: Size, found: RooflineResult, rounds: 
     from reconet_bench.core.files import write_text
     from reconet_bench.core.provenance import describe
     from reconet_bench.core.record import to_csv
-    from reconet_bench.report import tables
+    from reconet_bench.report import numbers
 
     rows = []
     for row in found.rows:
@@ -182,7 +182,7 @@ def _write(path: Path, model: Model, size: Size, found: RooflineResult, rounds: 
                 found.cost.values / 1e6,
                 *limits,
                 known.parity.max_abs if known else None,
-                tables.exact(known.parity.psnr if known else None),
+                numbers.exact(known.parity.psnr if known else None),
                 known.change if known else None,
                 row.note,
             )

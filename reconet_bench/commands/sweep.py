@@ -136,8 +136,9 @@ def _write(target: Path, model: Model, result: SweepResult, rounds: int, interru
     from reconet_bench.core.machine import cpu_name
     from reconet_bench.core.provenance import describe
     from reconet_bench.core.record import to_csv
+    from reconet_bench.report.markdown import as_text, markdown
+    from reconet_bench.report.numbers import PARITY_HEADER, exact, parity_cells, significant
     from reconet_bench.report.sweep_plot import plot
-    from reconet_bench.report.tables import PARITY_HEADER, as_text, exact, markdown, parity_cells, significant
     from reconet_bench.report.terminal import plain_table
 
     rows = result.rows

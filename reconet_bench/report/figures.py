@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 from reconet_bench.core.doubts import Doubt
-from reconet_bench.report.tables import significant
+from reconet_bench.report.numbers import significant
 
 #: Drawing area: every panel has this size, and the page scales it to its column.
 WIDTH, HEIGHT = 300, 210

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconet_bench.core.record import Record
+from reconet_bench.report.markdown import as_text, markdown
+from reconet_bench.report.numbers import significant
 from reconet_bench.report.ranking import first_runtime, labels, true_videos
-from reconet_bench.report.tables import as_text, markdown, significant
 
 NOTE = (
     "The same frames along both. An estimate leaves out pixels that it cannot trace, mostly those that move fast or lie at "

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from reconet_bench.core.record import Record
 from reconet_bench.core.samples import Difference
+from reconet_bench.report.numbers import significant
 from reconet_bench.report.ranking import Cell, Row, overall
-from reconet_bench.report.tables import QUALITY, directions, quality_metrics, significant
+from reconet_bench.report.tables import QUALITY, directions, quality_metrics
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

@@ -10,9 +10,10 @@ from typing import Any
 
 from reconet_bench.core.record import Record
 from reconet_bench.report.loss_curves import parse_curves
+from reconet_bench.report.markdown import as_text, markdown, marked_table, unmarked
+from reconet_bench.report.numbers import significant
 from reconet_bench.report.ranking import first_runtime
 from reconet_bench.report.run import Run
-from reconet_bench.report.tables import as_text, markdown, marked_table, significant, unmarked
 
 #: Rows of the loss curve that a card shows.
 CURVE_ROWS = 12

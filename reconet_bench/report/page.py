@@ -15,10 +15,12 @@ from reconet_bench.core.record import Record, is_measurable
 from reconet_bench.report import figures, flow_agreement, tables, verdict
 from reconet_bench.report.figures import Bar, Point, Series
 from reconet_bench.report.loss_curves import PACE
+from reconet_bench.report.numbers import significant
 from reconet_bench.report.player import Clip, data_uri, find_clips, player_data, within_budget
 from reconet_bench.report.published_results import BESIDE, Beside
 from reconet_bench.report.ranking import Row, first_runtime, labels, over_all_videos, overall
 from reconet_bench.report.run import Run
+from reconet_bench.report.summary import summary
 
 #: Per-frame curves that are open when the page is; the others are folded.
 OPEN_CURVES = ("temporal_error", "ssim_adjacent", "style_distance")
@@ -37,7 +39,7 @@ def render(shown: Page) -> str:
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(number=tables.significant, uri=data_uri)
+    environment.filters.update(number=significant, uri=data_uri)
     texts = {name: (_HERE / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
     return environment.get_template("page.html.j2").render(page=shown, run=shown.run, **texts) + "\n"
 
@@ -100,14 +102,13 @@ class Page:
     @cached_property
     def per_video(self) -> list[tuple[str, str, list[str]]]:
         """Video, label with runtime, and cells with intervals: nothing left out."""
-        table = tables.summary(self.records)
         return [
             (
-                str(row["video"]),
-                f"{self.names.get(row['model'] or row['method'], row['model'])} · {row['runtime']} {row['precision']}",
-                [tables.with_interval(row.get(m), row.get(f"{m}_low"), row.get(f"{m}_high")) for m in self.metrics],
+                row.place.clip,
+                f"{self.names[row.place.model]} · {row.place.runtime} {row.place.precision}",
+                [row.cell(metric) for metric in self.metrics],
             )
-            for row in tables.rows_of(table)
+            for row in summary(self.records)
         ]
 
     @cached_property
@@ -150,7 +151,7 @@ class Page:
                 "what": what,
                 "source": source,
                 "ours": self._ours(numbers[0], sintel),
-                "published": ", ".join(f"{b.method} {tables.significant(b.value)}" for b in numbers),
+                "published": ", ".join(f"{b.method} {significant(b.value)}" for b in numbers),
                 "differs": self._differs(numbers[0]),
             }
             for (what, source), numbers in groups.items()
@@ -166,7 +167,7 @@ class Page:
             ]
             best = max(speeds, key=lambda r: r.value or 0, default=None)
             return (
-                f"up to {tables.significant(best.value or 0)} ({best.runtime}, {best.device})"
+                f"up to {significant(best.value or 0)} ({best.runtime}, {best.device})"
                 if best
                 else "not measured at this size"
             )
@@ -179,7 +180,7 @@ class Page:
                 row.label: row.cells[metric].value for row in self.rows if metric in row.cells and not row.reference
             }
         return (
-            ", ".join(f"{name} {tables.significant(value)}" for name, value in known.items() if value is not None)
+            ", ".join(f"{name} {significant(value)}" for name, value in known.items() if value is not None)
             or "not measured"
         )
 

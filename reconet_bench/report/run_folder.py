@@ -15,7 +15,8 @@ from reconet_bench.report.flow_agreement import flow_markdown
 from reconet_bench.report.latex import latex_table
 from reconet_bench.report.page import Page, render
 from reconet_bench.report.run import Run, load_run
-from reconet_bench.report.tables import report_markdown, spreadsheet, summary
+from reconet_bench.report.summary import spreadsheet
+from reconet_bench.report.tables import report_markdown
 
 FILES = (
     "report.html",
@@ -77,7 +78,7 @@ def write_reports(run: Run, folder: Path, latex: bool = False, keep: bool = Fals
     texts = {
         "report.html": render(shown),
         "summary.md": report_markdown(run.records, run.differences, run.provenance, flow_markdown(run.records)),
-        "summary.csv": spreadsheet(summary(run.records)),
+        "summary.csv": spreadsheet(run.records),
         **({"table.tex": latex_table(run.records, run.differences)} if latex else {}),
     }
     problems = list(shown.problems)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import pandas as pd
-
-from reconet_bench.core.record import COLUMNS, Record
+from reconet_bench.core.record import Record
 from reconet_bench.core.samples import Difference
+from reconet_bench.report.markdown import as_text, markdown
+from reconet_bench.report.numbers import significant, with_interval
 from reconet_bench.report.published_results import published_for
+from reconet_bench.report.summary import summary
 
 #: Metrics of the quality table, in order, with a short heading.
 QUALITY = {
@@ -44,55 +43,6 @@ SPEED = {
 #: Metrics whose samples are squared and whose value is the root of their mean; a frame alone is shown by its root.
 SQUARED = ("temporal_error", "temporal_error_long", "content_temporal_error")
 ARROWS = {"lower": "↓", "higher": "↑", "reference": ""}
-_SUBJECT = ["method", "style", "model"]
-_PLACE = ["video", "source", "runtime", "precision", "device", "height", "width"]
-
-
-def frame_of(records: Iterable[Record]) -> pd.DataFrame:
-    """Records as a data frame with the columns of :class:`~reconet_bench.core.record.Record`."""
-    return pd.DataFrame([{**vars(record), "video": record.clip} for record in records], columns=list(COLUMNS))
-
-
-def summary(records: Sequence[Record]) -> pd.DataFrame:
-    """One row per model, video and runtime; columns are metrics, intervals as ``METRIC_low``/``METRIC_high``.
-
-    Speed, which belongs to a model, runtime and frame size, is repeated on each video of that size.
-    """
-    table = frame_of(records)
-    quality = _wide(table[table.video != ""], _SUBJECT + _PLACE)
-    # Rows to be compared stand together: by video, then model, then runtime, each in order of appearance.
-    by = ["video", "model", "runtime"]
-    quality = quality.sort_values(
-        by, key=lambda column: column.map(list(dict.fromkeys(column)).index), kind="stable", ignore_index=True
-    )
-    speed_rows = table[table.video == ""]
-    if speed_rows.empty:
-        return quality
-    keys = [*_SUBJECT, "runtime", "precision", "device", "height", "width"]
-    # A metric of both, of which a broken run may have one, keeps its name where it is of a video.
-    return quality.merge(_wide(speed_rows, keys), on=keys, how="left", suffixes=("", "_of_no_video"))
-
-
-def spreadsheet(table: pd.DataFrame) -> str:
-    """A table as CSV for people: a name that a spreadsheet would run as a formula gets an apostrophe, which keeps it text.
-
-    The files for programs (``records.csv`` and the like) hold names as they are.
-    """
-
-    def as_name(cell: Any) -> Any:
-        return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
-
-    return str(table.rename(columns=as_name).map(as_name).to_csv(index=False))
-
-
-def _wide(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for record in table.to_dict("records"):
-        row = rows.setdefault(tuple(record[key] for key in keys), {key: record[key] for key in keys})
-        row[record["metric"]] = record["value"]
-        if pd.notna(record["ci_low"]):
-            row[f"{record['metric']}_low"], row[f"{record['metric']}_high"] = record["ci_low"], record["ci_high"]
-    return pd.DataFrame(list(rows.values()), columns=None if rows else keys)
 
 
 def directions(records: Iterable[Record]) -> dict[str, str]:
@@ -121,25 +71,6 @@ def remarks(records: Iterable[Record]) -> list[str]:
     )
 
 
-def with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    """``0.0312 [0.0300, 0.0325]``; a dash where there is no value, no bracket where there is no interval."""
-    if value is None or pd.isna(value):
-        return "–"
-    text = significant(value)
-    if low is None or high is None or pd.isna(low) or pd.isna(high):
-        return text
-    return f"{text} [{significant(low)}, {significant(high)}]"
-
-
-def significant(value: float, digits: int = 3) -> str:
-    """Three significant digits, plain notation, never more than five decimals; counts from 1000 as integers."""
-    if value == 0:
-        return "0"
-    if abs(value) < 10 ** (-digits - 2):
-        return f"{value:.1e}"
-    return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
-
-
 def heading(metric: str, names: dict[str, str], better: dict[str, str]) -> str:
     """``E(V) ↓``: short name and direction."""
     return f"{names.get(metric, metric)} {ARROWS.get(better.get(metric, ''), '')}".strip()
@@ -153,12 +84,11 @@ def quality_metrics(records: Iterable[Record]) -> list[str]:
 
 def quality_markdown(records: Sequence[Record]) -> str:
     """The quality table with intervals, one row per method, video and runtime."""
-    table, better = summary(records), directions(records)
-    metrics = quality_metrics(records)
-    rows = []
-    for row in rows_of(table):
-        cells = [with_interval(row[m], row.get(f"{m}_low"), row.get(f"{m}_high")) for m in metrics]
-        rows.append([row["video"], label(row, table), row["runtime"], *cells])
+    metrics, better = quality_metrics(records), directions(records)
+    rows = [
+        [row.place.clip, row.label, row.place.runtime, *(row.cell(metric) for metric in metrics)]
+        for row in summary(records)
+    ]
     return markdown(["video", "method", "runtime", *(heading(m, QUALITY, better) for m in metrics)], rows)
 
 
@@ -227,58 +157,6 @@ def published_rows(records: Iterable[Record]) -> list[list[str]]:
 PUBLISHED_HEADER = ["video", "method", "style", "metric", "published value", "source"]
 
 
-def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of a table as dictionaries by column."""
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
-
-
-def label(row: dict[str, Any], table: pd.DataFrame) -> str:
-    """The method, or the model's name where the method alone would not tell rows apart."""
-    alone = table.groupby("method").model.nunique()[row["method"]] == 1
-    return str(row["method"] if alone else row["model"])
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A GitHub-flavoured table; what a cell holds is text, whatever it looks like."""
-    return marked_table(
-        [unmarked(str(cell)) for cell in header], [[unmarked(str(cell)) for cell in row] for row in rows]
-    )
-
-
-def marked_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """:func:`markdown` of cells that are Markdown themselves; none of them opens a tag, a column or a line."""
-    lines = [header, ["---"] * len(header), *rows]
-    return (
-        "\n".join(
-            "| " + " | ".join(_on_its_line(str(cell)).replace("|", "\\|") for cell in line) + " |" for line in lines
-        )
-        + "\n"
-    )
-
-
-def as_text(text: str) -> str:
-    """Text that stays on its line, and that no reader of Markdown takes for anything else."""
-    return _on_its_line(unmarked(text))
-
-
-def _on_its_line(text: str) -> str:
-    return " ".join(re.sub(r"<(?!\s|$)", "&lt;", text.replace("&", "&amp;")).splitlines())
-
-
-#: What makes text into code, emphasis, strike-through, quotes, links and footnotes, and at its begin into headings and
-#: lists. An underscore within a word and the brackets of an interval do nothing, and stay as people read them.
-_MARKUP = re.compile(
-    r"""[\\`*~>] | (?<![^\W_])_ | _(?![^\W_]) | \](?=[(\[:])   # the bracket that ends a link's text
-    | ^\[ | ^\#(?=\#{0,5}(\s|$)) | ^[-+](?=[-\s]|$)""",
-    re.VERBOSE,
-)
-
-
-def unmarked(text: str) -> str:
-    """Text in which what would be markup is escaped."""
-    return re.sub(r"^(\d{1,9})([.)])(?=\s|$)", r"\1\\\2", _MARKUP.sub(r"\\\g<0>", text.strip()))
-
-
 def report_markdown(
     records: Sequence[Record], rows: Sequence[Difference], provenance: dict[str, Any], flows: str = ""
 ) -> str:
@@ -328,23 +206,3 @@ def _machine(provenance: dict[str, Any]) -> str:
     )
     command = " ".join(str(provenance.get("command", "")).replace("`", "'").split())
     return f"`{command}` on {as_text(provenance.get('cpu') or 'unknown CPU')} ({provenance.get('threads')} threads){as_text(gpu)}; {as_text(shown)}."
-
-
-#: Columns of :func:`parity_cells`.
-PARITY_HEADER = ("PSNR dB", "ΔE(V) %")
-
-
-def parity_cells(psnr: float | None, change: float | None) -> list[str]:
-    """PSNR to the reference and change of E(V), as a table shows them; a dash where there is none.
-
-    Args:
-        psnr: dB; infinite where the frames are equal.
-        change: percent.
-    """
-    shown = "–" if psnr is None else "identical" if math.isinf(psnr) else significant(psnr)
-    return [shown, "–" if change is None else f"{change:+.2f}"]
-
-
-def exact(value: object) -> object:
-    """A cell of CSV: an infinite PSNR, that of equal frames, is ``inf``; an empty cell means that there is none."""
-    return "inf" if value == math.inf else value

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-import pandas as pd
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from reconet_bench.core.record import CONTENT_METHOD, Record
+from reconet_bench.core.record import Record
 from reconet_bench.core.samples import Difference
 from reconet_bench.report import flow_agreement, tables
+from reconet_bench.report.numbers import significant, with_interval
 from reconet_bench.report.ranking import first_runtime, over_all_videos
 from reconet_bench.report.run import Run
+from reconet_bench.report.summary import SummaryRow, summary
 
 #: Columns that fit a terminal; the files hold all.
 _QUALITY = (
@@ -82,40 +83,34 @@ def quality(records: Sequence[Record]) -> Table:
     """One row per video and model, in the first runtime that ran it; the best trained value of a video is bold."""
     shown = first_runtime(records)
     runtimes = ", ".join(dict.fromkeys(record.runtime for record in shown))
-    table, better = tables.summary(shown), tables.directions(shown)
-    metrics = [metric for metric in _QUALITY if metric in table and table[metric].notna().any()]
+    rows, better = summary(shown), tables.directions(shown)
+    metrics = [metric for metric in _QUALITY if any(row.value(metric) is not None for row in rows)]
     out = Table(title=f"Stability and fidelity (frames by {runtimes}; intervals in summary.md)", title_justify="left")
     out.add_column("video", no_wrap=True)
     out.add_column("method", no_wrap=True)
     for metric in metrics:
         out.add_column(tables.heading(metric, tables.QUALITY, better), justify="right")
-    rows = tables.rows_of(table)
-    for video, group in groupby(rows, key=lambda row: row["video"]):
+    for video, group in groupby(rows, key=lambda row: row.place.clip):
         members = list(group)
-        best = {
-            metric: _best([row for row in members if row["method"] != CONTENT_METHOD], metric, better[metric])
-            for metric in metrics
-        }
+        models = [row for row in members if not row.place.is_content]
+        best = {metric: _best(models, metric, better[metric]) for metric in metrics}
         for row in members:
+            values = {metric: row.value(metric) for metric in metrics}
             cells = [
-                Text(tables.with_interval(row[m], None, None), style="bold" if row[m] == best[m] else "")
-                for m in metrics
+                Text(with_interval(value, None, None), style="bold" if value is not None and value == best[m] else "")
+                for m, value in values.items()
             ]
-            out.add_row(
-                Text(str(video) if row is members[0] else ""),
-                Text(tables.label(row, table)),
-                *cells,
-                style="dim" if row["method"] == CONTENT_METHOD else "",
-            )
+            title = Text(video if row is members[0] else "")
+            out.add_row(title, Text(row.label), *cells, style="dim" if row.place.is_content else "")
         out.add_section()
     return out
 
 
-def _best(rows: Sequence[dict[str, Any]], metric: str, better: str) -> float | None:
-    values = [row[metric] for row in rows if pd.notna(row[metric])]
+def _best(rows: Sequence[SummaryRow], metric: str, better: str) -> float | None:
+    values = [value for row in rows if (value := row.value(metric)) is not None]
     if len(values) < 2:
         return None
-    return float(min(values) if better == "lower" else max(values))
+    return min(values) if better == "lower" else max(values)
 
 
 def differences_table(rows: Sequence[Difference]) -> Table:
@@ -154,10 +149,10 @@ def changes(rows: Sequence[Sequence[Any]], setup: Sequence[tuple[str, str, str]]
             f"{metric} {tables.ARROWS.get(better, '')}",
             model,
             where,
-            tables.significant(before),
-            tables.significant(after),
+            significant(before),
+            significant(after),
             "–" if percent is None else f"{percent:+.2f}",
-            tables.with_interval(after - before, low, high),
+            with_interval(after - before, low, high),
             str(n),
             verdict,
         )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from reconet_bench.core.record import Record
 from reconet_bench.core.samples import Difference
+from reconet_bench.report.numbers import significant
 from reconet_bench.report.ranking import Row, paired
-from reconet_bench.report.tables import significant
 
 #: The best style distance of a run may be this many times better before the most stable model counts as held back.
 UNDERSTYLED = 2.0

@@ -310,7 +310,8 @@ def final_losses(run: Path) -> dict[str, float]:
 
 
 def _markdown(name: str, study: Study, table: pd.DataFrame) -> str:
-    from reconet_bench.report.tables import markdown, significant
+    from reconet_bench.report.markdown import markdown
+    from reconet_bench.report.numbers import significant
 
     rows = [
         [value if isinstance(value, str) else significant(value) for value in row]

@@ -35,11 +35,13 @@ from reconet_bench.metrics.base import METRICS
 from reconet_bench.report import figures, player, tables, terminal
 from reconet_bench.report.flow_agreement import flow_markdown
 from reconet_bench.report.latex import latex, latex_table
+from reconet_bench.report.markdown import as_text, markdown, unmarked
+from reconet_bench.report.numbers import significant
 from reconet_bench.report.page import Page, page
 from reconet_bench.report.ranking import overall
 from reconet_bench.report.run import Run, load_run
 from reconet_bench.report.run_folder import write_reports, write_run
-from reconet_bench.report.tables import as_text
+from reconet_bench.report.summary import spreadsheet
 from reconet_bench.report.verdict import verdict
 
 OLD = Path(__file__).parent / "old_runs"
@@ -346,10 +348,10 @@ class Seen(HTMLParser):
     "name", [*MARKED, *(name.replace("\n", " ") for name in NASTY)], ids=range(len(MARKED) + len(NASTY))
 )
 def test_a_name_is_text_in_markdown(name):
-    table = Seen(tables.markdown([name, "b"], [[name, name], ["c", f"{name} {name}"]]))
+    table = Seen(markdown([name, "b"], [[name, name], ["c", f"{name} {name}"]]))
     assert table.tags == {"table", "thead", "tbody", "tr", "th", "td"}
     assert table.cells == [name, "b", name, name, "c", f"{name} {name}"]
-    listed = Seen(f"- {tables.as_text(name)}\n- {tables.as_text(f'{name} on {name}')}\n")
+    listed = Seen(f"- {as_text(name)}\n- {as_text(f'{name} on {name}')}\n")
     assert listed.tags == {"ul", "li"}
     assert [cell.strip() for cell in listed.cells] == [name, f"{name} on {name}"]
 
@@ -367,7 +369,7 @@ def test_a_name_is_text_in_markdown(name):
     ],
 )
 def test_what_is_no_markup_is_left_as_people_read_it(text):
-    assert tables.unmarked(text) == text
+    assert unmarked(text) == text
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(1)", "\t=1"])
@@ -573,7 +575,7 @@ def test_runs_of_every_format_are_read(version):
     run = load_run(OLD / version)
     assert run.records[0].metric == "temporal_error"
     text = page(run)
-    assert tables.significant(run.records[0].value) in text
+    assert significant(run.records[0].value) in text
     assert "frames.csv is missing" in text
 
 
@@ -730,7 +732,7 @@ def test_the_sample_reports_tables_are_what_its_records_give():
     run = load_run(sample)
     made = {
         "summary.md": tables.report_markdown(run.records, run.differences, run.provenance, flow_markdown(run.records)),
-        "summary.csv": tables.summary(run.records).to_csv(index=False),
+        "summary.csv": spreadsheet(run.records),
     }
     for name, text in made.items():
         assert (sample / name).read_text(encoding="utf-8") == text, "make it again: reconet-bench report reports/sample"
