@@ -14,13 +14,11 @@ from typing import Self
 
 import numpy as np
 
+from reconet_bench.benchmark.evaluate import evaluate
 from reconet_bench.core.errors import DataError
 from reconet_bench.core.ops import from_uint8
 from reconet_bench.data.footage import read_stylized
 from reconet_bench.data.selection import Selection
-from reconet_bench.metrics.base import METRICS, Footage
-from reconet_bench.metrics.measure import measure_footage, measured_samples
-from reconet_bench.metrics.statistics import estimate
 from reconet_bench.metrics.style import painting_style
 from reconet_bench.models.loading import load_by_name, workspace
 from reconet_bench.models.onnx_inspection import OnnxFormat
@@ -138,7 +136,8 @@ def measure(
     """Every metric that can be measured on a stylised clip, by name; see the README for what they say.
 
     Args:
-        video: the content: a built-in clip, a Sintel sequence, a video or a folder of frames.
+        video: the content: a built-in clip, a Sintel sequence, a video or a folder of frames. A built-in clip is
+            rendered in the size and length of the stylised frames.
         stylized: video, folder, or frames ``(H, W, 3)`` uint8 RGB, as many as the content has.
         style: the painting, for ``style_distance``.
         flow: ``dis``, ``raft`` or ``none``; by default true flow where it is known, else ``dis``.
@@ -154,8 +153,6 @@ def measure(
             if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
                 raise DataError(f"a frame is (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
         ours = [from_uint8(frame) for frame in stylized]
-    clip = Selection(sintel=Path(sintel) if sintel else None, frames=frames, flow=flow).clip(str(video))
-    weights = Path(vgg) if vgg else None
-    outcomes = measure_footage(Footage(clip, ours, painting_style(Path(style), 384, weights) if style else None))
-    samples = measured_samples(outcomes)
-    return {name: estimate(METRICS[name], list(values.values())).value for name, values in samples.items()}
+    painting = painting_style(Path(style), 384, Path(vgg) if vgg else None) if style else None
+    wanted = Selection(sintel=Path(sintel) if sintel else None, frames=frames, flow=flow)
+    return {name: e.value for name, e in evaluate(str(video), ours, wanted, painting).estimates.items()}

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from clips import make_clip, scene, times
 from conftest import SIZE
 
 import reconet_bench
+from reconet_bench import cli
+from reconet_bench.core.images import write_image
+from reconet_bench.core.ops import to_uint8
+from reconet_bench.data.selection import Selection
 from reconet_bench.models.checkpoint import Checkpoint, save_checkpoint
 from reconet_bench.networks.reconet import Identity
 
@@ -45,6 +51,17 @@ def test_arrays_and_videos_are_stylised_and_measured(model, tmp_path):
         "content_similarity",
         "ssim_adjacent",
     }
+
+
+def test_a_built_in_clip_takes_the_size_and_length_of_the_frames_as_evaluate_does(tmp_path, capsys):
+    clip = Selection(size=(48, 64), frames=3).clip("stroll")
+    frames = [to_uint8(clip.frame(index))[0] for index in range(3)]
+    for index, frame in enumerate(frames):
+        write_image(tmp_path / f"{index}.png", frame)
+    values = reconet_bench.measure("stroll", frames)
+    assert values["content_similarity"] > 0.99
+    cli.main(["evaluate", "--stylized", str(tmp_path), "--video", "stroll", "--json"])
+    assert json.loads(capsys.readouterr().out) == values
 
 
 def test_mistakes_are_errors_of_one_tree(model, tmp_path):

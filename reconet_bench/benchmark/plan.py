@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reconet_bench.benchmark.content_frames import ContentFrames
 from reconet_bench.core.record import Record
 from reconet_bench.core.samples import Difference, SampleKey, TimedFrame
 from reconet_bench.data.clip import Clip
@@ -28,6 +29,7 @@ class Plan:
         vgg: file of the loss network for ``style_distance``.
         frames_folder: where to write the stylised frames, ``None`` not to.
         pictures_folder: where to write the small pictures of the report, ``None`` not to.
+        content: the frames of the clips, decoded once for models, pictures and provenance.
     """
 
     models: Sequence[Model]
@@ -38,6 +40,7 @@ class Plan:
     vgg: Path | None = None
     frames_folder: Path | None = None
     pictures_folder: Path | None = None
+    content: ContentFrames = field(default_factory=ContentFrames)
 
     @property
     def steps(self) -> int:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
-import numpy as np
-
+from reconet_bench.benchmark.content_frames import ContentFrames
 from reconet_bench.benchmark.plan import Plan
 from reconet_bench.core.errors import DataError
 from reconet_bench.core.machine import usable_cpus
-from reconet_bench.core.ops import to_uint8
 from reconet_bench.core.provenance import checksum, describe
 from reconet_bench.data.clip import Clip
 from reconet_bench.networks.vgg import find_weights
-
-
-def clip_frames(clip: Clip, count: int | None = None) -> list[np.ndarray]:
-    """The first frames of a clip as a player would hand them over, 8 bits."""
-    return [to_uint8(clip.frame(index))[0] for index in range(min(len(clip), count or len(clip)))]
 
 
 def provenance(plan: Plan, seed: int) -> dict[str, Any]:
@@ -29,18 +21,15 @@ def provenance(plan: Plan, seed: int) -> dict[str, Any]:
         "threads": plan.resources.threads or usable_cpus(),
         "seed": seed,
         "models": {model.source.name: model.checksum for model in plan.models},
-        "videos": {clip.title: _video_facts(clip) for clip in plan.clips},
+        "videos": {clip.title: _video_facts(clip, plan.content) for clip in plan.clips},
         "loss_network": checksum(loss_network) if loss_network and loss_network.is_file() else None,
     }
 
 
-def _video_facts(clip: Clip) -> dict[str, Any]:
+def _video_facts(clip: Clip, content: ContentFrames) -> dict[str, Any]:
     """Source and size, and a checksum of all frames as they were measured; of a clip that breaks, why there is none."""
-    digest = hashlib.sha256()
     facts = {"source": clip.source, "frames": len(clip), "size": list(clip.size)}
     try:
-        for frame in clip_frames(clip):
-            digest.update(frame.tobytes())
+        return {**facts, "pixels": content.digest(clip)}
     except DataError as error:
         return {**facts, "broken": str(error)}
-    return {**facts, "pixels": f"sha256:{digest.hexdigest()}"}

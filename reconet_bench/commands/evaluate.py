@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reconet_bench.commands.base import (
     COMMANDS,
@@ -18,11 +16,6 @@ from reconet_bench.commands.base import (
     out,
     selection,
 )
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from reconet_bench.data.clip import Clip
 
 
 @COMMANDS.register("evaluate")
@@ -54,31 +47,27 @@ class Evaluate(Command):
     def run(self, options: Any) -> None:
         import json
 
+        from reconet_bench.benchmark.evaluate import evaluate
         from reconet_bench.data.footage import read_stylized
-        from reconet_bench.metrics.base import METRICS, Footage
-        from reconet_bench.metrics.measure import Absent, Measured, absence_reasons, measure_footage, measured_samples
-        from reconet_bench.metrics.statistics import estimate
+        from reconet_bench.metrics.base import METRICS
+        from reconet_bench.metrics.measure import Absent, Measured, absence_reasons
         from reconet_bench.metrics.style import painting_style
         from reconet_bench.report import terminal
         from reconet_bench.report.numbers import with_interval
 
         stylized = read_stylized(options.stylized, options.frames)
-        clip = _content_clip(options, stylized)
         style = painting_style(options.style, options.style_size, options.vgg) if options.style else None
-        outcomes = measure_footage(Footage(clip, stylized, style))
-        estimates = {
-            name: estimate(METRICS[name], list(samples.values()))
-            for name, samples in measured_samples(outcomes).items()
-        }
+        evaluation = evaluate(options.video, stylized, selection(options), style)
+        clip, estimates = evaluation.clip, evaluation.estimates
         if options.json:
             print(json.dumps({name: e.value for name, e in estimates.items()}))
             if clip.remark:
                 err.print(f"{clip.name}: {clip.remark}", markup=False)
-            for name, reason in absence_reasons(outcomes).items():
+            for name, reason in absence_reasons(evaluation.outcomes).items():
                 err.print(f"{name} not measured: {reason}", markup=False)
             return
         rows = []
-        for name, outcome in outcomes.items():
+        for name, outcome in evaluation.outcomes.items():
             match outcome:
                 case Absent(reason):
                     rows.append((name, "–", "", f"not measured: {reason}"))
@@ -87,14 +76,3 @@ class Evaluate(Command):
                     remark = f"; {clip.remark}" if METRICS[name].uses_motion and clip.remark else ""
                     rows.append((name, with_interval(e.value, e.low, e.high), str(e.n), METRICS[name].summary + remark))
         out.print(terminal.estimates(rows))
-
-
-def _content_clip(options: Any, stylized: Sequence[Tensor]) -> Clip:
-    """The content of stylised frames; a rendered clip, which has any size and length, takes theirs."""
-    from reconet_bench.data.selection import DEFAULT_VIDEOS
-
-    wanted = selection(options)
-    if options.video in DEFAULT_VIDEOS:
-        height, width = stylized[0].shape[-2:]
-        wanted = replace(wanted, size=wanted.size or (height, width), frames=wanted.frames or len(stylized))
-    return wanted.clip(options.video)

@@ -269,15 +269,15 @@ def test_the_change_of_the_temporal_error_is_that_of_the_values(timed):
 
 
 def test_the_change_pools_the_pairs_of_all_videos():
-    result = Result("r", "t")
-    for runtime, samples in (("torch", ({0: 1.0}, {0: 4.0, 1: 4.0})), ("onnxruntime", ({0: 4.0}, {0: 4.0, 1: 4.0}))):
-        for video, values in zip("ab", samples, strict=True):
-            result.samples[SampleKey("m", video, runtime, "temporal_error")] = values
-    assert compare_module._error_change(("m", "torch"), ("m", "onnxruntime"), "ab", result) == pytest.approx(
+    samples = {}
+    for runtime, errors in (("torch", ({0: 1.0}, {0: 4.0, 1: 4.0})), ("onnxruntime", ({0: 4.0}, {0: 4.0, 1: 4.0}))):
+        for video, values in zip("ab", errors, strict=True):
+            samples[SampleKey("m", video, runtime, "temporal_error")] = values
+    assert compare_module.error_change(("m", "torch"), ("m", "onnxruntime"), "ab", samples) == pytest.approx(
         100 * (2 / 3**0.5 - 1)
     )
-    assert compare_module._error_change(("m", "torch"), ("m", "torch"), "ab", result) == 0
-    assert compare_module._error_change(("m", "torch"), ("m", "torch"), "c", result) is None
+    assert compare_module.error_change(("m", "torch"), ("m", "torch"), "ab", samples) == 0
+    assert compare_module.error_change(("m", "torch"), ("m", "torch"), "c", samples) is None
 
 
 def test_the_speed_table_says_each_doubt_once_and_leaves_facts_to_the_records(timed):

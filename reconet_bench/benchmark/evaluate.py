@@ -1,0 +1,55 @@
+"""Measure frames that any tool stylised, beside the content that they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from reconet_bench.data.clip import Clip
+from reconet_bench.data.selection import DEFAULT_VIDEOS, Selection
+from reconet_bench.metrics.base import METRICS, Footage, Style
+from reconet_bench.metrics.measure import Outcome, measure_footage, measured_samples
+from reconet_bench.metrics.statistics import Estimate, estimate
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of every metric on stylised frames.
+
+    Attributes:
+        clip: the content that they were compared with.
+        outcomes: by metric.
+        estimates: value and interval of each metric that could be measured.
+    """
+
+    clip: Clip
+    outcomes: dict[str, Outcome]
+    estimates: dict[str, Estimate]
+
+
+def evaluate(
+    video: str, stylized: Sequence[Tensor], selection: Selection | None = None, style: Style | None = None
+) -> Evaluation:
+    """Measure stylised frames.
+
+    Args:
+        video: the content, by name or path. A built-in clip, which has any size and length, takes those of the frames
+            unless ``selection`` says otherwise.
+        stylized: as many frames ``(1, 3, H, W)`` in [0, 1] as the content has.
+        selection: where names are looked up, and how the content is read.
+        style: see :class:`~reconet_bench.metrics.base.Style`.
+
+    Raises:
+        UnknownName, DataError: no such content, or frames that do not belong to it.
+    """
+    wanted = selection or Selection()
+    if video in DEFAULT_VIDEOS and len(stylized):
+        height, width = stylized[0].shape[-2:]
+        wanted = replace(wanted, size=wanted.size or (height, width), frames=wanted.frames or len(stylized))
+    clip = wanted.clip(video)
+    outcomes = measure_footage(Footage(clip, stylized, style))
+    samples = measured_samples(outcomes)
+    estimates = {name: estimate(METRICS[name], list(values.values())) for name, values in samples.items()}
+    return Evaluation(clip, outcomes, estimates)
