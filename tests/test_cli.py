@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +30,14 @@ from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.flow_files import read_flo, write_flo
 from reconet_bench.core.images import write_image
 from reconet_bench.metrics.base import METRICS
-from reconet_bench.models.checkpoint import load_checkpoint, save_checkpoint
+from reconet_bench.models import export_formats
+from reconet_bench.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from reconet_bench.models.onnx_inspection import inspect_onnx
+from reconet_bench.networks.reconet import Identity
 from reconet_bench.report.run import load_run
 from reconet_bench.report.run_folder import FILES
 from reconet_bench.runtimes.base import RUNTIMES
+from reconet_bench.training import step_benchmark
 
 SMALL = ["--size", "56x40", "--frames", "3"]
 README = Path(__file__).parents[1] / "README.md"
@@ -473,15 +478,22 @@ def test_a_runtime_that_is_not_here_is_skipped_with_the_reason(run, capsys, monk
     assert {record.runtime for record in load_run(tmp_path / "run").records} == {"torch"}
 
 
-def test_export_tells_how_true_the_file_is(run, model, tmp_path):
+def test_export_tells_how_true_the_file_is(run, model, exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_formats, "export_onnx", lambda checkpoint, path, size: Path(shutil.copy(exported, path)))
     printed = " ".join(run("export", model, "-o", tmp_path / "out.onnx").split())
     assert f"Written: {tmp_path / 'out.onnx'} (fp32, opset 18, dynamic batch, height and width; 6.4 MiB)" in printed
     said = re.search(r"against PyTorch fp32: max abs (\S+), PSNR (\S+) dB", printed)
     assert 0 < float(said[1]) < 1e-4
     assert float(said[2]) > 90
-    printed = " ".join(run("export", model, "-o", tmp_path / "fixed.onnx", "--size", "66x51").split())
+
+
+def test_export_takes_a_size(run, tmp_path):
+    save_checkpoint(tmp_path / "same.safetensors", Checkpoint(Identity().eval(), "identity", ""))
+    said = run("export", tmp_path / "same.safetensors", "-o", tmp_path / "fixed.onnx", "--size", "66x51")
+    printed = " ".join(said.split())
     assert "one frame of 66x51" in printed
     assert "max abs" in printed
+    assert inspect_onnx(tmp_path / "fixed.onnx").width == 66
 
 
 def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
@@ -727,7 +739,7 @@ def test_curves_are_plotted_on_demand(run, fails, tmp_path):
     assert "notes.csv: not the curves of a training" in fails("curves", tmp_path / "notes.csv")
 
 
-def test_the_benchmark_of_a_recipe_trains_nothing(run, tmp_path, stand_in_weights):
+def test_the_benchmark_of_a_recipe_trains_nothing(run, tmp_path, stand_in_weights, monkeypatch):
     write_image(tmp_path / "squares.png", picture(5, (3, 2), (64, 80)))
     words = [
         "train",
@@ -741,9 +753,10 @@ def test_the_benchmark_of_a_recipe_trains_nothing(run, tmp_path, stand_in_weight
         "--size",
         32,
     ]
+    monkeypatch.setattr(step_benchmark, "compare_steps", partial(step_benchmark.compare_steps, rounds=2, steps=1))
     printed = run(*words, "--style-size", 64, "--device", "cpu", "-o", tmp_path / "run")
     assert re.search(
-        r"\d+\.\d\d times as fast, \d+\.\d\d to \d+\.\d\d over 7 rounds; size 32, batch 1, precision (bf16|fp32); ",
+        r"\d+\.\d\d times as fast, \d+\.\d\d to \d+\.\d\d over 2 rounds; size 32, batch 1, precision (bf16|fp32); ",
         " ".join(printed.split()),
     )
     assert not (tmp_path / "run").exists()

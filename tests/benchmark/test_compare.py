@@ -631,23 +631,22 @@ def test_the_content_is_measured_though_the_runtime_has_no_form_of_it(models):
     assert {(record.model, record.runtime) for record in result.records} == {("identity", "torch")}
 
 
-def test_an_export_of_ours_is_held_against_the_network_it_came_from(models, folder):
+def test_an_export_of_ours_is_held_against_the_network_it_came_from(seeded, exported, tmp_path):
     """A changed copy of a model, with the facts that say whose weights it had: it is not the reference of itself."""
-    path = models[0].source.onnx()
-    changed = onnx.load(path)
+    changed = onnx.load(exported)
     bias = next(tensor for tensor in changed.graph.initializer if list(tensor.dims) == [3])
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(0.2), bias.name))
-    onnx.save(changed, folder / "board-brighter.onnx")
-    models = load_all(
-        [str(folder / "board-brighter.onnx"), str(folder / "reconet-board.safetensors")], ["identity"], folder
-    )
+    brighter, original = tmp_path / "brighter.onnx", tmp_path / "reconet-seeded.safetensors"
+    onnx.save(changed, brighter)
+    save_checkpoint(original, seeded)
+    models = load_all([str(brighter), str(original)], ["identity"], tmp_path)
     origins = {model.source.name: model.origin.name for model in models if model.origin}
-    assert origins == {"board-brighter": "reconet-board"}
+    assert origins == {"brighter": "reconet-seeded"}
     result = compare(Plan(models, [TranslationClip(length=3)], ["torch", "onnxruntime"], CPU, ROUNDS))
-    rows = by_metric(result.records, model="board-brighter", video="")
+    rows = by_metric(result.records, model="brighter", video="")
     assert rows["parity_psnr"].value < speed_records.GATE_PSNR
     assert Doubt.CHANGED_OUTPUT in rows["fps_device"].doubts
-    assert rows["parity_psnr"].note == "fidelity is that to reconet-board in PyTorch fp32"
+    assert rows["parity_psnr"].note == "fidelity is that to reconet-seeded in PyTorch fp32"
     assert rows["temporal_error_change"].value is not None
 
 

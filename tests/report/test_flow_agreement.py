@@ -90,7 +90,7 @@ def test_estimated_flow_puts_the_shipped_methods_in_the_same_order(tmp_path, cap
             "--videos",
             video,
             "--size",
-            "224x128",
+            "160x96",
             "--frames",
             "3",
             "--flow",

@@ -693,7 +693,7 @@ def harmed(draw: st.DrawFn, texts: dict[str, str]) -> dict[str, str]:
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 def test_a_harmed_run_is_reported_or_refused(whole, data):
     folder, texts = whole
     for name, text in data.draw(harmed(texts)).items():
