@@ -8,9 +8,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reconet_bench.api import StyleModel, load_model, measure, stylize
-    from reconet_bench.core.errors import ReconetBenchError
+    from reconet_bench.core.errors import (
+        DataError,
+        MetricUnavailable,
+        ModelError,
+        ReconetBenchError,
+        RuntimeUnavailable,
+        TrainingError,
+        UnknownName,
+    )
 
-__all__ = ["ReconetBenchError", "StyleModel", "load_model", "measure", "stylize"]
+__all__ = [
+    "DataError",
+    "MetricUnavailable",
+    "ModelError",
+    "ReconetBenchError",
+    "RuntimeUnavailable",
+    "StyleModel",
+    "TrainingError",
+    "UnknownName",
+    "load_model",
+    "measure",
+    "stylize",
+]
+_API = ("StyleModel", "load_model", "measure", "stylize")
 
 
 def __getattr__(name: str) -> Any:
@@ -18,7 +39,7 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    home = "core.errors" if name == "ReconetBenchError" else "api"
+    home = "api" if name in _API else "core.errors"
     return getattr(importlib.import_module(f"{__name__}.{home}"), name)
 
 

@@ -7,44 +7,64 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from reconet_bench.benchmark.evaluate import evaluate
-from reconet_bench.core.errors import DataError
+from reconet_bench.benchmark.fastest_runtime import choose_runtime
+from reconet_bench.core.errors import DataError, RuntimeUnavailable
 from reconet_bench.core.ops import from_uint8
+from reconet_bench.core.size import Size
 from reconet_bench.data.footage import read_stylized
 from reconet_bench.data.selection import Selection
 from reconet_bench.metrics.style import painting_style
 from reconet_bench.models.loading import load_by_name, workspace
 from reconet_bench.models.onnx_inspection import OnnxFormat
 from reconet_bench.runtimes.base import RUNTIMES, Session
+from reconet_bench.runtimes.selection import AUTO, Resources
 from reconet_bench.video.stylize import Done, Look, stylize_file
 
 
-@dataclass
 class StyleModel:
     """A loaded model: a function from frame to stylised frame, both ``(H, W, 3)`` uint8 RGB. Close it, or use ``with``.
 
     Attributes:
         name: of the model.
-        session: what runs it, see :class:`reconet_bench.runtimes.base.Session`.
     """
 
-    name: str
-    session: Session
-    _folder: tempfile.TemporaryDirectory[str]
+    def __init__(
+        self,
+        name: str,
+        folder: tempfile.TemporaryDirectory[str],
+        session: Session | None,
+        choose: Callable[[Size], Session],
+    ) -> None:
+        self.name = name
+        self._folder, self._session, self._choose = folder, session, choose
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        return self.session(frame)
+        if self._session is None:
+            self._session = self._choose(Size(*frame.shape[:2]))
+        return self._session(frame)
+
+    @property
+    def session(self) -> Session:
+        """What runs the model, see :class:`reconet_bench.runtimes.base.Session`.
+
+        Raises:
+            RuntimeUnavailable: the runtime is ``auto``, which is chosen at the first frame, and there was none yet.
+        """
+        if self._session is None:
+            raise RuntimeUnavailable(f"'{self.name}' has no session yet: runtime 'auto' is chosen at the first frame")
+        return self._session
 
     def close(self) -> None:
         """Give back what it holds; it takes no more frames."""
-        self.session.close()
+        if self._session is not None:
+            self._session.close()
         self._folder.cleanup()
 
     def __enter__(self) -> Self:
@@ -67,6 +87,10 @@ def load_model(
     """A shipped model by name, a checkpoint, or an ONNX file.
 
     Args:
+        runtime: a runtime or variant by name, or ``auto``: the fastest one whose frames are those of PyTorch fp32,
+            found by trying at the size of the first frame and remembered for this machine.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: CPU threads; all usable cores by default.
         input_range, output_range: of an ONNX file: ``0..1``, ``0..255``, ``-1..1`` or ``imagenet``; found where it is
             not said, and a guess that may be wrong is a ``UserWarning``.
         layout: of an ONNX file: ``NCHW`` or ``NHWC``.
@@ -77,7 +101,16 @@ def load_model(
     folder = workspace()
     try:
         model = load_by_name(str(name), Path(folder.name), OnnxFormat(input_range, output_range, layout), warnings.warn)
-        return StyleModel(model.source.name, RUNTIMES[runtime].load(model.source, device, threads), folder)
+
+        resources = Resources(device, threads)
+
+        def load(name: str) -> Session:
+            return RUNTIMES[name].load(model.source, device, threads)
+
+        def choose(size: Size) -> Session:
+            return load(choose_runtime(model, size, resources).name)
+
+        return StyleModel(model.source.name, folder, None if runtime == AUTO else load(runtime), choose)
     except BaseException:
         folder.cleanup()
         raise

@@ -10,7 +10,8 @@ from clips import make_clip, scene, times
 from conftest import SIZE
 
 import reconet_bench
-from reconet_bench import cli
+from reconet_bench import api, cli
+from reconet_bench.benchmark.fastest_runtime import Choice
 from reconet_bench.core.images import write_image
 from reconet_bench.core.ops import to_uint8
 from reconet_bench.data.selection import Selection
@@ -62,6 +63,33 @@ def test_a_built_in_clip_takes_the_size_and_length_of_the_frames_as_evaluate_doe
     assert values["content_similarity"] > 0.99
     cli.main(["evaluate", "--stylized", str(tmp_path), "--video", "stroll", "--json"])
     assert json.loads(capsys.readouterr().out) == values
+
+
+def test_auto_is_the_fastest_runtime_at_the_size_of_the_first_frame(model, monkeypatch):
+    asked = []
+
+    def choose(chosen, size, resources):
+        asked.append((chosen.source.name, str(size), resources.threads))
+        return Choice("torch", "torch: the only one")
+
+    monkeypatch.setattr(api, "choose_runtime", choose)
+    with reconet_bench.load_model(model, runtime="auto", device="cpu", threads=1) as network:
+        assert asked == []
+        with pytest.raises(reconet_bench.RuntimeUnavailable, match="chosen at the first frame"):
+            network.session  # noqa: B018
+        for _ in range(2):
+            np.testing.assert_array_equal(network(scene(0)), scene(0))
+        assert network.session.runtime == "torch"
+    assert asked == [("identity-none", f"{SIZE[1]}x{SIZE[0]}", 1)]
+
+
+def test_every_kind_of_error_can_be_caught_by_its_name():
+    kinds = [
+        getattr(reconet_bench, name) for name in reconet_bench.__all__ if isinstance(getattr(reconet_bench, name), type)
+    ]
+    errors = [kind for kind in kinds if issubclass(kind, Exception)]
+    assert len(errors) == 7
+    assert all(issubclass(kind, reconet_bench.ReconetBenchError) for kind in errors)
 
 
 def test_mistakes_are_errors_of_one_tree(model, tmp_path):

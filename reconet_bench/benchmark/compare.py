@@ -17,6 +17,7 @@ from reconet_bench.benchmark.speed_records import PARITY, speed_rows
 from reconet_bench.benchmark.timing import Timing, TimingOptions, measure
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import ModelError, ReconetBenchError
+from reconet_bench.core.files import portable_name
 from reconet_bench.core.images import write_image
 from reconet_bench.core.ops import from_uint8
 from reconet_bench.core.samples import SampleKey, Samples, TimedFrame
@@ -184,7 +185,7 @@ class _Comparison:
     def _keep(self, opened: _Opened, clip: Clip, runtime: str, frames: Sequence[np.ndarray], *, first: bool) -> None:
         """Write stylised frames where they are wanted: all as they are, those of the first runtime into the album."""
         if self.plan.frames_folder is not None:
-            folder = self.plan.frames_folder / opened.name / clip.title / runtime
+            folder = self.plan.frames_folder.joinpath(*map(portable_name, (opened.name, clip.title, runtime)))
             for index, frame in enumerate(frames):
                 write_image(folder / f"{clip.label(index)}.png", frame)
         if self.album is not None and first and not opened.model.is_content:

@@ -34,11 +34,11 @@ class Export(Command):
     def run(self, options: Any) -> None:
         from reconet_bench.benchmark.speed_records import gate
         from reconet_bench.core.errors import ModelError
-        from reconet_bench.models.checkpoint import find_checkpoint, load_checkpoint
+        from reconet_bench.models.checkpoint import find_checkpoint, is_onnx, load_checkpoint
         from reconet_bench.models.export import OPSET
         from reconet_bench.models.export_formats import Form, export_all, export_form
 
-        if options.model.lower().endswith(".onnx"):
+        if is_onnx(options.model):
             raise ModelError(
                 f"{options.model}: is ONNX already; export takes a checkpoint (.safetensors) or a shipped model by name"
             )

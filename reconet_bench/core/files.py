@@ -63,3 +63,8 @@ def files_digest(paths: Sequence[Path]) -> str:
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror}") from None
     return "sha256:" + digest.hexdigest()
+
+
+def portable_name(name: str) -> str:
+    """``name`` as the name of a file or folder on every system: ``openvino:bf16`` becomes ``openvino-bf16``."""
+    return re.sub(r'[<>:"/\\|?*\x00-\x1f]', "-", name).rstrip(". ") or "-"

@@ -116,13 +116,12 @@ def cpu_threads(count: int) -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """Where what was measured here is remembered: ``$RECONET_BENCH_CACHE``, else the platform's place; it need not exist."""
+    """Where measurements and exports of this machine are kept: ``$RECONET_BENCH_CACHE``, else the platform's cache folder.
+
+    It need not exist yet.
+    """
     if folder := os.environ.get("RECONET_BENCH_CACHE"):
         return Path(folder)
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "reconet-bench"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("reconet-bench", appauthor=False, opinion=False)

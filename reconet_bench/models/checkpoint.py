@@ -106,11 +106,16 @@ def shipped_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(shipped_folder().glob(f"*{SUFFIX}"))}
 
 
+def is_onnx(path: str | Path) -> bool:
+    """Whether a path names an ONNX file, by its suffix in either case."""
+    return Path(path).suffix.lower() == ".onnx"
+
+
 def find_checkpoint(name: str) -> Path:
     """A path as it is; else a shipped model by name."""
     if Path(name).is_file():
         return Path(name)
-    if name.endswith((SUFFIX, ".onnx")) or "/" in name:
+    if name.endswith(SUFFIX) or is_onnx(name) or "/" in name:
         raise ModelError(f"no such model file: {name}")
     shipped = shipped_models()
     if name not in shipped:

@@ -23,7 +23,7 @@ from reconet_bench.core.images import scikit_image_texture
 from reconet_bench.core.machine import cache_folder
 from reconet_bench.core.ops import from_uint8, resize_frame, to_uint8
 from reconet_bench.core.provenance import versions
-from reconet_bench.models.checkpoint import Checkpoint
+from reconet_bench.models.checkpoint import Checkpoint, is_onnx
 from reconet_bench.networks.reconet import MIN_SIZE, ReCoNet
 from reconet_bench.runtimes.artifact_cache import recall, remember
 from reconet_bench.runtimes.base import ModelSource
@@ -101,7 +101,7 @@ def _check_target(path: Path) -> None:
     """Said before the work: where an export cannot be written, or could not be loaded back from."""
     if path.is_dir():
         raise DataError(f"{path} is a folder: name the file, such as {path / 'model.onnx'}")
-    if path.suffix.lower() != ".onnx":
+    if not is_onnx(path):
         raise DataError(
             f"{path}: an export is an ONNX file, and is found to be one by its suffix: name it {path.with_suffix('.onnx')}"
         )

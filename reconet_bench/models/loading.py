@@ -16,7 +16,14 @@ from reconet_bench.core.provenance import checksum, model_checksum
 from reconet_bench.core.record import CONTENT_METHOD
 from reconet_bench.methods.base import METHODS
 from reconet_bench.metrics.style import painting_style
-from reconet_bench.models.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, shipped_folder, shipped_models
+from reconet_bench.models.checkpoint import (
+    Checkpoint,
+    find_checkpoint,
+    is_onnx,
+    load_checkpoint,
+    shipped_folder,
+    shipped_models,
+)
 from reconet_bench.models.export import checkpoint_model, weights_checksum
 from reconet_bench.models.onnx_inspection import ANY_FORMAT, OnnxFormat, inspect_onnx
 from reconet_bench.runtimes.base import ModelSource
@@ -77,7 +84,7 @@ def load_by_name(
         ModelError: no such model, not a readable one, or hints on a checkpoint, which needs none.
     """
     path = find_checkpoint(name)
-    if path.suffix == ".onnx":
+    if is_onnx(path):
         return Model(inspect_onnx(path, hints, report), path.stem, "", checksum=model_checksum(path))
     if hints:
         raise ModelError(f"'{name}' says itself what it takes: value ranges and layout are for ONNX files of your own")
@@ -138,11 +145,10 @@ def load_all(
         names = list(shipped_models())
         if not names:
             raise ModelError(f"no models in {shipped_folder()}: give some by --models")
-    if hints and not any(name.endswith(".onnx") for name in names):
+    if hints and not any(is_onnx(name) for name in names):
         raise ModelError("value ranges and layout are for ONNX files of your own: give some by --models")
     models = [
-        load_by_name(name, folder, hints if name.endswith(".onnx") else ANY_FORMAT, report)
-        for name in dict.fromkeys(names)
+        load_by_name(name, folder, hints if is_onnx(name) else ANY_FORMAT, report) for name in dict.fromkeys(names)
     ]
     for model in models:
         model.origin = _origin(model, models, folder)

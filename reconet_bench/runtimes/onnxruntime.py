@@ -59,6 +59,10 @@ def session_options(threads: int) -> Any:
     return options
 
 
+#: Frame shapes that a session keeps an engine or a captured graph for; footage has one shape, a sweep a few.
+KEPT_SHAPES = 8
+
+
 class OnnxSession(Session):
     """An ONNX file in ONNX Runtime; input and output stay on the device (I/O binding).
 
@@ -172,7 +176,11 @@ class OnnxSession(Session):
         shape = tuple(x.shape)
         if not self._tensorrt:
             return self._session
-        if shape not in self._shaped:
+        if shape in self._shaped:
+            self._shaped[shape] = self._shaped.pop(shape)  # the least recently used one stays first
+        else:
+            while len(self._shaped) >= KEPT_SHAPES:
+                del self._shaped[next(iter(self._shaped))]
             # A file of one shape has its engine since it was loaded.
             fixed = None not in (self.model.height, self.model.width, self.model.batch)
             with self.building():
@@ -191,10 +199,10 @@ class OnnxSession(Session):
             raise RuntimeError("the session is closed")
         return self._replay(x) if self._graphed else self._run(self._for(x), x)
 
-    def _run(self, session: Any, x: Tensor) -> Tensor:
+    def _run(self, session: Any, x: Tensor, options: Any = None) -> Tensor:
         """Image to image: the output has the input's shape, so both ends are bound to torch's own memory."""
         y = torch.empty_like(x)
-        self._submit(session, self._bind(session, x, y), x)
+        self._submit(session, self._bind(session, x, y), x, options)
         return y
 
     def _bind(self, session: Any, x: Tensor, y: Tensor) -> Any:
@@ -217,6 +225,8 @@ class OnnxSession(Session):
         import onnxruntime
 
         shape = tuple(x.shape)
+        if shape not in self._captured and len(self._captured) >= KEPT_SHAPES:
+            return self._run(self._session, x, _without_graph())  # a captured graph cannot be given back
         if shape not in self._captured:
             source, result = torch.empty_like(x), torch.empty_like(x)
             options = onnxruntime.RunOptions()
@@ -232,6 +242,15 @@ class OnnxSession(Session):
         self._captured.clear()
         self._shaped.clear()
         self._session = None
+
+
+def _without_graph() -> Any:
+    """Run options of a session with CUDA graphs for a frame that is neither captured nor replayed."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("gpu_graph_id", "-1")
+    return options
 
 
 def tensorrt_options(

@@ -14,6 +14,7 @@ from conftest import picture
 
 from reconet_bench.core import files, flow_files, images, tensor_files
 from reconet_bench.core.errors import DataError, ModelError
+from reconet_bench.core.files import portable_name
 
 
 @pytest.fixture
@@ -203,3 +204,18 @@ def test_texture_that_is_not_there_is_named():
     assert images.scikit_image_texture("chelsea").shape == (300, 451, 3)
     with pytest.raises(DataError, match="carries no image 'lena'"):
         images.scikit_image_texture("lena")
+
+
+@pytest.mark.parametrize(
+    ("name", "portable"),
+    [
+        ("openvino:bf16", "openvino-bf16"),
+        ("onnxruntime:cuda:fp16", "onnxruntime-cuda-fp16"),
+        ("holiday (DIS flow)", "holiday (DIS flow)"),
+        ("a/b\\c?.", "a-b-c-"),
+        ("...", "-"),
+        ("bébé_1.5", "bébé_1.5"),
+    ],
+)
+def test_a_folder_is_named_so_that_every_system_takes_it(name, portable):
+    assert portable_name(name) == portable

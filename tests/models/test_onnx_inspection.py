@@ -17,6 +17,7 @@ from reconet_bench import cli
 from reconet_bench.core import errors
 from reconet_bench.core.images import read_image, scikit_image_texture, write_image
 from reconet_bench.core.ops import BYTE, IMAGENET, RANGES, SIGNED, UNIT, ValueRange, from_uint8
+from reconet_bench.models.loading import load_by_name
 from reconet_bench.models.onnx_graph import clues, precision
 from reconet_bench.models.onnx_inspection import OnnxFormat, inspect_onnx
 from reconet_bench.runtimes.base import RUNTIMES
@@ -627,3 +628,9 @@ def test_8_bit_frames_are_bytes_channels_last_both_ways(tmp_path: Path) -> None:
         inspect_onnx(eight_bits(tmp_path / "half.onnx", ["n", "h", "w", 3], TensorProto.FLOAT))
     with pytest.raises(errors.ModelError, match=r"takes 8-bit frames, whose values are 0\.\.255: leave --input-range"):
         inspect_onnx(eight_bits(tmp_path / "bytes.onnx", ["n", "h", "w", 3]), OnnxFormat(input_range="0..1"))
+
+
+def test_the_suffix_says_onnx_in_either_case(tmp_path):
+    path = graph(tmp_path / "MINE.ONNX", SIGMOID, IMAGE, {"y": IMAGE[1]})
+    model = load_by_name(str(path), tmp_path)
+    assert (model.source.name, model.source.network) == ("MINE", None)

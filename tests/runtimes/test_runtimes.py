@@ -38,6 +38,7 @@ from reconet_bench.runtimes.onnx_forms import half_precision
 from reconet_bench.runtimes.onnxruntime import (
     CPU_PROVIDER,
     CUDA_PROVIDER,
+    KEPT_SHAPES,
     TENSORRT_PROVIDER,
     OnnxSession,
     tensorrt_options,
@@ -1027,9 +1028,17 @@ def test_with_tensorrt_each_shape_has_a_session_and_a_proof_of_its_own(model: Mo
     assert opened == [(1, 3, 16, 16), (1, 3, 16, 24)]
     assert made.placement == {"proof of (1, 3, 16, 24)": 1}
     assert made.build_seconds > 0
+    for width in range(32, 32 + 8 * (KEPT_SHAPES - 2), 8):
+        made._for(torch.zeros(1, 3, 16, width))
+    made._for(frames[0])
+    made._for(torch.zeros(1, 3, 16, 200))
+    assert len(made._shaped) == KEPT_SHAPES
+    assert (1, 3, 16, 16) in made._shaped, "it was used a moment ago"
+    assert (1, 3, 16, 24) not in made._shaped, "the least recently used one goes first"
+    opened.clear()
     made.model, made._shaped = dataclasses.replace(model, height=16, width=16, batch=1), {}
     assert made._for(frames[0]) == "open", "a file of one shape has its session already"
-    assert len(opened) == 2
+    assert opened == []
 
 
 # --- ncnn's own -----------------------------------------------------------------------------------------
