@@ -415,6 +415,18 @@ def test_compare_makes_a_run_of_its_own_again(run, tmp_path):
         assert (target / "pictures").is_dir() is not bool(more)
 
 
+def test_a_second_run_into_a_folder_leaves_nothing_of_the_first(run, tmp_path):
+    target = tmp_path / "run"
+    run(*QUICK, "--videos", "stroll", "--save-frames", "-o", target)
+    assert (target / "frames" / "identity" / "stroll" / "torch" / "0001.png").is_file()
+    (target / "curves").mkdir()
+    (target / "curves" / "of-another-model.csv").write_text("step,content\n1,2\n")
+    run(*QUICK, "--videos", "lantern", "--save-frames", "-o", target)
+    assert [path.name for path in (target / "frames" / "identity").iterdir()] == ["lantern"]
+    run(*QUICK, "--videos", "lantern", "-o", target)
+    assert sorted(path.name for path in target.iterdir()) == sorted([*FILES, "pictures"])
+
+
 def test_compare_takes_folders_of_frames(run, frames, tmp_path):
     assert "frames has no true flow" in run(*QUICK, "--videos", frames, "--flow", "none", "-o", tmp_path / "run")
     printed = run(*QUICK, "--videos", frames, "-o", tmp_path / "run2")
@@ -964,7 +976,7 @@ def test_an_interrupted_command_says_so_in_one_line(fails, monkeypatch, said, li
     def stop(*_: object) -> None:
         raise KeyboardInterrupt(said) if said else KeyboardInterrupt
 
-    monkeypatch.setattr(compare_module, "_quality", stop)
+    monkeypatch.setattr(compare_module._Comparison, "_quality", stop)
     monkeypatch.setattr(list_command, "inventory", stop)
     assert fails("list") == f"reconet-bench: {line}"
     assert fails(*QUICK, "--videos", "stroll", *SMALL) == f"reconet-bench: {line}"

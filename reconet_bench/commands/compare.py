@@ -105,6 +105,7 @@ class Compare(Command):
         from reconet_bench.benchmark.plan import Plan, new_result
         from reconet_bench.benchmark.provenance import provenance
         from reconet_bench.core.errors import enough_memory
+        from reconet_bench.core.files import replace_folder
         from reconet_bench.models.loading import give_style, load_all, workspace
         from reconet_bench.report import terminal
         from reconet_bench.report.run_folder import FILES, write_run
@@ -125,7 +126,9 @@ class Compare(Command):
             models = load_all(options.models, options.methods, Path(folder), hints, warn)
             if options.style:
                 give_style(models, options.style, options.style_size, options.vgg)
-            pictures = Path(folder) / "pictures"
+            # Of a run before this one nothing is touched until there are numbers to take its place.
+            pictures, new_frames = Path(folder) / "pictures", target / "frames.new"
+            shutil.rmtree(new_frames, ignore_errors=True)
             plan = Plan(
                 models,
                 clips,
@@ -133,7 +136,7 @@ class Compare(Command):
                 Resources(options.device, options.threads),
                 options.rounds,
                 options.vgg,
-                target / "frames" if options.save_frames else None,
+                new_frames if options.save_frames else None,
                 None if options.no_pictures else pictures,
             )
             with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
@@ -144,15 +147,14 @@ class Compare(Command):
                         compare(plan, lambda text: progress.update(task, description=text, advance=1), result)
                 except BaseException as stop:  # whatever it was that stopped it, what was measured is kept
                     if not result.records:
+                        shutil.rmtree(new_frames, ignore_errors=True)
                         raise
                     failure = stop
                     result.differences = differences(models, clips, result.samples)
             facts = {**provenance(plan, options.seed), "skipped": result.skipped, "interrupted": failure is not None}
             curves = {model.source.name: model.curves for model in models if model.curves}
-            # The pictures come last: a comparison that fails before its first number leaves nothing behind.
-            shutil.rmtree(target / "pictures", ignore_errors=True)
-            if pictures.is_dir():
-                shutil.move(pictures, target / "pictures")
+            replace_folder(target / "pictures", pictures)
+            replace_folder(target / "frames", new_frames)
             write_run(target, result.records, result.samples, result.timings, result.differences, facts, curves)
         out.print(terminal.comparison(result.records, result.differences))
         for line in result.chosen:

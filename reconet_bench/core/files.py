@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,6 +30,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_folder(place: Path, new: Path) -> None:
+    """Put the folder ``new`` in the place of ``place``; if there is no ``new``, nothing is there afterwards."""
+    shutil.rmtree(place, ignore_errors=True)
+    if new.is_dir():
+        shutil.move(new, place)
 
 
 def natural_key(path: Path) -> tuple[object, ...]:

@@ -29,6 +29,10 @@ class Curves:
     pace: dict[str, list[float]] = field(default_factory=dict)
     total: list[float] = field(default_factory=list)
 
+    def table(self) -> dict[str, list[float]]:
+        """Every column but the steps, by name, in the order in which training writes them."""
+        return {**self.terms, **({TOTAL: self.total} if self.total else {}), **self.pace}
+
     def waiting(self) -> float | None:
         """Share of the whole run that was spent waiting for data; ``None`` where that was not noted."""
         if not all(name in self.pace for name in PACE) or not self.steps:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from reconet_bench.core.record import Record
-from reconet_bench.report.loss_curves import parse_curves
+from reconet_bench.report.loss_curves import Curves, parse_curves
 from reconet_bench.report.markdown import as_text, markdown, marked_table, unmarked
 from reconet_bench.report.numbers import significant
 from reconet_bench.report.ranking import first_runtime
@@ -40,7 +38,7 @@ def model_card(
         licence: of the weights, where they are given away under one.
         measured: a section of its own, see :func:`measured_section`.
     """
-    data = info.get("data") or {}
+    data, parsed = info.get("data") or {}, parse_curves(curves)
     size, processes = info.get("size"), info.get("processes", 1)
     batch = f"batch {info.get('batch')}" + (
         f" in each of {processes} processes: {info.get('batch', 1) * processes} a step" if processes > 1 else ""
@@ -53,9 +51,7 @@ def model_card(
         "Steps": f"{info.get('steps')}, {batch}, {size}x{size} pixels, seed {info.get('seed')}",
         "Loss weights": ", ".join(f"{term} {weight:g}" for term, weight in (info.get("weights") or {}).items()),
         "Optimiser": _optimiser(info),
-        "Waiting for data": f"{share:.1%} of the time"
-        if (share := parse_curves(curves).waiting()) is not None
-        else None,
+        "Waiting for data": f"{share:.1%} of the time" if (share := parsed.waiting()) is not None else None,
         "Command": f"`{str(info.get('command')).replace('`', chr(39))}`",
         "Code": f"commit {info.get('commit')}, torch {(info.get('versions') or {}).get('torch')}",
         "Machine": info.get("gpu") or info.get("cpu"),
@@ -69,9 +65,9 @@ def model_card(
             marked_table(["", ""], rows),
             *([measured] if measured else []),
             "## Loss curve\n",
-            f"Weighted terms{' and the total that is optimised' if parse_curves(curves).total else ''}, "
+            f"Weighted terms{' and the total that is optimised' if parsed.total else ''}, "
             "each the mean over the steps since the row before in `curves.csv`.\n",
-            _curve(curves),
+            _curve(parsed),
             "<details><summary>All training facts</summary>\n",
             f"```json\n{json.dumps(dict(info), indent=2, sort_keys=True)}\n```\n</details>\n",
         ]
@@ -127,10 +123,11 @@ def _trunk(trunk: Mapping[str, Any] | None) -> str:
     return f"step {trunk.get('step')} of a {trunk.get('method')} run" + (f", itself from {before}" if before else "")
 
 
-def _curve(curves: str) -> str:
-    header, *rows = list(csv.reader(io.StringIO(curves)))
-    step = max(1, len(rows) // CURVE_ROWS)
-    chosen = rows[step - 1 :: step]
-    if rows[-1] not in chosen:
-        chosen.append(rows[-1])
-    return markdown(header, [[row[0], *(significant(float(value)) for value in row[1:])] for row in chosen])
+def _curve(curves: Curves) -> str:
+    """A few rows of the curves, evenly spread, the last among them."""
+    columns, count = curves.table(), len(curves.steps)
+    step = max(1, count // CURVE_ROWS)
+    chosen = [*range(step - 1, count, step)]
+    chosen += [count - 1] if count and count - 1 not in chosen else []
+    rows = [[str(curves.steps[n]), *(significant(values[n]) for values in columns.values())] for n in chosen]
+    return markdown(["step", *columns], rows)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 from reconet_bench.core.record import Record, is_measurable
 from reconet_bench.report import figures, flow_agreement, tables, verdict
 from reconet_bench.report.figures import Bar, Point, Series
-from reconet_bench.report.loss_curves import PACE
+from reconet_bench.report.loss_curves import PACE, parse_curves
 from reconet_bench.report.numbers import significant
 from reconet_bench.report.player import Clip, data_uri, find_clips, player_data, within_budget
 from reconet_bench.report.published_results import BESIDE, Beside
@@ -282,8 +280,10 @@ class Page:
         terms: dict[str, list[Series]] = {}
         for model, text in self.run.curves.items():
             if model in self.series:
-                for term, points in _terms(text).items():
-                    terms.setdefault(term, []).append(Series(self.series[model].name, points, self.series[model].slot))
+                curves, series = parse_curves(text), self.series[model]
+                for term, values in curves.table().items():
+                    if term not in PACE and (points := _drawn(curves.steps, values)):
+                        terms.setdefault(term, []).append(Series(series.name, points, series.slot))
         return [figures.lines(term, series, "step", log=True) for term, series in terms.items()]
 
     # --- pictures ---------------------------------------------------------------------------------------
@@ -327,18 +327,11 @@ class Page:
         return list(_flat(self.run.provenance))
 
 
-def _terms(text: str) -> dict[str, list[tuple[float, float]]]:
-    """Points of each column of a loss curve; cells that are no number are passed over."""
-    terms: dict[str, list[tuple[float, float]]] = {}
-    for row in csv.DictReader(io.StringIO(text)):
-        for term, value in row.items():
-            try:
-                point = (float(row["step"]), float(value))
-            except (TypeError, ValueError, KeyError):
-                continue
-            if term not in ("step", *PACE) and all(map(is_measurable, point)) and point[1] > 0:
-                terms.setdefault(term, []).append(point)
-    return {term: points[:: max(1, len(points) // 120)] for term, points in terms.items()}
+def _drawn(steps: Sequence[int], values: Sequence[float]) -> list[tuple[float, float]]:
+    """At most 120 points of a loss curve that a logarithmic axis can show."""
+    points = [(float(step), value) for step, value in zip(steps, values, strict=True)]
+    points = [point for point in points if all(map(is_measurable, point)) and point[1] > 0]
+    return points[:: max(1, len(points) // 120)]
 
 
 def _flat(facts: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

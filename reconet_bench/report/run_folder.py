@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def write_run(
     write_text(folder / "timings.csv", to_csv(map(_cells, timings), _columns(TimedFrame)))
     write_text(folder / "differences.csv", to_csv(map(_cells, differences), _columns(Difference)))
     write_text(folder / "provenance.json", json.dumps(provenance, indent=2, sort_keys=True) + "\n")
+    shutil.rmtree(folder / "curves", ignore_errors=True)  # of a run before this one
     for model, text in (curves or {}).items():
         write_text(folder / "curves" / f"{model}.csv", text)
     write_reports(load_run(folder), folder)
