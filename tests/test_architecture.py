@@ -36,7 +36,17 @@ ONLY = {
         "report",
         *(
             f"core.{name}"
-            for name in ("errors", "registry", "doubts", "record", "record_reading", "samples", "size", "files")
+            for name in (
+                "errors",
+                "registry",
+                "doubts",
+                "record",
+                "record_reading",
+                "samples",
+                "size",
+                "files",
+                "statistics",
+            )
         ),
     }
 }

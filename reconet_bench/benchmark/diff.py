@@ -6,16 +6,17 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import DataError, MetricUnavailable, UnknownName
 from reconet_bench.core.record import Record
-from reconet_bench.core.samples import TimingKey
+from reconet_bench.core.samples import SIGNIFICANCE, TimingKey
+from reconet_bench.core.statistics import error_of_mean, error_of_values, holm, interval
 from reconet_bench.metrics.base import METRICS, Footage, Metric
-from reconet_bench.metrics.statistics import RESAMPLES, SEED, mean_difference
+from reconet_bench.metrics.statistics import Estimate, difference_on_clips, difference_over_videos
 from reconet_bench.report.run import Run
 
 #: The numbers of speed that are paired; all others are of their tails and circumstances.
@@ -36,6 +37,8 @@ class Change:
         low, high: 95 % interval of the difference; ``None`` where the samples do not allow one.
         n: pairs behind it, of a speed the timed frames of the smaller side.
         unstable: whether a side's rounds do not agree, so that nothing can be told.
+        p: probability of such a difference if there is none; ``None`` where there is no interval.
+        p_corrected: the same, corrected for how many changes were tested (Holm).
     """
 
     metric: str
@@ -48,6 +51,8 @@ class Change:
     high: float | None
     n: int
     unstable: bool = False
+    p: float | None = None
+    p_corrected: float | None = None
 
     @property
     def relative(self) -> float | None:
@@ -55,13 +60,13 @@ class Change:
 
     @property
     def shown(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return self.judged and (cast(float, self.low) > 0 or cast(float, self.high) < 0)
+        """Whether there is a difference, by the corrected p value."""
+        return self.p_corrected is not None and self.p_corrected < SIGNIFICANCE
 
     @property
     def judged(self) -> bool:
         """Whether there is an interval to judge by, and rounds that agree."""
-        return not self.unstable and self.low is not None and self.high is not None
+        return not self.unstable and self.p is not None
 
     @property
     def verdict(self) -> str:
@@ -88,7 +93,7 @@ class Limit:
     text: str
 
     def broken_by(self, change: Change) -> bool:
-        """Whether a change is over it; one whose interval holds zero is not, however large."""
+        """Whether a change is over it; one that is not shown is not, however large."""
         got = change.relative if self.percent else change.after - change.before
         if got is None:
             # From nothing to something: no percentage says how much, but the direction is known.
@@ -141,7 +146,9 @@ def changes(before: Run, after: Run) -> tuple[list[Change], list[str]]:
         raise DataError(
             f"{before.folder} and {after.folder} have nothing in common: no model on the same video in the same runtime"
         )
-    return found, notes + more
+    # What has not changed at all asks for no test.
+    corrected = holm([change.p if change.judged and change.before != change.after else None for change in found])
+    return [replace(change, p_corrected=p) for change, p in zip(found, corrected, strict=True)], notes + more
 
 
 def _same_models(before: Run, after: Run) -> tuple[dict[str, str], list[str]]:
@@ -200,7 +207,9 @@ def _quality(before: Run, after: Run, pairs: dict[str, str], videos: Sequence[st
                 pairs_of.append(([new[frame] for frame in frames], [old[frame] for frame in frames]))
         if pairs_of:
             how = known.get(place.metric) or _Unknown()
-            e = mean_difference(how, pairs_of)
+            e = difference_on_clips(how, pairs_of)
+            if e.p is None:  # clips that are too short for an interval of their own
+                e = difference_over_videos(how, pairs_of)
             new_value, old_value = (
                 float(np.mean([how.reduce(np.asarray(pair[side])) for pair in pairs_of])) for side in (0, 1)
             )
@@ -214,6 +223,7 @@ def _quality(before: Run, after: Run, pairs: dict[str, str], videos: Sequence[st
                 low=e.low,
                 high=e.high,
                 n=e.n,
+                p=e.p,
             )
 
 
@@ -231,8 +241,7 @@ def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
                 run.timings.get(TimingKey(name, record.runtime, size, found[2]), [])
                 for run, name in ((before, model), (after, pairs[model]))
             ]
-            low, high = _median_interval(rounds, found[1] == "fps")
-            frames = min(sum(map(len, side)) for side in rounds)
+            e = _median_difference(rounds, found[1] == "fps")
             unstable = any(Doubt.UNSTABLE in side.doubts for side in (record, twin))
             yield Change(
                 metric=record.metric,
@@ -241,9 +250,10 @@ def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
                 where=_place(record),
                 before=record.value,
                 after=twin.value,
-                low=low,
-                high=high,
-                n=frames,
+                low=e.low,
+                high=e.high,
+                n=e.n,
+                p=e.p,
                 unstable=unstable,
             )
 
@@ -262,28 +272,20 @@ def _same_place(one: Record, other: Record, model: str) -> bool:
     return other.model == model and all(getattr(one, key) == getattr(other, key) for key in keys)
 
 
-def _median_interval(rounds: Sequence[Sequence[Sequence[float]]], rate: bool) -> tuple[float | None, float | None]:
-    """95 % bootstrap interval of the difference of frames a second, or of milliseconds, of two sets of timings.
+def _median_difference(rounds: Sequence[Sequence[Sequence[float]]], rate: bool) -> Estimate:
+    """After minus before, in frames a second or in milliseconds, of two sets of timings.
 
-    Rounds are resampled and not frames: those of one turn share the machine's mood. So few rounds vary too little, which
-    is made good as in :func:`~reconet_bench.metrics.statistics.mean_difference`.
+    Rounds are the unit of the interval and not frames: those of one round share the machine's mood. Student's t of
+    both sides' rounds (Welch).
     """
-    fewest = min(map(len, rounds))
-    if fewest < 2:
-        return None, None
-    random = np.random.default_rng(SEED)
-    values, deviations = [], np.zeros(RESAMPLES)
-    for sign, side in zip((-1, 1), rounds, strict=True):
-        medians = np.array([np.median(one) for one in side])
-        drawn, whole = (
-            1 / x if rate else 1000 * x
-            for x in (np.median(random.choice(medians, (RESAMPLES, len(side))), -1), np.median(np.concatenate(side)))
-        )
-        values.append(float(whole))
-        deviations += sign * (drawn - drawn.mean()) * np.sqrt(len(side) / (len(side) - 1))
-    deviations *= np.sqrt((fewest - 1) / random.chisquare(fewest - 1, RESAMPLES))
-    low, high = values[1] - values[0] + np.quantile(deviations, (0.025, 0.975))
-    return float(low), float(high)
+    scaled = [[1 / np.median(one) if rate else 1000 * np.median(one) for one in side] for side in rounds]
+    n = min(sum(map(len, side)) for side in rounds)
+    if min(map(len, rounds)) < 2:
+        return Estimate(float("nan"), None, None, n)
+    before, after = (np.median(np.concatenate(side)) for side in rounds)
+    value = float(1 / after - 1 / before if rate else 1000 * (after - before))
+    half_sum = error_of_mean([error_of_values(side) for side in scaled])  # of the mean of both sides: half of their sum
+    return Estimate(value, *interval(value, 2 * half_sum.half_width), n, half_sum.p_value(value / 2))
 
 
 def gated_metrics(run: Run) -> list[str]:

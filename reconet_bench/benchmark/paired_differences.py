@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reconet_bench.core.samples import ALL_VIDEOS, Difference, SampleKey, Samples
+from reconet_bench.core.samples import ALL_VIDEOS, THESE_CLIPS, Difference, SampleKey, Samples, answers
+from reconet_bench.core.statistics import holm
 from reconet_bench.data.clip import Clip
-from reconet_bench.metrics.base import METRICS, Metric
-from reconet_bench.metrics.statistics import mean_difference
+from reconet_bench.metrics.base import METRICS
+from reconet_bench.metrics.statistics import Estimate, difference_on_clips, difference_over_videos
 from reconet_bench.models.loading import Model
 
 #: Metrics whose paired differences between models are reported.
@@ -19,11 +20,13 @@ Pair = tuple[list[float], list[float]]
 
 
 def differences(models: Sequence[Model], clips: Sequence[Clip], samples: Samples) -> list[Difference]:
-    """Paired differences between models, on all videos together (which is what models are ranked by) and on each.
+    """Paired differences between models: on all videos (by which models are ranked), on these clips, and on each clip.
 
     They are taken in the first runtime that both models ran in.
     Motion is compared whatever the styles, the distance to a style only between models of one. A clip measured along
     true and along estimated flow counts once, along the true one: the same frames twice would narrow the interval.
+    Verdicts are given by p values that are corrected for their number (Holm). So that few questions are asked, the
+    single clips behind a mean are not tested: their intervals stand for themselves.
     """
     true = {clip.name for clip in clips if not clip.flow}
     twins = {clip.title for clip in clips if clip.flow and clip.name in true}
@@ -35,10 +38,15 @@ def differences(models: Sequence[Model], clips: Sequence[Clip], samples: Samples
             found = {clip.title: _paired(a, b, clip.title, name, samples) for clip in clips}
             pairs = {video: pair for video, pair in found.items() if pair and pair[0]}
             together = [pair for video, pair in pairs.items() if video not in twins]
-            for video, parts in {ALL_VIDEOS: together, **{v: [pair] for v, pair in pairs.items()}}.items():
-                if parts and not (video == ALL_VIDEOS and len(pairs) == 1):
-                    rows.append(_difference(METRICS[name], name, video, a.source.name, b.source.name, parts))
-    return rows
+            metric = METRICS[name]
+            estimates = {}
+            if len(together) > 1:
+                estimates[ALL_VIDEOS] = difference_over_videos(metric, together)
+            if len(pairs) > 1 and together:
+                estimates[THESE_CLIPS] = difference_on_clips(metric, together)
+            estimates |= {video: difference_on_clips(metric, [pair]) for video, pair in pairs.items()}
+            rows += [_row(name, video, a, b, estimate) for video, estimate in estimates.items()]
+    return _judged(rows)
 
 
 def _paired(a: Model, b: Model, video: str, metric: str, samples: Samples) -> Pair | None:
@@ -53,24 +61,33 @@ def _paired(a: Model, b: Model, video: str, metric: str, samples: Samples) -> Pa
     return None
 
 
-def _difference(metric: Metric, name: str, video: str, a: str, b: str, parts: Sequence[Pair]) -> Difference:
-    e = mean_difference(metric, parts)
-    sign = -1 if metric.better == "lower" else 1
-    if e.low is None or e.high is None:
-        verdict = "too few frames to tell"
-    elif e.low <= 0 <= e.high:
-        verdict = "no difference shown"
-    else:
-        verdict = f"{a if sign * e.value > 0 else b} is better"
+def _row(metric: str, video: str, a: Model, b: Model, estimate: Estimate) -> Difference:
+    """A difference that is not yet judged."""
     return Difference(
-        metric=name,
-        better=metric.better,
+        metric=metric,
+        better=METRICS[metric].better,
         video=video,
-        first=a,
-        second=b,
-        difference=e.value,
-        ci_low=e.low,
-        ci_high=e.high,
-        n=e.n,
-        verdict=verdict,
+        first=a.source.name,
+        second=b.source.name,
+        difference=estimate.value,
+        ci_low=estimate.low,
+        ci_high=estimate.high,
+        n=estimate.n,
+        verdict="too few frames to tell" if estimate.p is None else "not tested by itself",
+        p=estimate.p,
     )
+
+
+def _judged(rows: Sequence[Difference]) -> list[Difference]:
+    """The same rows with verdicts, by p values that are corrected for their number."""
+    asked = set(answers(rows))
+    corrected = holm([row.p if row in asked else None for row in rows])
+    judged = [replace(row, p_corrected=p) for row, p in zip(rows, corrected, strict=True)]
+    return [row if row.shown is None else replace(row, verdict=_verdict(row)) for row in judged]
+
+
+def _verdict(row: Difference) -> str:
+    if not row.shown:
+        return "no difference shown"
+    first_is_better = (row.difference < 0) == (row.better == "lower")
+    return f"{row.first if first_is_better else row.second} is better"

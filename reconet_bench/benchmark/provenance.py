@@ -9,6 +9,7 @@ from reconet_bench.benchmark.plan import Plan
 from reconet_bench.core.errors import DataError
 from reconet_bench.core.machine import usable_cpus
 from reconet_bench.core.provenance import checksum, describe
+from reconet_bench.core.statistics import VERSION
 from reconet_bench.data.clip import Clip
 from reconet_bench.networks.vgg import find_weights
 
@@ -20,6 +21,7 @@ def provenance(plan: Plan, seed: int) -> dict[str, Any]:
         **describe(),
         "threads": plan.resources.threads or usable_cpus(),
         "seed": seed,
+        "statistics": VERSION,
         "models": {model.source.name: model.checksum for model in plan.models},
         "videos": {clip.title: _video_facts(clip, plan.content) for clip in plan.clips},
         "loss_network": checksum(loss_network) if loss_network and loss_network.is_file() else None,

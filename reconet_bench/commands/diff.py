@@ -26,7 +26,7 @@ class Diff(Command):
         parser.add_argument(
             "--fail-on",
             metavar="LIMITS",
-            help="metrics and the change that fails, where its interval leaves zero out; empty for none "
+            help="metrics and the change that fails, if a difference is shown; empty for none "
             "(default: temporal_error and its long form >+2%%, style_distance >+5%%, fps <-10%%)",
         )
 
@@ -41,7 +41,10 @@ class Diff(Command):
         limits = diff.default_limits(known) if options.fail_on is None else diff.parse_limits(options.fail_on, known)
         limits, skipped = diff.same_machine(before, after, limits)
         rows = [
-            (c.metric, c.better, c.model, c.where, c.before, c.after, c.relative, c.low, c.high, c.n, c.verdict)
+            (
+                *(c.metric, c.better, c.model, c.where, c.before, c.after, c.relative),
+                *(c.low, c.high, c.n, c.p, c.p_corrected, c.verdict),
+            )
             for c in found
         ]
         out.print(terminal.changes(rows, diff.setup_changes(before, after)))

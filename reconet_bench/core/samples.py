@@ -5,13 +5,18 @@ A run folder keeps these as CSV tables whose columns are the fields here, in thi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from reconet_bench.core.size import Size
 
-#: The video of a difference over all videos together.
+#: The video of a difference that holds for videos in general: those measured are a sample of them.
 ALL_VIDEOS = "all"
+#: The video of a difference that holds for the measured clips alone: only their frames are a sample.
+THESE_CLIPS = "these clips"
+#: A corrected p value below this shows a difference.
+SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -69,11 +74,14 @@ class Difference:
 
     Attributes:
         better: direction of the metric: lower or higher.
-        video: the video that it is of, or :data:`ALL_VIDEOS` for the mean over all.
+        video: the video that it is of, or :data:`ALL_VIDEOS` or :data:`THESE_CLIPS` for the mean over several.
         first, second: names of the models.
         ci_low, ci_high: 95 % interval; ``None`` where ``n`` does not allow one.
         n: number of paired frames.
         verdict: which of the two is better, if that is shown; a sentence for people.
+        p: probability of such a difference if there is none; ``None`` where ``n`` does not allow one, and in runs of
+            older versions.
+        p_corrected: the same, corrected for how many differences were tested; ``None`` also where it was not tested.
     """
 
     metric: str
@@ -86,3 +94,22 @@ class Difference:
     ci_high: float | None
     n: int
     verdict: str
+    p: float | None = None
+    p_corrected: float | None = None
+
+    @property
+    def shown(self) -> bool | None:
+        """Whether a difference is shown; ``None`` where it was not tested."""
+        if self.p is not None:
+            return None if self.p_corrected is None else self.p_corrected < SIGNIFICANCE
+        # A run of an older version: each interval was a test.
+        return None if self.ci_low is None or self.ci_high is None else not self.ci_low <= 0 <= self.ci_high
+
+
+def answers(differences: Iterable[Difference]) -> list[Difference]:
+    """The differences that answer which model is better: over several videos, or on the only one; without its details."""
+    rows = list(differences)
+    count = Counter((row.metric, row.first, row.second) for row in rows)
+    alone = {pair for pair, number in count.items() if number == 1}
+    together = (ALL_VIDEOS, THESE_CLIPS)
+    return [row for row in rows if row.video in together or (row.metric, row.first, row.second) in alone]

@@ -19,8 +19,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 #: Which intervals a run holds: 1 is a bootstrap of neighbouring frames within each video, 2 is what stands here.
 VERSION = 2
@@ -67,10 +69,11 @@ class MeanError:
         return float(2 * stdtr(self.tail, -abs(mean) / self.half_width * _student_quantile(self.tail)))
 
 
-def error_of_values(values: Sequence[float] | np.ndarray) -> MeanError:
+def error_of_values(values: Sequence[float]) -> MeanError:
     """Error of the mean of independent values, two or more: Student's t."""
     n = len(values)
-    return MeanError(float(np.std(values, ddof=1)) / math.sqrt(n), n - 1, n - 1)
+    mean = math.fsum(values) / n
+    return MeanError(math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n), n - 1, n - 1)
 
 
 def error_of_series(values: np.ndarray, series: int = 1) -> MeanError:

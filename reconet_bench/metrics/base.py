@@ -97,8 +97,8 @@ class Metric(ABC):
         summary: one line for people.
         of_content: measures the clip and not the stylised frames: the same for every model.
         uses_motion: is only as good as the clip's motion; where that is estimated, the rows say so.
-        block: at least so many neighbouring samples are resampled together, for frames that follow one another are
-            alike; 1 where the samples lie apart.
+        positive: an error or a distance: never negative, so its interval is symmetric in ratio, see
+            :func:`reconet_bench.core.statistics.interval`.
     """
 
     unit: ClassVar[str] = ""
@@ -106,7 +106,7 @@ class Metric(ABC):
     summary: ClassVar[str]
     of_content: ClassVar[bool] = False
     uses_motion: ClassVar[bool] = False
-    block: ClassVar[int] = 3
+    positive: ClassVar[bool] = False
 
     @abstractmethod
     def samples(self, footage: Footage) -> dict[int, float]:
@@ -115,3 +115,7 @@ class Metric(ABC):
     def reduce(self, samples: np.ndarray) -> np.ndarray:
         """One value from samples along the last axis: their mean."""
         return np.asarray(samples.mean(-1))
+
+    def influence(self, samples: np.ndarray) -> np.ndarray:
+        """How far each of the samples ``(n,)`` moves the value: the value is known as well as the mean of these is."""
+        return samples

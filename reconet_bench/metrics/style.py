@@ -64,7 +64,7 @@ class StyleDistance(Metric):
     """Mean of :func:`style_distance` over at most :data:`MOST_FRAMES` frames, evenly spread, first and last among them."""
 
     better = "lower"
-    block = 1  # evenly spread
+    positive = True
     summary = "Gram distance to the style over the content frame's own: 1 = not stylised, 0 = style reached"
 
     def samples(self, footage: Footage) -> dict[int, float]:

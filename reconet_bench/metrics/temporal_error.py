@@ -89,10 +89,15 @@ class _RootMean(Metric):
     """E(V) is the root of the mean over pairs of the masked squared error."""
 
     better = "lower"
+    positive = True
     uses_motion = True
 
     def reduce(self, samples: np.ndarray) -> np.ndarray:
         return np.asarray(np.sqrt(samples.mean(-1)))
+
+    def influence(self, samples: np.ndarray) -> np.ndarray:
+        root = float(self.reduce(samples))
+        return samples / (2 * root) if root else samples  # the derivative of the root; where that is zero, all are
 
 
 @METRICS.register("temporal_error")
@@ -109,7 +114,6 @@ class TemporalError(_RootMean):
 class TemporalErrorLong(_RootMean):
     """E(V) between frames 5 apart: flow composed over them, or the exact flow where the clip knows it."""
 
-    block = LONG_TERM_STEP
     summary = f"E(V) between frames {LONG_TERM_STEP} apart"
 
     def samples(self, footage: Footage) -> dict[int, float]:
@@ -135,6 +139,7 @@ class WarpingError(Metric):
     """Lai's warping error, mean over pairs."""
 
     better = "lower"
+    positive = True
     uses_motion = True
     summary = "warping error of Lai et al. 2018: mean squared difference on traceable pixels only"
 

@@ -62,7 +62,7 @@ def latex_table(records: Sequence[Record], differences: Sequence[Difference] = (
         lines_of([row for row in rows if not row.reference]),
         lines_of([row for row in rows if row.reference]),
     )
-    signs = "Bold: best; $^{*}$: no difference to the best is shown (paired frames)"
+    signs = "Bold: best; $^{*}$: no difference to the best is shown (paired, Holm-corrected)"
     if any(_DAGGER in cell for line in lines for cell in line):
         signs += f"; {_DAGGER}: never tested for a difference to it"
     return (
@@ -71,7 +71,7 @@ def latex_table(records: Sequence[Record], differences: Sequence[Difference] = (
                 r"% needs \usepackage{booktabs}",
                 r"\begin{table}",
                 r"  \centering",
-                rf"  \caption{{Mean over {_videos(rows, names)}, half the 95\,\% interval behind it. {signs}.}}",
+                rf"  \caption{{Mean over {_videos(rows, names)}, its 95\,\% interval in brackets. {signs}.}}",
                 rf"  \begin{{tabular}}{{l{'r' * len(metrics)}}}",
                 r"    \toprule",
                 f"    {' & '.join(['method', *heads])} \\\\",
@@ -106,5 +106,5 @@ def _cell(cell: Cell | None, contested: bool) -> str:
     if cell.standing == "best":
         text = rf"\textbf{{{text}}}"
     if cell.low is not None and cell.high is not None:
-        text += rf" {{\scriptsize$\pm${significant((cell.high - cell.low) / 2, 2)}}}"
+        text += rf" {{\scriptsize[{significant(cell.low, 2)}, {significant(cell.high, 2)}]}}"
     return text + ({"tie": r"$^{*}$", "": _DAGGER}.get(cell.standing, "") if contested else "")

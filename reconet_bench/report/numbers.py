@@ -24,6 +24,15 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
 
 
+def p_cell(p: float | None, corrected: float | None) -> str:
+    """A p value as tables show it, and in brackets the same corrected for how many were tested."""
+    return _short(p) if corrected is None else f"{_short(p)} ({_short(corrected)})"
+
+
+def _short(p: float | None) -> str:
+    return "–" if p is None else "<0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
 #: Columns of :func:`parity_cells`.
 PARITY_HEADER = ("PSNR dB", "ΔE(V) %")
 

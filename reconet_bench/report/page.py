@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from reconet_bench.core.record import Record, is_measurable
-from reconet_bench.report import figures, flow_agreement, tables, verdict
+from reconet_bench.core.samples import answers
+from reconet_bench.report import figures, flow_agreement, interval_meaning, tables, verdict
 from reconet_bench.report.figures import Bar, Point, Series
 from reconet_bench.report.loss_curves import PACE, parse_curves
 from reconet_bench.report.numbers import significant
 from reconet_bench.report.player import Clip, data_uri, find_clips, player_data, within_budget
 from reconet_bench.report.published_results import BESIDE, Beside
-from reconet_bench.report.ranking import Row, first_runtime, labels, over_all_videos, overall
+from reconet_bench.report.ranking import Row, first_runtime, labels, overall
 from reconet_bench.report.run import Run
 from reconet_bench.report.summary import summary
 
@@ -64,6 +65,7 @@ class Page:
         found, missing = find_clips(self.run.folder / "pictures", self.run.clips, shown)
         self.clips, heavy = within_budget(found)
         self.flow_header = flow_agreement.HEADER
+        self.differences_header = tables.DIFFERENCES_HEADER
         self.problems = [*self.run.problems, *missing, *heavy]
         if not found:
             self.problems.append("no pictures in this run: neither filmstrip nor player")
@@ -111,8 +113,14 @@ class Page:
 
     @cached_property
     def differences(self) -> list[list[str]]:
-        """Paired differences over all videos, or over the only one."""
-        return [tables.difference_cells(row) for row in over_all_videos(self.run.differences)]
+        """Paired differences over several videos, or on the only one."""
+        return [tables.difference_cells(row) for row in answers(self.run.differences)]
+
+    @cached_property
+    def meaning(self) -> tuple[str, str]:
+        """What the intervals of values and of differences mean."""
+        version = interval_meaning.version_of(self.run.provenance, self.run.differences)
+        return interval_meaning.of_values(version), interval_meaning.of_differences(version)
 
     @cached_property
     def flows(self) -> tuple[list[list[str]], list[str]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from reconet_bench.core.record import CONTENT_METHOD, Record
-from reconet_bench.core.samples import ALL_VIDEOS, Difference
+from reconet_bench.core.samples import ALL_VIDEOS, Difference, answers
+from reconet_bench.core.statistics import FEWEST, error_of_values, interval
 
 
 @dataclass
@@ -77,8 +76,8 @@ def overall(records: Sequence[Record], differences: Sequence[Difference] = ()) -
     """Mean over videos of each model's metrics, in the first runtime.
 
     A column's mean is taken over the videos on which every model with that metric has a value, so that no model
-    is spared a difficult one. Videos are independent, so the intervals' half-widths add in squares; a clip measured
-    along true and along estimated flow counts once, along the true one.
+    is spared a difficult one. A clip measured along true and along estimated flow counts once, along the true one.
+    Over several videos, the interval takes the video as the unit; over one, it is of that video's frames.
 
     Args:
         differences: paired differences; they decide between ``worse`` and ``tie``.
@@ -94,12 +93,13 @@ def overall(records: Sequence[Record], differences: Sequence[Difference] = ()) -
         rows.setdefault(model, Row(model, record.method, record.style, names[model]))
         if record.value is not None:
             values.setdefault(record.metric, {}).setdefault(model, {})[record.clip] = record
+    better = {record.metric: record.better for record in known}
     for metric, by_model in values.items():
         shared = set.intersection(*(set(by_video) for by_video in by_model.values()))
         for model, by_video in by_model.items():
             if shared:
-                rows[model].cells[metric] = _mean([record for video, record in by_video.items() if video in shared])
-    better = {record.metric: record.better for record in known}
+                over = [record for video, record in by_video.items() if video in shared]
+                rows[model].cells[metric] = _mean(over, better[metric])
     styled = {row.model for row in rows.values() if "style_distance" in row.cells}
     for row in rows.values():
         row.passed_over = (
@@ -110,16 +110,18 @@ def overall(records: Sequence[Record], differences: Sequence[Difference] = ()) -
     return list(rows.values())
 
 
-def _mean(records: Sequence[Record]) -> Cell:
-    count = len(records)
+def _mean(records: Sequence[Record], better: str) -> Cell:
+    """The mean over videos, of each of which there is a record with a value."""
     values = [record.value for record in records if record.value is not None]
-    mean = sum(values) / count
-    low = high = None
-    if all(record.ci_low is not None and record.ci_high is not None for record in records):
-        below = [value - (record.ci_low or 0) for value, record in zip(values, records, strict=True)]
-        above = [(record.ci_high or 0) - value for value, record in zip(values, records, strict=True)]
-        low, high = mean - math.hypot(*below) / count, mean + math.hypot(*above) / count
-    return Cell(mean, low, high, count, over=tuple(record.clip for record in records))
+    mean = sum(values) / len(values)
+    low, high = records[0].ci_low, records[0].ci_high
+    if len(values) > 1:
+        low = high = None
+        if sum(record.n for record in records) >= FEWEST:
+            # What is better lower is an error or a distance.
+            positive = better == "lower" and min(values) > 0
+            low, high = interval(mean, error_of_values(values).half_width, positive)
+    return Cell(mean, low, high, len(values), over=tuple(record.clip for record in records))
 
 
 def _rank(rows: Sequence[Row], metric: str, better: str, differences: Sequence[Difference]) -> None:
@@ -131,21 +133,13 @@ def _rank(rows: Sequence[Row], metric: str, better: str, differences: Sequence[D
     best.cells[metric].standing = "best"
     for row in runners:
         if row is not best:
-            pair = paired(differences, metric, best.model, row.model)
-            if pair is not None and pair.ci_low is not None and pair.ci_high is not None:
-                below = (pair.first == best.model) == (better == "lower")
-                shown = pair.ci_high < 0 if below else pair.ci_low > 0
-                row.cells[metric].standing = "worse" if shown else "tie"
+            pair = next(iter(paired(differences, metric, best.model, row.model)), None)
+            if pair is not None and pair.shown is not None:
+                best_is_lower = (pair.difference < 0) == (pair.first == best.model)
+                row.cells[metric].standing = "worse" if pair.shown and best_is_lower == (better == "lower") else "tie"
 
 
-def paired(differences: Iterable[Difference], metric: str, first: str, second: str) -> Difference | None:
-    """The paired difference of two models over all videos, or over the only one."""
+def paired(differences: Iterable[Difference], metric: str, first: str, second: str) -> list[Difference]:
+    """The paired differences of two models: over all videos, then on these clips; or on the only one."""
     found = [row for row in differences if row.metric == metric and {row.first, row.second} == {first, second}]
-    return next(iter(over_all_videos(found)), None)
-
-
-def over_all_videos(differences: Iterable[Difference]) -> list[Difference]:
-    """The differences over all videos; of two models that were measured on one video, the one on that."""
-    differences = list(differences)
-    count = Counter((row.metric, row.first, row.second) for row in differences)
-    return [row for row in differences if row.video == ALL_VIDEOS or count[row.metric, row.first, row.second] == 1]
+    return sorted(answers(found), key=lambda row: row.video != ALL_VIDEOS)

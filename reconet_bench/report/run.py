@@ -24,7 +24,7 @@ COLUMNS = {
 }
 
 #: Facts of a run that reports do more with than show them, and their types; null is unknown.
-FACTS = {"command": str, "cpu": str, "gpu": str, "versions": dict, "videos": dict, "skipped": list}
+FACTS = {"command": str, "cpu": str, "gpu": str, "versions": dict, "videos": dict, "skipped": list, "statistics": int}
 
 
 @dataclass
@@ -110,6 +110,8 @@ def load_run(folder: Path) -> Run:
                 ci_high=_number(row["ci_high"]),
                 n=int(row["n"]),
                 verdict=row["verdict"],
+                p=_number(row.get("p", "")),
+                p_corrected=_number(row.get("p_corrected", "")),
             )
         )
     run.provenance = _provenance(run)
@@ -164,7 +166,7 @@ def _reads(row: dict[str, str]) -> bool:
         for key in ("frame", "n", "number"):
             if not is_measurable(int(row.get(key) or 0)):
                 return False
-        for key in ("value", "seconds", "difference", "ci_low", "ci_high"):
+        for key in ("value", "seconds", "difference", "ci_low", "ci_high", "p", "p_corrected"):
             if not is_measurable(float(row.get(key) or 0)):
                 return False
         Size.parse(row.get("size", "1"))

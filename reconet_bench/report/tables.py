@@ -7,8 +7,9 @@ from typing import Any
 
 from reconet_bench.core.record import Record
 from reconet_bench.core.samples import Difference
+from reconet_bench.report import interval_meaning
 from reconet_bench.report.markdown import as_text, markdown
-from reconet_bench.report.numbers import significant, with_interval
+from reconet_bench.report.numbers import p_cell, significant, with_interval
 from reconet_bench.report.published_results import published_for
 from reconet_bench.report.summary import summary
 
@@ -132,8 +133,11 @@ def _speed_cell(record: Record | None) -> str:
 
 def differences_markdown(rows: Sequence[Difference]) -> str:
     """Paired differences between methods, as a Markdown table."""
-    header = ["metric", "video", "first − second", "difference", "frames", "verdict"]
-    return markdown(header, [difference_cells(row) for row in rows])
+    return markdown(DIFFERENCES_HEADER, [difference_cells(row) for row in rows])
+
+
+#: Columns of :func:`difference_cells`.
+DIFFERENCES_HEADER = ("metric", "video", "first − second", "difference [95 % interval]", "frames", "p", "verdict")
 
 
 def difference_cells(row: Difference) -> list[str]:
@@ -144,6 +148,7 @@ def difference_cells(row: Difference) -> list[str]:
         f"{row.first} − {row.second}",
         with_interval(row.difference, row.ci_low, row.ci_high),
         str(row.n),
+        p_cell(row.p, row.p_corrected),
         row.verdict,
     ]
 
@@ -161,11 +166,13 @@ def report_markdown(
     records: Sequence[Record], rows: Sequence[Difference], provenance: dict[str, Any], flows: str = ""
 ) -> str:
     """The whole ``summary.md``; ``flows`` sets estimated flow beside true flow."""
-    parts = ["# Comparison", _machine(provenance), "## Quality", _QUALITY_NOTE, quality_markdown(records)]
+    version = interval_meaning.version_of(provenance, rows)
+    note = f"{_QUALITY_NOTE} {interval_meaning.of_values(version)}"
+    parts = ["# Comparison", _machine(provenance), "## Quality", note, quality_markdown(records)]
     if rows:
         parts += [
             "## Paired differences",
-            "First minus second, on the same frames; the bracket is the 95 % bootstrap interval.",
+            interval_meaning.of_differences(version),
             differences_markdown(rows),
         ]
     if flows:
@@ -186,8 +193,8 @@ def report_markdown(
 
 
 _QUALITY_NOTE = (
-    "↓ lower is better, ↑ higher is better. Brackets are 95 % bootstrap intervals over frames. `identity` is the "
-    "unstylised content: a low E(V) counts only beside a low style distance."
+    "↓ lower is better, ↑ higher is better. `identity` is the unstylised content: a low E(V) counts only beside a low "
+    "style distance."
 )
 _SPEED_NOTE = (
     "Batch 1, fresh frames in rotation, runtimes interleaved; *fps* starts and ends on the device, *end to end* "

@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from reconet_bench.core.record import Record
-from reconet_bench.core.samples import Difference
+from reconet_bench.core.samples import Difference, answers
 from reconet_bench.report import flow_agreement, tables
-from reconet_bench.report.numbers import significant, with_interval
-from reconet_bench.report.ranking import first_runtime, over_all_videos
+from reconet_bench.report.numbers import p_cell, significant, with_interval
+from reconet_bench.report.ranking import first_runtime
 from reconet_bench.report.run import Run
 from reconet_bench.report.summary import SummaryRow, summary
 
@@ -43,7 +43,7 @@ LONGEST, SHORT = 36, 100
 def comparison(records: Sequence[Record], differences: Sequence[Difference]) -> RenderableType:
     """Everything ``compare`` shows: quality, paired differences, speed, published numbers, what is missing."""
     parts: list[RenderableType] = [quality(records)]
-    if pooled := over_all_videos(differences):
+    if pooled := answers(differences):
         parts.append(differences_table(pooled))
     if beside := flow_agreement.beside_true_flow(records):
         parts.append(
@@ -115,10 +115,9 @@ def _best(rows: Sequence[SummaryRow], metric: str, better: str) -> float | None:
 
 def differences_table(rows: Sequence[Difference]) -> Table:
     """Paired differences, one row each."""
-    header = ["metric", "video", "first − second", "difference [95 % interval]", "n", "verdict"]
-    return _table(
-        "Paired differences, frame by frame", header, [tables.difference_cells(row) for row in rows], left=(0, 1, 2, 5)
-    )
+    title = "Paired differences (p in brackets: corrected for the number of rows, which decides the verdict)"
+    cells = [tables.difference_cells(row) for row in rows]
+    return _table(title, tables.DIFFERENCES_HEADER, cells, left=(0, 1, 2, 6))
 
 
 def speed(records: Sequence[Record], rows: Sequence[Sequence[str]], metrics: Sequence[str]) -> Table:
@@ -142,7 +141,7 @@ def changes(rows: Sequence[Sequence[Any]], setup: Sequence[tuple[str, str, str]]
     """What ``diff`` shows: metrics before and after, and the facts around them that are not the same.
 
     Args:
-        rows: (metric, better, model, where, before, after, percent, low, high, n, verdict) each.
+        rows: (metric, better, model, where, before, after, percent, low, high, n, p, corrected p, verdict) each.
     """
     cells = [
         (
@@ -154,12 +153,14 @@ def changes(rows: Sequence[Sequence[Any]], setup: Sequence[tuple[str, str, str]]
             "–" if percent is None else f"{percent:+.2f}",
             with_interval(after - before, low, high),
             str(n),
+            p_cell(p, corrected),
             verdict,
         )
-        for metric, better, model, where, before, after, percent, low, high, n, verdict in rows
+        for metric, better, model, where, before, after, percent, low, high, n, p, corrected, verdict in rows
     ]
-    header = ["metric", "model", "where", "before", "after", "%", "difference [95 % interval]", "n", "verdict"]
-    parts: list[RenderableType] = [_table("After minus before, on the same frames", header, cells, left=(0, 1, 2, 8))]
+    header = ["metric", "model", "where", "before", "after", "%", "difference [95 % interval]", "n", "p", "verdict"]
+    title = "After minus before, on the same frames (p in brackets: corrected for the number of rows)"
+    parts: list[RenderableType] = [_table(title, header, cells, left=(0, 1, 2, 9))]
     if setup:
         parts.append(Text("What else changed", style="italic"))
         parts += [_change(*fact) for fact in setup]

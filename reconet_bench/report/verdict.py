@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconet_bench.core.record import Record
-from reconet_bench.core.samples import Difference
+from reconet_bench.core.samples import ALL_VIDEOS, Difference
 from reconet_bench.report.numbers import significant
 from reconet_bench.report.ranking import Row, paired
 
@@ -118,15 +118,25 @@ def _stability(best: Row, rows: Sequence[Row], differences: Sequence[Difference]
     if others and others[0].cells["temporal_error"].value > 0:
         second = others[0]
         text += f", {100 * (1 - cell.value / second.cells['temporal_error'].value):.0f} % below {second.label}"
-        pair = paired(differences, "temporal_error", best.model, second.model)
-        standing = {"worse": "a difference is shown", "tie": "no difference is shown"}.get(
-            second.cells["temporal_error"].standing, "not tested"
-        )
-        frames = f" on {pair.n} paired frames" if pair else ""
-        text += f" ({standing}{frames})"
+        text += f" ({_test(paired(differences, 'temporal_error', best.model, second.model), cell.videos)})"
     own = best.cells.get("style_distance")
     if styled and own and own.value > UNDERSTYLED * styled.cells["style_distance"].value:
         text += f"; but its style distance is {own.value / styled.cells['style_distance'].value:.1f} × the best: stability bought with style"
     if unknown := [row.label for row in rows if row.passed_over]:
         text += f"; {', '.join(unknown)} passed over: style not measured"
+    return text
+
+
+def _test(pairs: Sequence[Difference], videos: int) -> str:
+    """What the paired differences between the two most stable models show, in words."""
+    tested = [row for row in pairs if row.shown is not None]
+    if not tested:
+        return "not tested"
+    first = tested[0]
+    text = "a difference is shown" if first.shown else "no difference is shown"
+    if first.video != ALL_VIDEOS or first.p is None:
+        return f"{text} on {first.n} paired frames"
+    text += f" for videos in general, from {videos} of them"
+    if not first.shown and any(row.shown for row in tested[1:]):
+        text += "; on these clips one is"
     return text

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from run_folders import PROVENANCE, record, speed
+from scipy import stats
 
 from reconet_bench import cli
 from reconet_bench.benchmark import diff as diff_module
 from reconet_bench.core.errors import DataError, UnknownName
+from reconet_bench.core.record import to_jsonl
 from reconet_bench.core.samples import SampleKey, TimedFrame
 from reconet_bench.core.size import Size
 from reconet_bench.report.run import load_run
@@ -267,7 +269,11 @@ def test_no_limit_is_taken_that_nothing_could_be_held_to(tmp_path, capsys):
 
 
 def test_limits_are_in_percent_or_in_units():
-    one = diff_module.Change("temporal_error", "lower", "m", "torch", 0.10, 0.11, 0.005, 0.015, 9)
+    one = diff_module.Change(
+        "temporal_error", "lower", "m", "torch", 0.10, 0.11, 0.005, 0.015, 9, p=0.01, p_corrected=0.02
+    )
+    unshown = dataclasses.replace(one, p_corrected=0.06)
+    assert not diff_module.parse_limits("temporal_error>+5%", ["temporal_error"])[0].broken_by(unshown)
     for text, broken in (
         ("temporal_error>+5%", True),
         ("temporal_error>15%", False),
@@ -329,3 +335,46 @@ def test_report_rebuilds_what_compare_wrote(tmp_path, capsys):
     assert sorted(path.name for path in other.iterdir()) == ["run", "two"]
     assert list(csv.DictReader(io.StringIO((other / "two" / "summary.csv").read_text(encoding="utf-8"))))
     assert json.loads((run / "provenance.json").read_text()) == PROVENANCE
+
+
+# --- statistics -----------------------------------------------------------------------------------------
+
+
+def test_speeds_are_compared_by_their_rounds():
+    """Known answer: Welch's t of the rounds' medians; a frame that hangs does not move them."""
+    random = np.random.default_rng(0)
+    before, after = 0.1 + 0.002 * random.random((5, 7)), 0.11 + 0.004 * random.random((4, 7))
+    before[0, 3] = 5.0
+    e = diff_module._median_difference([before.tolist(), after.tolist()], rate=False)
+    theirs = stats.ttest_ind(1000 * np.median(after, 1), 1000 * np.median(before, 1), equal_var=False)
+    assert e.value == pytest.approx(1000 * (np.median(after) - np.median(before)))
+    low, high = theirs.confidence_interval()
+    assert e.high - e.low == pytest.approx(high - low, rel=1e-9)
+    rate = diff_module._median_difference([before.tolist(), after.tolist()], rate=True)
+    assert rate.value == pytest.approx(1 / np.median(after) - 1 / np.median(before))
+    assert rate.low < rate.value < rate.high < 0
+    assert diff_module._median_difference([[[0.1]], after.tolist()], rate=True).p is None, "one round tells nothing"
+
+
+def test_changes_are_corrected_for_their_number(tmp_path):
+    before, after = load_run(make_run(tmp_path / "a")), load_run(make_run(tmp_path / "b", factor=1.44, seconds=0.2))
+    found = {change.metric: change for change in diff_module.changes(before, after)[0]}
+    assert {metric: change.verdict for metric, change in found.items()} == {
+        "temporal_error": "worse",
+        "depth_error": "the same",
+        "fps_device": "worse",
+    }
+    assert found["depth_error"].p_corrected is None, "what is the same was not asked about"
+    assert found["temporal_error"].p_corrected == found["temporal_error"].p, "the larger of two"
+    assert found["fps_device"].p_corrected == min(1, 2 * found["fps_device"].p)
+
+
+def test_a_run_of_an_older_version_is_judged_by_the_statistics_of_this_one(tmp_path, capsys):
+    """Intervals are computed from the samples of both runs, whatever their records say."""
+    old = make_run(tmp_path / "a")
+    new = make_run(tmp_path / "b", factor=1.44, statistics=2)
+    records = [dataclasses.replace(r, ci_low=0.0, ci_high=1.0) if r.video else r for r in load_run(old).records]
+    (old / "records.jsonl").write_text(to_jsonl(records))
+    code, out, err = diff(capsys, old, new)
+    assert (code, "regression: temporal_error" in err) == (1, True)
+    assert "statistics: – → 2" in out

@@ -15,7 +15,7 @@ from reconet_bench.core.images import scikit_image_texture
 from reconet_bench.core.ops import from_uint8, warp
 from reconet_bench.data.clip import LONG_TERM_STEP, Clip, ClipView, Motion, composed_motion
 from reconet_bench.data.sintel import SintelClip
-from reconet_bench.metrics import statistics, temporal_error
+from reconet_bench.metrics import temporal_error
 from reconet_bench.metrics.base import METRICS, Footage, Style
 from reconet_bench.metrics.measure import Absent, Measured, absence_reasons, measure_footage
 from reconet_bench.metrics.similarity import (
@@ -27,7 +27,7 @@ from reconet_bench.metrics.similarity import (
     ssim,
     ssim_map,
 )
-from reconet_bench.metrics.statistics import Estimate, block_length, estimate, mean_difference, paired_difference
+from reconet_bench.metrics.statistics import Estimate, estimate
 from reconet_bench.metrics.style import evenly_spread
 from reconet_bench.metrics.temporal_error import lai_warping_error, masked_squared_error
 from reconet_bench.networks.vgg import STYLE_TAPS, gram
@@ -561,127 +561,6 @@ def test_footage_refuses_what_does_not_fit_in_one_line(spoil, message):
     assert str(caught.value) == message
 
 
-# --- statistics -----------------------------------------------------------------------------------------
-
-
-def draws(n: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).gamma(2.0, 0.01, n)
-
-
-@pytest.mark.parametrize(
-    ("name", "reduce"), [("warping_error", np.mean), ("temporal_error", lambda x: np.sqrt(np.mean(x)))]
-)
-def test_an_estimate_is_the_value_within_its_interval(name, reduce):
-    values = draws(30)
-    one = estimate(METRICS[name], values.tolist())
-    assert one.value == pytest.approx(reduce(values), rel=1e-12)
-    assert one.low < one.value < one.high
-    assert one.n == 30
-    assert estimate(METRICS[name], values.tolist()) == one
-
-
-def test_intervals_shrink_with_the_root_of_the_number_of_frames():
-    few, many = (estimate(METRICS["warping_error"], draws(n).tolist()) for n in (400, 6400))
-    assert (few.high - few.low) / (many.high - many.low) == pytest.approx(4, rel=0.4)
-
-
-def test_one_frame_has_no_interval():
-    assert estimate(METRICS["warping_error"], [0.25]) == Estimate(0.25, None, None, 1)
-    assert paired_difference(METRICS["warping_error"], [0.5], [0.25]) == Estimate(0.25, None, None, 1)
-
-
-@pytest.mark.parametrize(
-    ("name", "reduce"), [("warping_error", np.mean), ("temporal_error", lambda x, axis: np.sqrt(np.mean(x, axis)))]
-)
-def test_intervals_of_frames_that_lie_apart_are_those_of_scipy(name, reduce, monkeypatch):
-    monkeypatch.setattr(type(METRICS[name]), "block", 1)
-    scipy_stats = pytest.importorskip("scipy.stats")
-    values = draws(200, seed=1)  # so many that Student's t is the normal
-    theirs = scipy_stats.bootstrap(
-        (values,), reduce, n_resamples=9999, method="percentile", rng=np.random.default_rng(0)
-    )
-    ours = estimate(METRICS[name], values.tolist())
-    width = theirs.confidence_interval.high - theirs.confidence_interval.low
-    # A 90 % interval would end a twelfth of the width further in.
-    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.04 * width)
-    assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.04 * width)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "correlation", "most"),
-    [
-        ((6,), 0.5, 0.08),
-        ((11,), 0.0, 0.08),
-        ((11,), 0.5, 0.15),
-        ((44,), 0.5, 0.15),
-        ((11,) * 4, 0.5, 0.2),
-        ((1, 1, 1, 3), 0.0, 0.1),
-    ],
-)
-def test_where_nothing_differs_a_difference_is_seldom_shown(sizes, correlation, most):
-    """Neighbouring frames are alike; taken as independent, a third of such pairs would differ."""
-    random, shown, trials = np.random.default_rng(2), 0, 150
-    for _ in range(trials):
-        pairs = []
-        for n in sizes:
-            noise = random.standard_normal(n)
-            for i in range(1, n):
-                noise[i] = correlation * noise[i - 1] + math.sqrt(1 - correlation**2) * noise[i]
-            pairs.append((noise, np.zeros(n)))
-        e = mean_difference(METRICS["warping_error"], pairs)
-        shown += e.low > 0 or e.high < 0
-    assert shown <= most * trials
-
-
-def test_a_few_pairs_of_many_videos_are_tested_together():
-    pairs = [([0.5 + 0.01 * k] * n, [0.3] * n) for k, n in enumerate((1, 1, 1, 3))]
-    together = mean_difference(METRICS["temporal_error"], pairs)
-    assert together.n == 6
-    assert 0 < together.low < together.value < together.high
-    assert mean_difference(METRICS["temporal_error"], pairs[:3]).low is None, "three pairs tell nothing"
-
-
-def test_blocks_are_as_long_as_neighbours_are_alike():
-    lengths = {
-        name: [block_length(METRICS[name], n) for n in (6, 12, 44, 400)]
-        for name in ("temporal_error", "temporal_error_long", "style_distance")
-    }
-    assert lengths == {
-        "temporal_error": [3, 3, 5, 10],
-        "temporal_error_long": [3, 5, 5, 10],
-        "style_distance": [1, 1, 1, 1],
-    }
-
-
-def test_the_same_frames_do_not_differ_at_all():
-    values = draws(12).tolist()
-    assert paired_difference(METRICS["temporal_error"], values, values) == Estimate(0.0, 0.0, 0.0, 12)
-
-
-def test_a_small_steady_difference_shows_through_a_large_common_variance():
-    scene = 10 * draws(40)  # how hard the frames are, for both alike
-    first, second = scene + 0.004, scene + np.random.default_rng(5).normal(0, 0.002, 40)
-    metric = METRICS["warping_error"]
-    apart = [estimate(metric, list(values)) for values in (first, second)]
-    assert apart[1].high > apart[0].low, "on their own, the intervals overlap"
-    difference = paired_difference(metric, list(first), list(second))
-    assert difference.value == pytest.approx(first.mean() - second.mean())
-    assert 0 < difference.low < difference.value < difference.high
-    back = paired_difference(metric, list(second), list(first))
-    assert (back.value, back.low, back.high) == pytest.approx((-difference.value, -difference.high, -difference.low))
-
-
-def test_the_difference_of_errors_is_that_of_their_roots():
-    first, second = draws(20, 1), draws(20, 2)
-    difference = paired_difference(METRICS["temporal_error"], first.tolist(), second.tolist())
-    assert difference.value == pytest.approx(math.sqrt(first.mean()) - math.sqrt(second.mean()), rel=1e-12)
-
-
-def test_paired_samples_must_be_of_one_length():
-    with pytest.raises(ValueError, match="one length, got 3 and 2"):
-        paired_difference(METRICS["temporal_error"], [1, 2, 3], [1, 2])
-
-
 # --- real data ------------------------------------------------------------------------------------------
 
 
@@ -698,23 +577,3 @@ def test_adjacent_ssim_skips_a_gap_in_the_footage(tiny_sintel):
     clip = SintelClip(tiny_sintel, "cave_2")  # frames 1, 2, 3, 5, 6
     samples = METRICS["ssim_adjacent"].samples(Footage(clip, [clip.frame(i) for i in range(len(clip))]))
     assert sorted(samples) == [0, 1, 3]
-
-
-def test_an_interval_is_that_of_blocks_drawn_one_by_one():
-    """Known answer: the same draws in a plain loop, with the widening for few blocks and the tails of Student's t."""
-    values, metric = np.random.default_rng(5).normal(size=11), METRICS["ssim_adjacent"]
-    block, n, random = 3, len(values), np.random.default_rng(statistics.SEED)
-    starts = random.integers(0, n, (statistics.RESAMPLES, 4))
-    means = np.array(
-        [np.mean([values[(start + step) % n] for start in row for step in range(block)][:n]) for row in starts]
-    )
-    freedom = n / block - 1
-    deviations = (
-        (means - means.mean())
-        * (n / (n - block)) ** 0.5
-        * np.sqrt(freedom / random.chisquare(freedom, statistics.RESAMPLES))
-    )
-    found = statistics.estimate(metric, values.tolist())
-    assert (found.low, found.high) == pytest.approx(
-        tuple(values.mean() + np.quantile(deviations, (0.025, 0.975))), rel=1e-9
-    )

@@ -79,7 +79,7 @@ def test_a_clip_counts_once_in_means_and_differences():
         for clip in clips
     }
     counted = {row.video: row.n for row in differences(models, clips, samples)}
-    assert counted == {"all": 4, "x": 2, "x (DIS flow)": 2, "y": 2}
+    assert counted == {"all": 4, "these clips": 4, "x": 2, "x (DIS flow)": 2, "y": 2}
 
 
 @pytest.mark.parametrize("video", ["stroll"])

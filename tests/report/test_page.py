@@ -126,13 +126,19 @@ def test_the_page_is_the_same_each_time(folder):
 # --- what stands in it ----------------------------------------------------------------------------------
 
 
-def test_a_mean_is_over_videos_with_the_interval_of_independent_ones():
+def test_a_mean_is_over_videos_with_the_interval_of_few_videos():
     (row,) = [row for row in overall(quality()) if row.model == "reconet-wave"]
     cell = row.cells["temporal_error"]
     assert cell.value == pytest.approx(0.055)
-    assert cell.low == pytest.approx(0.055 - np.hypot(0.003, 0.003) / 2)
-    assert cell.high == pytest.approx(0.055 + np.hypot(0.004, 0.004) / 2)
+    # Two videos, 0.05 and 0.06: 12.706 standard errors of 0.005, in ratio to the mean.
+    assert (cell.low, cell.high) == pytest.approx((0.055 / np.exp(1.15511), 0.055 * np.exp(1.15511)), rel=1e-4)
     assert cell.videos == 2
+
+
+def test_a_mean_over_one_video_has_the_interval_of_that_video():
+    (row,) = [row for row in overall(quality(("alley_2",))) if row.model == "reconet-wave"]
+    cell = row.cells["temporal_error"]
+    assert (cell.value, cell.low, cell.high) == pytest.approx((0.05, 0.047, 0.054))
 
 
 def test_no_model_is_spared_a_difficult_video():
@@ -141,10 +147,21 @@ def test_no_model_is_spared_a_difficult_video():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "standing"), [(-0.06, -0.04, "worse"), (-0.06, 0.01, "tie"), (0.04, 0.06, "tie"), (None, None, "")]
+    ("difference", "low", "high", "standing"),
+    [(-0.05, -0.06, -0.04, "worse"), (-0.02, -0.06, 0.01, "tie"), (0.05, 0.04, 0.06, "tie"), (-0.05, None, None, "")],
 )
-def test_a_difference_to_the_best_is_shown_only_where_its_interval_says_so(low, high, standing):
-    pair = dataclasses.replace(DIFFERENCES[0], ci_low=low, ci_high=high)
+def test_in_a_run_of_an_older_version_the_interval_says_what_is_shown(difference, low, high, standing):
+    pair = dataclasses.replace(DIFFERENCES[0], difference=difference, ci_low=low, ci_high=high)
+    marks = {row.model: row.cells["temporal_error"].standing for row in overall(quality(), [pair])}
+    assert marks == {"reconet-wave": "best", "johnson-wave": standing, "identity": ""}
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "corrected", "standing"),
+    [(-0.05, 0.01, 0.04, "worse"), (-0.05, 0.01, 0.06, "tie"), (0.05, 0.01, 0.04, "tie"), (-0.05, 0.01, None, "")],
+)
+def test_a_difference_to_the_best_is_shown_by_its_corrected_p_value(difference, p, corrected, standing):
+    pair = dataclasses.replace(DIFFERENCES[0], difference=difference, p=p, p_corrected=corrected)
     marks = {row.model: row.cells["temporal_error"].standing for row in overall(quality(), [pair])}
     assert marks == {"reconet-wave": "best", "johnson-wave": standing, "identity": ""}
 
@@ -388,7 +405,7 @@ def test_a_spreadsheet_computes_no_name_of_the_summary(tmp_path, name):
 def test_the_latex_table_marks_what_was_not_tested_and_names_the_videos_of_its_means():
     some = [*quality(("stroll", "a_b")), *quality(("alley",)), *quality(("alley",), flow="raft")]
     text = latex_table([r for r in some if (r.metric, r.video) != ("style_distance", "a_b")], DIFFERENCES)
-    assert r"Mean over stroll, a\_b, alley (E(V)); stroll, alley (style dist.), half" in text
+    assert r"Mean over stroll, a\_b, alley (E(V)); stroll, alley (style dist.), its" in text
     reconet, johnson, rule, identity = (
         line.split("&") for line in text.split(r"\midrule", 1)[1].strip().splitlines()[:4]
     )
@@ -402,7 +419,7 @@ def test_the_latex_table_marks_what_was_not_tested_and_names_the_videos_of_its_m
     assert r"$^{\dagger}$: never tested" in text
     alone = latex_table([r for r in quality() if r.model == "reconet-wave"])
     assert r"\dagger" not in alone, "no other to be tested against"
-    assert "Mean over alley\\_2, stroll, half" in alone
+    assert "Mean over alley\\_2, stroll, its" in alone
 
 
 def test_a_straight_quote_needs_no_package_in_latex():
