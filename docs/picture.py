@@ -17,7 +17,7 @@ from torch import Tensor
 from reconet_bench.core.images import write_image
 from reconet_bench.core.ops import to_uint8, warp
 from reconet_bench.data.synthetic import synthetic_clip
-from reconet_bench.metrics.temporal_error import masked_squared_error
+from reconet_bench.metrics.temporal_error import pair_errors
 from reconet_bench.models.checkpoint import load_checkpoint, shipped_models
 
 CLIP, FRAME, STYLE = "carousel", 2, "starry_night"
@@ -51,7 +51,7 @@ def main(path: Path) -> None:
         with torch.inference_mode():
             first, second = network(pair.first), network(pair.second)
         flow, mask = pair.motion.flow, pair.motion.mask
-        error = float(masked_squared_error(first, second, flow, mask)) ** 0.5
+        error = float(pair_errors(first, second, flow, mask).masked) ** 0.5
         top = caption(to_uint8(first)[0], name)
         columns.append(np.vstack((top, caption(flicker(first, second, flow, mask), f"flicker: E(V) = {error:.4f}"))))
     write_image(path, np.hstack(columns))

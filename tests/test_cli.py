@@ -1048,15 +1048,15 @@ def test_an_error_of_ours_loses_nothing_that_was_measured(tmp_path, breaks_on_ru
 @pytest.fixture
 def breaks_on_rush(monkeypatch):
     """Makes ``compare`` do something else where it comes to the clip ``rush``."""
-    whole = compare_module._quality
+    whole = compare_module._Comparison._quality
 
     def set_up(breaks: Callable[[], object]) -> None:
-        def quality(plan, model, clip, *rest):
+        def quality(self, opened, clip, style):
             if clip.name == "rush":
                 breaks()
-            whole(plan, model, clip, *rest)
+            whole(self, opened, clip, style)
 
-        monkeypatch.setattr(compare_module, "_quality", quality)
+        monkeypatch.setattr(compare_module._Comparison, "_quality", quality)
 
     return set_up
 

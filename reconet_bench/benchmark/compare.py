@@ -11,7 +11,7 @@ import numpy as np
 from reconet_bench.benchmark.album import Album
 from reconet_bench.benchmark.fastest_runtime import Choice, choose_runtime, with_auto_chosen
 from reconet_bench.benchmark.paired_differences import differences
-from reconet_bench.benchmark.plan import Plan, Result, new_result
+from reconet_bench.benchmark.plan import ComparisonResult, Plan, new_result
 from reconet_bench.benchmark.runtime_pool import RuntimePool
 from reconet_bench.benchmark.speed_records import PARITY, speed_rows
 from reconet_bench.benchmark.timing import Timing, TimingOptions, measure
@@ -37,7 +37,9 @@ SPEED_FRAMES = 8
 SPEED = TimingOptions(seconds=0.5)
 
 
-def compare(plan: Plan, report: Callable[[str], None] = lambda text: None, result: Result | None = None) -> Result:
+def compare(
+    plan: Plan, report: Callable[[str], None] = lambda text: None, result: ComparisonResult | None = None
+) -> ComparisonResult:
     """Run every model on every clip in every runtime and measure.
 
     Args:
@@ -85,7 +87,7 @@ class _Comparison:
     """A comparison at work."""
 
     plan: Plan
-    result: Result
+    result: ComparisonResult
     report: Callable[[str], None]
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""One run against another: paired differences with intervals, what changed around them, and a gate for CI."""
+"""One run against another: paired differences with intervals, and what else changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from reconet_bench.core.doubts import Doubt
-from reconet_bench.core.errors import DataError, MetricUnavailable, UnknownName
+from reconet_bench.core.errors import DataError, MetricUnavailable
 from reconet_bench.core.record import Record
 from reconet_bench.core.samples import SIGNIFICANCE, TimingKey
 from reconet_bench.core.statistics import error_of_mean, error_of_values, holm, interval
@@ -20,11 +20,7 @@ from reconet_bench.metrics.statistics import Estimate, difference_on_clips, diff
 from reconet_bench.report.run import Run
 
 #: The numbers of speed that are paired; all others are of their tails and circumstances.
-_SPEED = re.compile(r"(fps|latency)_(device|end_to_end)")
-#: What fails a comparison of two runs unless said otherwise.
-DEFAULT_GATE = "temporal_error>+2%,temporal_error_long>+2%,style_distance>+5%,fps<-10%"
-#: Short names that a gate may use.
-ALIASES = {"fps": "fps_device", "latency": "latency_device"}
+SPEED = re.compile(r"(fps|latency)_(device|end_to_end)")
 
 
 @dataclass(frozen=True)
@@ -80,57 +76,6 @@ class Change:
         if self.better not in ("lower", "higher"):
             return "changed"
         return "better" if (self.after < self.before) == (self.better == "lower") else "worse"
-
-
-@dataclass(frozen=True)
-class Limit:
-    """``temporal_error>+2%``: fails where the change is shown and beyond the limit."""
-
-    metric: str
-    sign: str
-    amount: float
-    percent: bool
-    text: str
-
-    def broken_by(self, change: Change) -> bool:
-        """Whether a change is over it; one that is not shown is not, however large."""
-        got = change.relative if self.percent else change.after - change.before
-        if got is None:
-            # From nothing to something: no percentage says how much, but the direction is known.
-            got = (
-                float("inf") if change.after > change.before else float("-inf") if change.after < change.before else 0.0
-            )
-        return (
-            change.metric == self.metric
-            and change.shown
-            and (got > self.amount if self.sign == ">" else got < self.amount)
-        )
-
-
-def parse_limits(text: str, known: Sequence[str]) -> list[Limit]:
-    """Limits from ``temporal_error>+2%,fps<-5%``; an empty text has none.
-
-    Raises:
-        DataError: not of this form. UnknownName: no such metric in the run before.
-    """
-    limits = []
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        found = re.fullmatch(r"(\w+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(%?)", part)
-        if not found:
-            raise DataError(
-                f"'{part}' is no limit: write METRIC>NUMBER or METRIC<NUMBER, in percent with %, e.g. temporal_error>+2%"
-            )
-        name = ALIASES.get(found[1], found[1])
-        if name not in known:
-            raise UnknownName("metric of the run to compare with", found[1], known)
-        limits.append(Limit(name, found[2], float(found[3]), bool(found[4]), part))
-    return limits
-
-
-def default_limits(known: Sequence[str]) -> list[Limit]:
-    """Those of :data:`DEFAULT_GATE` whose metrics the run before has."""
-    parts = (part for part in DEFAULT_GATE.split(",") if ALIASES.get(name := re.split("[<>]", part)[0], name) in known)
-    return parse_limits(",".join(parts), known)
 
 
 def changes(before: Run, after: Run) -> tuple[list[Change], list[str]]:
@@ -230,7 +175,7 @@ def _quality(before: Run, after: Run, pairs: dict[str, str], videos: Sequence[st
 def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
     """Frames a second and latency at each boundary; intervals from the rounds, which have no partners."""
     for record in before.records:
-        found = _SPEED.fullmatch(record.metric)
+        found = SPEED.fullmatch(record.metric)
         if not found or record.video or record.value is None or record.model not in pairs:
             continue
         model = record.model
@@ -247,7 +192,7 @@ def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
                 metric=record.metric,
                 better=record.better,
                 model=model,
-                where=_place(record),
+                where=place_of(record),
                 before=record.value,
                 after=twin.value,
                 low=e.low,
@@ -258,7 +203,7 @@ def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
             )
 
 
-def _place(record: Record) -> str:
+def place_of(record: Record) -> str:
     """Where a record was taken, in words."""
     return (
         record.runtime
@@ -288,46 +233,6 @@ def _median_difference(rounds: Sequence[Sequence[Sequence[float]]], rate: bool) 
     return Estimate(value, *interval(value, 2 * half_sum.half_width), n, half_sum.p_value(value / 2))
 
 
-def gated_metrics(run: Run) -> list[str]:
-    """Metrics that a run has numbers of and :func:`changes` pairs, in the order of its records: what a gate may be set on."""
-    recorded = (r.metric for r in run.records if r.value is not None and (r.video or _SPEED.fullmatch(r.metric)))
-    return list(dict.fromkeys([*recorded, *(key.metric for key in run.samples)]))
-
-
-def missing(before: Run, after: Run, found: Sequence[Change], limits: Sequence[Limit]) -> list[str]:
-    """A line for each number under a limit that the run before has and that nothing in the run after can be held to."""
-    wanted = {limit.metric for limit in limits}
-    keys = {(r.metric, r.model, _place(r)): None for r in before.records if r.value is not None}
-    keys |= {(key.metric, key.model, key.runtime): None for key in before.samples}
-    known = {(change.metric, change.model, change.where) for change in found}
-    whose = after.name if before.samples or not after.samples else before.name
-    return [
-        f"{metric} of {model} in {where} is missing in {whose}, or on no frame of both"
-        for metric, model, where in keys
-        if metric in wanted and (metric, model, where) not in known
-    ]
-
-
-def same_machine(before: Run, after: Run, limits: Sequence[Limit]) -> tuple[list[Limit], list[str]]:
-    """The limits that two runs can be held to, and a line where speed is not among them: it is of one machine."""
-    other = [key for key in ("cpu", "gpu", "threads") if before.provenance.get(key) != after.provenance.get(key)]
-    speeds = [limit for limit in limits if limit.metric.startswith(("fps_", "latency_"))]
-    if not other or not speeds:
-        return list(limits), []
-    line = f"{', '.join(limit.text for limit in speeds)} not judged: {' and '.join(other)} of the two runs differ"
-    return [limit for limit in limits if limit not in speeds], [line]
-
-
-def unjudged(found: Sequence[Change], limits: Sequence[Limit]) -> list[str]:
-    """A line for each change under a limit that has no interval, or no rounds that agree."""
-    wanted = {limit.metric for limit in limits}
-    return [
-        f"{c.metric} of {c.model} in {c.where}: {c.verdict}"
-        for c in found
-        if c.metric in wanted and not c.judged and c.before != c.after
-    ]
-
-
 def setup_changes(before: Run, after: Run) -> list[tuple[str, str, str]]:
     """Facts of provenance that are not the same: (what, before, after)."""
     facts = [dict(_flat(run.provenance)) for run in (before, after)]
@@ -342,17 +247,3 @@ def _flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
             yield from _flat(value, f"{prefix}{key} ")
         else:
             yield f"{prefix}{key}", str(value)
-
-
-def failures(found: Sequence[Change], limits: Sequence[Limit]) -> list[str]:
-    """A line for each limit that a change breaks."""
-    lines = []
-    for limit, change in itertools.product(limits, found):
-        if limit.broken_by(change):
-            amount = (
-                f"{change.relative:+.1f} %" if change.relative is not None else f"{change.after - change.before:+.3g}"
-            )
-            lines.append(
-                f"{change.metric} of {change.model} in {change.where}: {change.before:.4g} → {change.after:.4g} ({amount}), limit {limit.text}"
-            )
-    return lines

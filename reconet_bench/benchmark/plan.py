@@ -56,7 +56,7 @@ class Plan:
 
 
 @dataclass
-class Result:
+class ComparisonResult:
     """Everything measured.
 
     Attributes:
@@ -108,7 +108,7 @@ class Result:
         return record
 
 
-def new_result() -> Result:
+def new_result() -> ComparisonResult:
     """An empty result that begins now."""
     now = datetime.datetime.now(datetime.UTC)
-    return Result(now.strftime("%Y%m%d-%H%M%S"), now.isoformat(timespec="seconds"))
+    return ComparisonResult(now.strftime("%Y%m%d-%H%M%S"), now.isoformat(timespec="seconds"))

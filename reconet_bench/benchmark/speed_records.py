@@ -21,7 +21,7 @@ USED = "it had run another frame size before"
 PARITY = ("parity_max_abs", "parity_psnr", "temporal_error_change")
 
 
-class Row(NamedTuple):
+class SpeedNumber(NamedTuple):
     """A number with its unit and direction; ``note`` is the reason why there is no value, or what to know about it."""
 
     value: float | None
@@ -39,7 +39,7 @@ def speed_rows(
     unknown: str,
     against: str = "",
     itself: bool = False,
-) -> dict[str, Row]:
+) -> dict[str, SpeedNumber]:
     """All rows of one model in one runtime at one size, by metric.
 
     Args:
@@ -52,41 +52,43 @@ def speed_rows(
     """
     changed = Doubt.NO_PARITY if isinstance(parity, Absent) else gate(parity, change)
     found = (*([changed] if changed else []), *doubts(timing))
-    rows: dict[str, Row] = {}
+    rows: dict[str, SpeedNumber] = {}
     for boundary, samples in timing.samples.items():
-        rows[f"fps_{boundary}"] = Row(samples.fps, "frames/s", "higher", doubts=found)
+        rows[f"fps_{boundary}"] = SpeedNumber(samples.fps, "frames/s", "higher", doubts=found)
         for name, seconds in {"": samples.median, "_p90": samples.p90, "_p99": samples.p99}.items():
-            rows[f"latency_{boundary}{name}"] = Row(1000 * seconds, "ms", "lower", doubts=found)
-        rows[f"latency_{boundary}_spread"] = Row(samples.spread, "", "lower", doubts=found)
+            rows[f"latency_{boundary}{name}"] = SpeedNumber(1000 * seconds, "ms", "lower", doubts=found)
+        rows[f"latency_{boundary}_spread"] = SpeedNumber(samples.spread, "", "lower", doubts=found)
     if base:
         ratio = base.samples["device"].median / timing.samples["device"].median
         of_base = [doubt.of_reference for doubt in doubts(base)] if base is not timing else []
-        rows["speed_up"] = Row(ratio, "", "higher", doubts=(*found, *of_base))
+        rows["speed_up"] = SpeedNumber(ratio, "", "higher", doubts=(*found, *of_base))
     else:
-        rows["speed_up"] = Row(None, "", "higher", f"{REFERENCE_RUNTIME} was not timed in this run")
-    rows["load_time"] = Row(timing.load_seconds, "s", "lower")
-    rows["build_time"] = Row(timing.build_seconds, "s", "lower")
+        rows["speed_up"] = SpeedNumber(None, "", "higher", f"{REFERENCE_RUNTIME} was not timed in this run")
+    rows["load_time"] = SpeedNumber(timing.load_seconds, "s", "lower")
+    rows["build_time"] = SpeedNumber(timing.build_seconds, "s", "lower")
     if timing.first_frame is None:
-        rows["first_frame"] = Row(None, "ms", "lower", USED)
-        rows["peak_memory"] = Row(None, "MiB", "lower", USED)
+        rows["first_frame"] = SpeedNumber(None, "ms", "lower", USED)
+        rows["peak_memory"] = SpeedNumber(None, "MiB", "lower", USED)
     else:
-        rows["first_frame"] = Row(1000 * timing.first_frame, "ms", "lower")
+        rows["first_frame"] = SpeedNumber(1000 * timing.first_frame, "ms", "lower")
         peak = timing.peak_memory
         rows["peak_memory"] = (
-            Row(
+            SpeedNumber(
                 None,
                 "MiB",
                 "lower",
                 "not known: this system does not tell, or the form that it runs was made beside it",
             )
             if peak is None
-            else Row(peak / 2**20, "MiB", "lower")
+            else SpeedNumber(peak / 2**20, "MiB", "lower")
         )
-    rows["threads"] = Row(timing.threads, "", "reference")
+    rows["threads"] = SpeedNumber(timing.threads, "", "reference")
     if (share := timing.processor.share) is not None:
-        rows["other_work"] = Row(100 * share, "%", "reference", "of the processor, used by other programs meanwhile")
+        rows["other_work"] = SpeedNumber(
+            100 * share, "%", "reference", "of the processor, used by other programs meanwhile"
+        )
     if timing.placement:
-        rows["compute_nodes"] = Row(
+        rows["compute_nodes"] = SpeedNumber(
             sum(timing.placement.values()), "", "reference", f"compute nodes all on {' and '.join(timing.placement)}"
         )
     if isinstance(parity, Absent):
@@ -95,13 +97,15 @@ def speed_rows(
             "parity_psnr": ("dB", "higher"),
             "temporal_error_change": ("%", "reference"),
         }
-        return rows | {name: Row(None, unit, better, parity.reason) for name, (unit, better) in absent.items()}
+        return rows | {name: SpeedNumber(None, unit, better, parity.reason) for name, (unit, better) in absent.items()}
     same = "reference" if itself else "identical"
-    rows["parity_max_abs"] = Row(parity.max_abs, "", "lower", against)
+    rows["parity_max_abs"] = SpeedNumber(parity.max_abs, "", "lower", against)
     rows["parity_psnr"] = (
-        Row(parity.psnr, "dB", "higher", against) if math.isfinite(parity.psnr) else Row(None, "dB", "higher", same)
+        SpeedNumber(parity.psnr, "dB", "higher", against)
+        if math.isfinite(parity.psnr)
+        else SpeedNumber(None, "dB", "higher", same)
     )
-    rows["temporal_error_change"] = Row(change, "%", "reference", against if change is not None else unknown)
+    rows["temporal_error_change"] = SpeedNumber(change, "%", "reference", against if change is not None else unknown)
     return rows
 
 

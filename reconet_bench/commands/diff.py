@@ -31,15 +31,15 @@ class Diff(Command):
         )
 
     def run(self, options: Any) -> None:
-        from reconet_bench.benchmark import diff
+        from reconet_bench.benchmark import diff, gate
         from reconet_bench.report import terminal
         from reconet_bench.report.run import load_run
 
         before, after = load_run(options.before), load_run(options.after)
         found, notes = diff.changes(before, after)
-        known = diff.gated_metrics(before)
-        limits = diff.default_limits(known) if options.fail_on is None else diff.parse_limits(options.fail_on, known)
-        limits, skipped = diff.same_machine(before, after, limits)
+        known = gate.gated_metrics(before)
+        limits = gate.default_limits(known) if options.fail_on is None else gate.parse_limits(options.fail_on, known)
+        limits, skipped = gate.same_machine(before, after, limits)
         rows = [
             (
                 *(c.metric, c.better, c.model, c.where, c.before, c.after, c.relative),
@@ -52,10 +52,10 @@ class Diff(Command):
             *(f"{run.folder}: {problem}" for run in (before, after) for problem in run.problems),
             *notes,
             *skipped,
-            *diff.unjudged(found, limits),
+            *gate.unjudged(found, limits),
         ]:
             err.print(line, style="yellow", markup=False)
-        failed = [*diff.missing(before, after, found, limits), *diff.failures(found, limits)]
+        failed = [*gate.missing(before, after, found, limits), *gate.failures(found, limits)]
         for line in failed:
             err.print(f"regression: {line}", style="bold red", markup=False)
         if failed:

@@ -27,26 +27,16 @@ SMALLEST = 8
 
 
 @torch.inference_mode()
-def style_distance(content: Tensor, stylized: Tensor, targets: dict[str, Tensor], network: LossNetwork) -> float:
-    """Gram distance of the stylised frame to the style over that of the content frame.
-
-    1 = not stylised at all, 0 = the style's Gram matrices reached. Gram matrices of the four style
-    taps of VGG-16, each tap at unit mean activation.
+def distance_to_style(frame: Tensor, targets: dict[str, Tensor], network: LossNetwork) -> Tensor:
+    """Mean over the style taps of VGG-16, each at unit mean activation, of the distance of Gram matrices to the style's.
 
     Args:
-        content, stylized: ``(1, 3, H, W)`` in [0, 1].
+        frame: ``(1, 3, H, W)`` in [0, 1].
         targets: the style's Gram matrices ``(C, C)`` by tap.
 
     Returns:
-        Zero or more; not finite where the content's own distance is zero, for then there is no scale.
+        ``(1,)``, zero or more.
     """
-
-    # Tensors: a zero divisor gives inf or NaN.
-    return float(_distance(stylized, targets, network) / _distance(content, targets, network))
-
-
-@torch.inference_mode()
-def _distance(frame: Tensor, targets: dict[str, Tensor], network: LossNetwork) -> Tensor:
     # Channels last, in which convolutions take three quarters of the time.
     taps = network(frame.contiguous(memory_format=torch.channels_last))
     return gram_distance({name: gram(tap) for name, tap in taps.items()}, targets)
@@ -61,7 +51,11 @@ def evenly_spread(count: int, most: int) -> list[int]:
 
 @METRICS.register("style_distance")
 class StyleDistance(Metric):
-    """Mean of :func:`style_distance` over at most :data:`MOST_FRAMES` frames, evenly spread, first and last among them."""
+    """A stylised frame's distance to the style over the content frame's own: 1 = not stylised, 0 = style reached.
+
+    The mean over at most :data:`MOST_FRAMES` frames, evenly spread, the first and the last among them. A frame whose
+    content has no distance to the style has no scale, and is left out.
+    """
 
     better = "lower"
     positive = True
@@ -79,13 +73,17 @@ class StyleDistance(Metric):
         key = ("style", id(network), *(targets[name].numpy().tobytes() for name in sorted(targets)))
         chosen = evenly_spread(len(footage.stylized), MOST_FRAMES)
         scales = once_per_clip(
-            footage.clip, key, lambda: {i: _distance(footage.content[i], targets, network) for i in chosen}
+            footage.clip, key, lambda: {i: distance_to_style(footage.content[i], targets, network) for i in chosen}
         )
 
         def distance(index: int) -> Tensor:
             frame = footage.stylized[index]
             # The content itself is a row of every comparison, and this network costs more than any runtime.
-            return scales[index] if torch.equal(frame, footage.content[index]) else _distance(frame, targets, network)
+            return (
+                scales[index]
+                if torch.equal(frame, footage.content[index])
+                else distance_to_style(frame, targets, network)
+            )
 
         values = {i: float(distance(i) / scales[i]) for i in chosen}
         values = {index: value for index, value in values.items() if math.isfinite(value)}

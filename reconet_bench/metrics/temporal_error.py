@@ -15,49 +15,40 @@ from reconet_bench.data.clip import LONG_TERM_STEP
 from reconet_bench.metrics.base import METRICS, Footage, Metric, once_per_clip
 
 
-def _squared_difference(y: Tensor, y_next: Tensor, flow: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """(y_t − W(y_{t+k}))² ``(N, 3, H, W)`` and the mask within bounds, in float64."""
-    warped, inside = warp(y_next.double(), flow)
-    return (y.double() - warped) ** 2, mask.double() * inside
+class PairErrors(NamedTuple):
+    """Both errors of pairs of frames, from one warp.
+
+    Attributes:
+        masked: ``(N,)`` float64 in [0, 1], 1/(3HW) Σ M ‖y_t − W(y_{t+k})‖²: the term under the root of E(V). Pixels that
+            cannot be traced count as zero error but stay in the denominator, as the definition has it.
+        lai: ``(N,)`` float64, ΣM d² / ΣM with d² averaged over the channels; NaN if nothing can be traced. Only
+            traceable pixels are in the denominator, and there is no root: not comparable with E(V).
+    """
+
+    masked: Tensor
+    lai: Tensor
 
 
-def masked_squared_error(y: Tensor, y_next: Tensor, flow: Tensor, mask: Tensor) -> Tensor:
-    """1/(3HW) Σ M ‖y_t − W(y_{t+k})‖² of each pair: the term under the root of E(V).
+def pair_errors(y: Tensor, y_next: Tensor, flow: Tensor, mask: Tensor) -> PairErrors:
+    """How much stylised frames differ along the motion between them.
 
     Args:
         y, y_next: stylised frames ``(N, 3, H, W)`` in [0, 1] at t and t+k.
         flow: ``(N, 2, H, W)`` pixels from t to t+k.
-        mask: ``(N, 1, H, W)``, 1 = traceable.
+        mask: ``(N, 1, H, W)``, 1 = traceable; what the flow takes out of the frame is left out too.
 
-    Returns:
-        ``(N,)`` float64, in [0, 1]. Pixels that cannot be traced count as zero error but stay in
-        the denominator, as the definition has it.
-
-    Reference: Gao et al. 2018 (e_stab); Mahakalkar 2022, evaluation of temporal error (E(V)).
+    References: Gao et al. 2018 (e_stab); Mahakalkar 2022, evaluation of temporal error (E(V)). Lai et al., *Learning
+    Blind Video Temporal Consistency*, ECCV 2018.
     """
-    return _masked_mean(*_squared_difference(y, y_next, flow, mask))
-
-
-def _masked_mean(squared: Tensor, traceable: Tensor) -> Tensor:
-    return (traceable * squared).mean((1, 2, 3))
-
-
-def lai_warping_error(y: Tensor, y_next: Tensor, flow: Tensor, mask: Tensor) -> Tensor:
-    """ΣM d² / ΣM of each pair, d² averaged over the channels; ``(N,)`` float64, NaN where nothing is traceable.
-
-    Only traceable pixels are in the denominator, and there is no root: not comparable with E(V).
-
-    Reference: Lai et al., *Learning Blind Video Temporal Consistency*, ECCV 2018.
-    """
-    return _traceable_mean(*_squared_difference(y, y_next, flow, mask))
-
-
-def _traceable_mean(squared: Tensor, traceable: Tensor) -> Tensor:
-    return (traceable * squared.mean(1, keepdim=True)).sum((1, 2, 3)) / traceable.sum((1, 2, 3))
+    warped, inside = warp(y_next.double(), flow)
+    squared, traceable = (y.double() - warped) ** 2, mask.double() * inside
+    masked = (traceable * squared).mean((1, 2, 3))
+    lai = (traceable * squared.mean(1, keepdim=True)).sum((1, 2, 3)) / traceable.sum((1, 2, 3))
+    return PairErrors(masked, lai)
 
 
 class Errors(NamedTuple):
-    """What both errors of a pair are, from one warp: the term of E(V), and Lai's, NaN where nothing is traceable."""
+    """Both errors of one pair, as :class:`PairErrors`."""
 
     masked: float
     lai: float
@@ -67,9 +58,9 @@ def _per_pair(footage: Footage, frames: Sequence[Tensor], step: int) -> dict[int
     values = {}
     for index in footage.starts(step):
         motion = footage.clip.motion(index, step)
-        squared, traceable = _squared_difference(frames[index], frames[index + step], motion.flow, motion.mask)
-        values[index] = Errors(_masked_mean(squared, traceable).item(), _traceable_mean(squared, traceable).item())
-    if all(math.isnan(errors.lai) for errors in values.values()):
+        errors = pair_errors(frames[index], frames[index + step], motion.flow, motion.mask)
+        values[index] = Errors(errors.masked.item(), errors.lai.item())
+    if all(math.isnan(pair.lai) for pair in values.values()):
         # The definition of E(V) would say zero, which is perfect.
         raise MetricUnavailable(
             f"no pixel can be traced from any frame to the {'next' if step == 1 else f'one {step} later'}"

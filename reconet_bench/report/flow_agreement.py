@@ -18,7 +18,7 @@ HEADER = ["video", "flow", "method", "E(V) true", "E(V) estimated", "change", "t
 
 
 @dataclass
-class Beside:
+class FlowComparison:
     """A clip with true flow, measured along an estimate as well.
 
     Attributes:
@@ -42,7 +42,7 @@ class Beside:
         return f"{self.video}: {self.estimator} puts the methods in another order ({' < '.join(self.estimated)}) than true flow ({' < '.join(self.true)})"
 
 
-def beside_true_flow(records: Sequence[Record]) -> list[Beside]:
+def beside_true_flow(records: Sequence[Record]) -> list[FlowComparison]:
     """Every clip of a run that was measured along both, in the first runtime; empty where there is none."""
     quality = first_runtime(records)
     names = labels(quality)
@@ -66,7 +66,7 @@ def beside_true_flow(records: Sequence[Record]) -> list[Beside]:
             [names[m] for m in sorted(models, key=lambda m: values[clip, m, "temporal_error"])] for clip in clips
         ]
         if rows:
-            found.append(Beside(twin.video, twin.flow, rows, *ordered))
+            found.append(FlowComparison(twin.video, twin.flow, rows, *ordered))
     return found
 
 

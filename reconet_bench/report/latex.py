@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from reconet_bench.core.record import Record
 from reconet_bench.core.samples import Difference
 from reconet_bench.report.numbers import significant
-from reconet_bench.report.ranking import Cell, Row, overall
+from reconet_bench.report.ranking import Cell, ModelRow, overall
 from reconet_bench.report.tables import QUALITY, directions, quality_metrics
 
 _SPECIAL = {
@@ -52,7 +52,7 @@ def latex_table(records: Sequence[Record], differences: Sequence[Difference] = (
     heads = [f"{name} {_ARROWS.get(better[metric], '')}".strip() for metric, name in names.items()]
     contested = {metric for row in rows for metric, cell in row.cells.items() if cell.standing == "best"}
 
-    def lines_of(rows: list[Row]) -> list[list[str]]:
+    def lines_of(rows: list[ModelRow]) -> list[list[str]]:
         return [
             [latex(row.label), *(_cell(row.cells.get(m), m in contested and not row.reference) for m in metrics)]
             for row in rows
@@ -88,7 +88,7 @@ def latex_table(records: Sequence[Record], differences: Sequence[Difference] = (
     )
 
 
-def _videos(rows: Sequence[Row], names: dict[str, str]) -> str:
+def _videos(rows: Sequence[ModelRow], names: dict[str, str]) -> str:
     """The videos behind the means; where columns differ in them, with the columns they are behind."""
     columns: dict[tuple[str, ...], list[str]] = {}
     for metric, name in names.items():

@@ -9,15 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reconet_bench.core.record import Record, is_measurable
+from reconet_bench.core.record import is_measurable
 from reconet_bench.core.samples import answers
 from reconet_bench.report import figures, flow_agreement, interval_meaning, tables, verdict
+from reconet_bench.report.beside_published import PublishedRow, published_rows
 from reconet_bench.report.figures import Bar, Point, Series
 from reconet_bench.report.loss_curves import PACE, parse_curves
 from reconet_bench.report.numbers import significant
-from reconet_bench.report.player import Clip, data_uri, find_clips, player_data, within_budget
-from reconet_bench.report.published_results import BESIDE, Beside
-from reconet_bench.report.ranking import Row, first_runtime, labels, overall
+from reconet_bench.report.player import ClipPictures, data_uri, find_clips, player_data, within_budget
+from reconet_bench.report.ranking import ModelRow, labels, overall
 from reconet_bench.report.run import Run
 from reconet_bench.report.summary import summary
 
@@ -55,7 +55,7 @@ class Page:
         self.metrics = tables.quality_metrics(self.records)
         self.ranked = [metric for metric in self.metrics if self.better[metric] != "reference"]
         self.names = labels(self.records)
-        self.rows: list[Row] = overall(self.records, self.run.differences)
+        self.rows: list[ModelRow] = overall(self.records, self.run.differences)
         shown = [row.model for row in self.rows if not row.reference]
         content = {record.model for record in self.records if record.is_content}
         slots = {model: index for index, model in enumerate(dict.fromkeys([*shown, *self.names]))}
@@ -145,68 +145,9 @@ class Page:
         ], rows
 
     @cached_property
-    def beside(self) -> list[dict[str, str]]:
-        """Published numbers with ours beside them; a video's number only where that video was measured."""
-        sintel = {record.video for record in self.records if record.source.startswith("sintel")}
-        groups: dict[tuple[str, str], list[Beside]] = {}
-        for number in BESIDE:
-            if number.source.startswith("Mahakalkar") or number.video in sintel:
-                groups.setdefault((number.what, number.source), []).append(number)
-        return [
-            {
-                "what": what,
-                "source": source,
-                "ours": self._ours(numbers[0], sintel),
-                "published": ", ".join(f"{b.method} {significant(b.value)}" for b in numbers),
-                "differs": self._differs(numbers[0]),
-            }
-            for (what, source), numbers in groups.items()
-        ]
-
-    def _ours(self, number: Beside, sintel: set[str]) -> str:
-        metric, video = number.metric, number.video
-        if number.size:
-            speeds = [
-                r
-                for r in self.records
-                if r.metric == metric and r.value is not None and (r.height, r.width) == number.size
-            ]
-            best = max(speeds, key=lambda r: r.value or 0, default=None)
-            return (
-                f"up to {significant(best.value or 0)} ({best.runtime}, {best.device})"
-                if best
-                else "not measured at this size"
-            )
-        if video and video not in sintel:
-            return "not measured: needs MPI-Sintel"
-        if video:
-            known = {self.names[r.model]: r.value for r in self._measured(number)}
-        else:
-            known = {
-                row.label: row.cells[metric].value for row in self.rows if metric in row.cells and not row.reference
-            }
-        return (
-            ", ".join(f"{name} {significant(value)}" for name, value in known.items() if value is not None)
-            or "not measured"
-        )
-
-    def _differs(self, number: Beside) -> str:
-        """What is not the same, our frames included where the number is of one video."""
-        # A video's numbers are of pairs of neighbours: one frame more than pairs.
-        here = {
-            f"here {r.n + 1} frames at {r.width}x{r.height}, {r.source.partition('-')[2] or 'unknown'} pass"
-            for r in self._measured(number)
-        }
-        return "; ".join([number.differs, *sorted(here)])
-
-    def _measured(self, number: Beside) -> list[Record]:
-        """Our records of the same quantity on the same video, in the first runtime; none where the number is of no video."""
-        place = (number.metric, number.video)
-        return [
-            r
-            for r in first_runtime(self.records)
-            if (r.metric, r.video) == place and r.value is not None and r.source.startswith("sintel")
-        ]
+    def beside(self) -> list[PublishedRow]:
+        """Published numbers with ours beside them."""
+        return published_rows(self.records, self.rows, self.names)
 
     # --- figures ----------------------------------------------------------------------------------------
 
@@ -306,7 +247,7 @@ class Page:
         """Of each clip the instant at which the models flicker most: content, models, and their heat maps."""
         return [strip for clip in self.clips if (strip := self._strip(clip))]
 
-    def _strip(self, clip: Clip) -> dict[str, Any] | None:
+    def _strip(self, clip: ClipPictures) -> dict[str, Any] | None:
         shared = set(clip.content).intersection(*clip.models.values())
         if not shared:
             return None

@@ -19,7 +19,7 @@ Lane = dict[int, Path]
 
 
 @dataclass
-class Clip:
+class ClipPictures:
     """Pictures of one video.
 
     Attributes:
@@ -48,11 +48,11 @@ class Clip:
         )
 
 
-def find_clips(folder: Path, videos: Sequence[str], models: Sequence[str]) -> tuple[list[Clip], list[str]]:
+def find_clips(folder: Path, videos: Sequence[str], models: Sequence[str]) -> tuple[list[ClipPictures], list[str]]:
     """Pictures of a run's videos below ``folder``, and a line for each that should be there and is not."""
     clips, problems = [], []
     for video in videos:
-        clip = Clip(video, _lane(folder, "content", video))
+        clip = ClipPictures(video, _lane(folder, "content", video))
         for model in models:
             for kind, lanes in (("stylised", clip.models), ("error", clip.errors), ("long", clip.long)):
                 if lane := _lane(folder, kind, model, video):
@@ -83,7 +83,7 @@ def _lane(folder: Path, *names: str) -> Lane:
     }
 
 
-def within_budget(clips: Sequence[Clip], budget: int = BUDGET) -> tuple[list[Clip], list[str]]:
+def within_budget(clips: Sequence[ClipPictures], budget: int = BUDGET) -> tuple[list[ClipPictures], list[str]]:
     """The clips that a page can hold, in order, and a line about each that it cannot."""
     taken, problems = [], []
     for clip in clips:
@@ -107,7 +107,7 @@ def encoded(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode("ascii")
 
 
-def player_data(clips: Sequence[Clip], labels: dict[str, str]) -> str:
+def player_data(clips: Sequence[ClipPictures], labels: dict[str, str]) -> str:
     """JSON for the player, safe inside a ``<script>`` element: nothing in it can end the element."""
     found: list[dict[str, Any]] = []
     for clip in clips:

@@ -58,7 +58,7 @@ PUBLISHED = (
 
 
 @dataclass(frozen=True)
-class Beside:
+class FoundingNumber:
     """A number of the founding work beside what a run measured of the same quantity.
 
     Attributes:
@@ -83,7 +83,7 @@ _PATCH = "other clips and style; the patch is not motion compensated, so the cli
 _SPEED = "Tesla P100, PyTorch 1.12; what was copied within the clock is not said"
 
 BESIDE = (
-    Beside(
+    FoundingNumber(
         "temporal error, alley_2",
         "proposed",
         0.0821,
@@ -92,8 +92,10 @@ BESIDE = (
         f"{_OURS}; its model was trained on this sequence",
         "alley_2",
     ),
-    Beside("temporal error, alley_2", "Chen et al. 2017", 0.0934, "temporal_error", _DISSERTATION, _OURS, "alley_2"),
-    Beside(
+    FoundingNumber(
+        "temporal error, alley_2", "Chen et al. 2017", 0.0934, "temporal_error", _DISSERTATION, _OURS, "alley_2"
+    ),
+    FoundingNumber(
         "temporal error, market_6",
         "proposed",
         0.0801,
@@ -102,13 +104,17 @@ BESIDE = (
         f"{_OURS}; its model was trained on this sequence",
         "market_6",
     ),
-    Beside("temporal error, market_6", "Chen et al. 2017", 0.1030, "temporal_error", _DISSERTATION, _OURS, "market_6"),
+    FoundingNumber(
+        "temporal error, market_6", "Chen et al. 2017", 0.1030, "temporal_error", _DISSERTATION, _OURS, "market_6"
+    ),
     *(
-        Beside(f"SSIM of adjacent frames, {clip}", method, value, "ssim_adjacent", "Mahakalkar 2022, Table 6.1", _PATCH)
+        FoundingNumber(
+            f"SSIM of adjacent frames, {clip}", method, value, "ssim_adjacent", "Mahakalkar 2022, Table 6.1", _PATCH
+        )
         for clip, values in {"Scenery–wave": (0.40, 0.59, 0.66), "Woodpecker–vangogh": (0.68, 0.85, 0.88)}.items()
         for method, value in zip(("Johnson", "Dougherty", "proposed"), values, strict=True)
     ),
-    Beside(
+    FoundingNumber(
         "content SSIM (content leak)",
         "proposed",
         0.52,
@@ -116,7 +122,7 @@ BESIDE = (
         "Mahakalkar 2022",
         "other clips and style",
     ),
-    Beside(
+    FoundingNumber(
         "content SSIM (content leak)",
         "Dougherty",
         0.40,
@@ -124,10 +130,14 @@ BESIDE = (
         "Mahakalkar 2022",
         "other clips and style",
     ),
-    Beside("frames a second, 256x256", "all three alike", 47, "fps_device", "Mahakalkar 2022", _SPEED, size=(256, 256)),
-    Beside("frames a second, 512x512", "all three alike", 10, "fps_device", "Mahakalkar 2022", _SPEED, size=(512, 512)),
+    FoundingNumber(
+        "frames a second, 256x256", "all three alike", 47, "fps_device", "Mahakalkar 2022", _SPEED, size=(256, 256)
+    ),
+    FoundingNumber(
+        "frames a second, 512x512", "all three alike", 10, "fps_device", "Mahakalkar 2022", _SPEED, size=(512, 512)
+    ),
     *(
-        Beside(
+        FoundingNumber(
             f"temporal error, {p.video}",
             p.method,
             p.value,

@@ -30,7 +30,7 @@ class Cell:
 
 
 @dataclass
-class Row:
+class ModelRow:
     """A model with its cells by metric.
 
     Attributes:
@@ -72,7 +72,7 @@ def labels(records: Iterable[Record]) -> dict[str, str]:
     return {model: model if method in shared else method for model, method in methods.items()}
 
 
-def overall(records: Sequence[Record], differences: Sequence[Difference] = ()) -> list[Row]:
+def overall(records: Sequence[Record], differences: Sequence[Difference] = ()) -> list[ModelRow]:
     """Mean over videos of each model's metrics, in the first runtime.
 
     A column's mean is taken over the videos on which every model with that metric has a value, so that no model
@@ -86,11 +86,11 @@ def overall(records: Sequence[Record], differences: Sequence[Difference] = ()) -
     true = true_videos(known)
     known = [record for record in known if not (record.flow and record.video in true)]
     names = labels(records)
-    rows: dict[str, Row] = {}
+    rows: dict[str, ModelRow] = {}
     values: dict[str, dict[str, dict[str, Record]]] = {}
     for record in known:
         model = record.model
-        rows.setdefault(model, Row(model, record.method, record.style, names[model]))
+        rows.setdefault(model, ModelRow(model, record.method, record.style, names[model]))
         if record.value is not None:
             values.setdefault(record.metric, {}).setdefault(model, {})[record.clip] = record
     better = {record.metric: record.better for record in known}
@@ -124,7 +124,7 @@ def _mean(records: Sequence[Record], better: str) -> Cell:
     return Cell(mean, low, high, len(values), over=tuple(record.clip for record in records))
 
 
-def _rank(rows: Sequence[Row], metric: str, better: str, differences: Sequence[Difference]) -> None:
+def _rank(rows: Sequence[ModelRow], metric: str, better: str, differences: Sequence[Difference]) -> None:
     """Mark the best of a column, and each other by its paired difference to that."""
     runners = [row for row in rows if metric in row.cells and not row.reference and not row.passed_over]
     if better not in ("lower", "higher") or len(runners) < 2:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reconet_bench.core.record import Record
 from reconet_bench.core.samples import ALL_VIDEOS, Difference
 from reconet_bench.report.numbers import significant
-from reconet_bench.report.ranking import Row, paired
+from reconet_bench.report.ranking import ModelRow, paired
 
 #: The best style distance of a run may be this many times better before the most stable model counts as held back.
 UNDERSTYLED = 2.0
@@ -33,7 +33,7 @@ class Verdict:
 
 def verdict(
     records: Sequence[Record],
-    rows: Sequence[Row],
+    rows: Sequence[ModelRow],
     differences: Sequence[Difference],
     warnings: Sequence[str],
     problems: Sequence[str] = (),
@@ -103,12 +103,14 @@ def _as_fast(fast: Record, records: Sequence[Record]) -> bool:
     return any((r.value or 0) >= limit for r in same)
 
 
-def _best(rows: Sequence[Row], metric: str) -> Row | None:
+def _best(rows: Sequence[ModelRow], metric: str) -> ModelRow | None:
     found = [row for row in rows if metric in row.cells and not row.reference and not row.passed_over]
     return next((row for row in found if row.cells[metric].standing == "best"), found[0] if len(found) == 1 else None)
 
 
-def _stability(best: Row, rows: Sequence[Row], differences: Sequence[Difference], styled: Row | None) -> str:
+def _stability(
+    best: ModelRow, rows: Sequence[ModelRow], differences: Sequence[Difference], styled: ModelRow | None
+) -> str:
     cell = best.cells["temporal_error"]
     text = f"E(V) {significant(cell.value)}"
     others = sorted(

@@ -20,7 +20,7 @@ from reconet_bench.benchmark import compare as compare_module
 from reconet_bench.benchmark import paired_differences, speed_records
 from reconet_bench.benchmark.compare import compare
 from reconet_bench.benchmark.fastest_runtime import Choice
-from reconet_bench.benchmark.plan import Plan, Result
+from reconet_bench.benchmark.plan import ComparisonResult, Plan
 from reconet_bench.benchmark.provenance import provenance
 from reconet_bench.benchmark.timing import BOUNDARIES, Samples, Timing, TimingOptions
 from reconet_bench.core.doubts import Doubt
@@ -101,7 +101,7 @@ def clips() -> list[Clip]:
 
 
 @pytest.fixture(scope="module")
-def timed(models, clips, stand_in_weights, tmp_path_factory) -> tuple[Plan, Result, list[str]]:
+def timed(models, clips, stand_in_weights, tmp_path_factory) -> tuple[Plan, ComparisonResult, list[str]]:
     """One model and the identity on one clip in both runtimes, timed, frames kept; and what was reported."""
     chosen = [models[0], models[-1]]
     frames = tmp_path_factory.mktemp("frames")
@@ -111,7 +111,7 @@ def timed(models, clips, stand_in_weights, tmp_path_factory) -> tuple[Plan, Resu
 
 
 @pytest.fixture(scope="module")
-def untimed(models, clips, stand_in_weights) -> tuple[Plan, Result]:
+def untimed(models, clips, stand_in_weights) -> tuple[Plan, ComparisonResult]:
     """All three models on both clips in PyTorch."""
     plan = Plan(models, clips, ["torch"], CPU, 0, stand_in_weights)
     return plan, compare(plan)
@@ -437,7 +437,7 @@ def test_what_is_ranked_is_what_is_tested(models):
 
 def test_only_frames_that_both_models_have_are_compared(models):
     keys = [SampleKey(s.source.name, "v", "torch", "warping_error") for s in models[:2]]
-    result = Result("r", "t", samples={keys[0]: {0: 0.1, 1: 0.2, 5: 0.4}, keys[1]: {5: 0.1, 0: 0.1, 7: 9.0}})
+    result = ComparisonResult("r", "t", samples={keys[0]: {0: 0.1, 1: 0.2, 5: 0.4}, keys[1]: {5: 0.1, 0: 0.1, 7: 9.0}})
     assert paired_differences._paired(models[0], models[1], "v", "warping_error", result.samples) == (
         [0.1, 0.4],
         [0.1, 0.1],

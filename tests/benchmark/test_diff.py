@@ -16,6 +16,7 @@ from scipy import stats
 
 from reconet_bench import cli
 from reconet_bench.benchmark import diff as diff_module
+from reconet_bench.benchmark import gate
 from reconet_bench.core.errors import DataError, UnknownName
 from reconet_bench.core.record import to_jsonl
 from reconet_bench.core.samples import SampleKey, TimedFrame
@@ -92,7 +93,7 @@ def test_a_large_change_that_its_interval_does_not_show_passes(tmp_path):
     (change,) = [change for change in found if change.metric == "temporal_error"]
     assert change.low < 0 < change.high
     assert change.verdict == "no difference shown"
-    assert not diff_module.failures(found, diff_module.parse_limits("temporal_error>-50%", ["temporal_error"]))
+    assert not gate.failures(found, gate.parse_limits("temporal_error>-50%", ["temporal_error"]))
 
 
 def test_a_slower_run_fails_by_its_timings(tmp_path, capsys):
@@ -281,13 +282,13 @@ def test_limits_are_in_percent_or_in_units():
         ("temporal_error>0.05", False),
         ("temporal_error<0%", False),
     ):
-        (limit,) = diff_module.parse_limits(text, ["temporal_error"])
+        (limit,) = gate.parse_limits(text, ["temporal_error"])
         assert limit.broken_by(one) is broken, text
-    assert diff_module.parse_limits("", []) == []
+    assert gate.parse_limits("", []) == []
     from_zero = dataclasses.replace(one, before=0.0)
-    assert diff_module.parse_limits("temporal_error>+2%", ["temporal_error"])[0].broken_by(from_zero)
+    assert gate.parse_limits("temporal_error>+2%", ["temporal_error"])[0].broken_by(from_zero)
     with pytest.raises(UnknownName):
-        diff_module.parse_limits("fps<-5%", ["temporal_error"])
+        gate.parse_limits("fps<-5%", ["temporal_error"])
 
 
 def test_runs_with_nothing_in_common_are_a_mistake(tmp_path):

@@ -229,9 +229,9 @@ def test_published_numbers_stand_beside_ours_with_what_differs(folder):
 def beside(records: list[Record]) -> dict[str, tuple[str, str]]:
     """What stands beside each published quantity: ours, and what differs."""
     return {
-        row["what"]: (row["ours"], row["differs"])
+        row.what: (row.ours, row.differs)
         for row in Page(Run(Path("run"), records)).beside
-        if "Mahakalkar" in row["source"]
+        if "Mahakalkar" in row.source
     }
 
 
@@ -303,7 +303,7 @@ def test_a_name_is_no_formula_in_the_table_for_people(tmp_path):
 def test_a_speed_of_another_size_stands_beside_no_published_one(tmp_path):
     same = speed("fps_device", 33.0, height=256, width=256)
     write_run(tmp_path, [*quality(), speed("fps_device", 12.5), same], {}, [], [], PROVENANCE)
-    rows = {row["what"]: row["ours"] for row in Page(load_run(tmp_path)).beside}
+    rows = {row.what: row.ours for row in Page(load_run(tmp_path)).beside}
     assert rows["frames a second, 256x256"] == f"up to 33 ({same.runtime}, {same.device})"
     assert rows["frames a second, 512x512"] == "not measured at this size"
 
