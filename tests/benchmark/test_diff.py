@@ -274,7 +274,7 @@ def test_limits_are_in_percent_or_in_units():
         "temporal_error", "lower", "m", "torch", 0.10, 0.11, 0.005, 0.015, 9, p=0.01, p_corrected=0.02
     )
     unshown = dataclasses.replace(one, p_corrected=0.06)
-    assert not diff_module.parse_limits("temporal_error>+5%", ["temporal_error"])[0].broken_by(unshown)
+    assert not gate.parse_limits("temporal_error>+5%", ["temporal_error"])[0].broken_by(unshown)
     for text, broken in (
         ("temporal_error>+5%", True),
         ("temporal_error>15%", False),
