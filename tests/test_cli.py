@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 
 from reconet_bench import cli
 from reconet_bench.benchmark import compare as compare_module
-from reconet_bench.benchmark.diff import parse_limits
+from reconet_bench.benchmark.gate import parse_limits
 from reconet_bench.commands import base
 from reconet_bench.commands import list as list_command
 from reconet_bench.core.doubts import Doubt
