@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from reconet_bench.core.size import Size
 
-#: The video of a difference that holds for videos in general: those measured are a sample of them.
+#: The video of a difference that holds for other videos like the measured ones, which are a sample of them.
 ALL_VIDEOS = "all"
 #: The video of a difference that holds for the measured clips alone: only their frames are a sample.
 THESE_CLIPS = "these clips"

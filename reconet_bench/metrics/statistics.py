@@ -3,7 +3,7 @@
 The sums are in :mod:`reconet_bench.core.statistics`; here is what they mean for a metric. An interval of one clip says
 how far its value could have been off had other frames of the same kind been seen. One over several videos either keeps
 to *these clips*, which are known as well as their frames allow, or takes the *video* as the unit: then differences
-between videos are in the interval, and it holds for videos in general.
+between videos are in the interval, and it holds for other videos like these.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def difference_on_clips(metric: Metric, clips: Sequence[Pair]) -> Estimate:
 
 
 def difference_over_videos(metric: Metric, videos: Sequence[Pair]) -> Estimate:
-    """Mean over videos of ``first`` minus ``second``, each with the same weight; the interval is of videos in general.
+    """Mean over videos of ``first`` minus ``second``, each with the same weight; the interval is of videos like these.
 
     The unit is the video: Student's t of one difference for each, with one degree of freedom less than there are
     videos. One video tells nothing about others and has no interval.

@@ -15,7 +15,7 @@ _OF_VALUES = {
     "video as the unit. To have all intervals as they are made now, measure again.",
     2: "The 95 % interval of one video says where the value could lie if other frames of the same kind were measured; "
     "it allows for neighbouring frames being alike. That of a mean over several videos takes the video as the unit: "
-    "it holds for videos in general, contains the differences between videos, and is wide if they are few. "
+    "it holds for other videos like these, contains the differences between videos, and is wide if they are few. "
     "A model is called better only if the p value of the paired difference is below 5 % after correction for how many "
     "differences were tested (Holm).",
 }
@@ -25,8 +25,7 @@ _OF_DIFFERENCES = {
     "bootstrap of neighbouring frames. Each row is tested for itself: of twenty rows in which nothing differs, one "
     "shows a difference by chance.",
     2: "First minus second, on the same frames, each video with the same weight; the bracket is the 95 % interval. "
-    "“all” holds for videos in general, of which those measured are a sample; “these clips” holds for the measured "
-    "ones alone. The p value in brackets is corrected for the number of rows that were tested (Holm) and decides the "
+    "“all” holds for other videos like the measured ones; “these clips” holds for the measured ones alone. The p value in brackets is corrected for the number of rows that were tested (Holm) and decides the "
     "verdict.",
 }
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reconet_bench.core.record import Record
-from reconet_bench.core.samples import Difference, answers
+from reconet_bench.core.samples import ALL_VIDEOS, Difference, answers
 from reconet_bench.report import flow_agreement, tables
 from reconet_bench.report.numbers import p_cell, significant, with_interval
 from reconet_bench.report.ranking import first_runtime
@@ -114,10 +114,19 @@ def _best(rows: Sequence[SummaryRow], metric: str, better: str) -> float | None:
 
 
 def differences_table(rows: Sequence[Difference]) -> Table:
-    """Paired differences, one row each."""
-    title = "Paired differences (p in brackets: corrected for the number of rows, which decides the verdict)"
-    cells = [tables.difference_cells(row) for row in rows]
-    return _table(title, tables.DIFFERENCES_HEADER, cells, left=(0, 1, 2, 6))
+    """Paired differences, one row for two models and a metric: over all videos, with what these clips alone show."""
+    groups: dict[tuple[str, str, str], list[Difference]] = {}
+    for row in rows:
+        groups.setdefault((row.metric, row.first, row.second), []).append(row)
+    cells = []
+    for group in groups.values():
+        first, *others = sorted(group, key=lambda row: row.video != ALL_VIDEOS)
+        metric, video, pair, difference, _, p, verdict = tables.difference_cells(first)
+        cells.append([metric, pair, difference, p, f"{video}: {verdict}", *(f"{o.video}: {o.verdict}" for o in others)])
+    widest = max(map(len, cells))
+    header = ["metric", "first − second", "difference [95 % interval]", "p", "verdict", "verdict"][:widest]
+    title = "Paired differences (p in brackets: corrected for the number of tests, which decides the verdict)"
+    return _table(title, header, [row + [""] * (widest - len(row)) for row in cells], left=(0, 1, 4, 5))
 
 
 def speed(records: Sequence[Record], rows: Sequence[Sequence[str]], metrics: Sequence[str]) -> Table:

@@ -138,7 +138,7 @@ def _test(pairs: Sequence[Difference], videos: int) -> str:
     text = "a difference is shown" if first.shown else "no difference is shown"
     if first.video != ALL_VIDEOS or first.p is None:
         return f"{text} on {first.n} paired frames"
-    text += f" for videos in general, from {videos} of them"
+    text += f" for videos like these {videos}"
     if not first.shown and any(row.shown for row in tested[1:]):
-        text += "; on these clips one is"
+        text += "; for these alone one is"
     return text

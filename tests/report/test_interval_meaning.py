@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from run_folders import DIFFERENCES, PROVENANCE, quality
 
 from reconet_bench.core.samples import ALL_VIDEOS, THESE_CLIPS, Difference
 from reconet_bench.core.statistics import VERSION
-from reconet_bench.report import tables
+from reconet_bench.report import tables, terminal
 from reconet_bench.report.numbers import p_cell
 from reconet_bench.report.page import page
 from reconet_bench.report.ranking import overall, paired
@@ -50,8 +52,13 @@ def test_differences_of_an_older_version_have_no_p_value(tmp_path):
     ("rows", "provenance", "values", "differences"),
     [
         (OLD, {}, "is of an older version: the 95 % intervals of single videos", "a bootstrap of neighbouring frames"),
-        (NEW, {"statistics": VERSION}, "takes the video as the unit: it holds for videos in general", "corrected for"),
-        (NEW, {}, "takes the video as the unit: it holds for videos in general", "corrected for"),
+        (
+            NEW,
+            {"statistics": VERSION},
+            "takes the video as the unit: it holds for other videos like these",
+            "corrected for",
+        ),
+        (NEW, {}, "takes the video as the unit: it holds for other videos like these", "corrected for"),
         (NEW, {"statistics": 99}, "of a newer version (99; this one knows", "of a newer version (99;"),
     ],
 )
@@ -75,9 +82,9 @@ def test_the_verdict_says_what_was_shown_and_of_what():
     def detail(rows: list[Difference]) -> str:
         return verdict(quality(), overall(quality(), rows), rows, []).cards[0].detail
 
-    assert "(no difference is shown for videos in general, from 2 of them; on these clips one is)" in detail(NEW)
+    assert "(no difference is shown for videos like these 2; for these alone one is)" in detail(NEW)
     both = [NEW[0], dataclasses.replace(NEW[1], p_corrected=0.04)]
-    assert "(a difference is shown for videos in general, from 2 of them)" in detail(both)
+    assert "(a difference is shown for videos like these 2)" in detail(both)
     assert "(a difference is shown on 98 paired frames)" in detail(OLD)
     assert "(not tested)" in detail([])
 
@@ -88,3 +95,16 @@ def test_the_verdict_says_what_was_shown_and_of_what():
 )
 def test_a_cell_of_p_values(p, corrected, cell):
     assert p_cell(p, corrected) == cell
+
+
+def test_the_terminal_has_one_row_for_two_models_and_a_metric():
+    console = Console(width=160, file=io.StringIO())
+    console.print(terminal.differences_table(NEW))
+    lines = [line for line in console.file.getvalue().splitlines() if "temporal_error" in line]
+    assert len(lines) == 1
+    assert [cell.strip() for cell in lines[0].split("│")[3:7]] == [
+        "-0.004 [-0.005, -0.003]",
+        "0.031 (0.062)",
+        "all: no difference shown",
+        "these clips: reconet-wave is better",
+    ]
