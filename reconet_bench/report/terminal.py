@@ -143,7 +143,7 @@ def speed(records: Sequence[Record], rows: Sequence[Sequence[str]], metrics: Seq
 
 def estimates(rows: Sequence[tuple[str, str, str, str]]) -> Table:
     """What ``evaluate`` shows: metric, value with interval, frames, meaning or reason."""
-    return _table("", ["metric", "value", "frames", "meaning"], rows, left=(0, 1, 3))
+    return _table("", ["metric", "value [95 % interval]", "frames", "meaning"], rows, left=(0, 1, 3))
 
 
 def changes(rows: Sequence[Sequence[Any]], setup: Sequence[tuple[str, str, str]]) -> RenderableType:
