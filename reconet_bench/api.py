@@ -91,8 +91,9 @@ def load_model(
             found by trying at the size of the first frame and remembered for this machine.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads; all usable cores by default.
-        input_range, output_range: of an ONNX file: ``0..1``, ``0..255``, ``-1..1`` or ``imagenet``; found where it is
-            not said, and a guess that may be wrong is a ``UserWarning``.
+        input_range: of an ONNX file: ``0..1``, ``0..255``, ``-1..1`` or ``imagenet``; found where it is not said, and a
+            guess that may be wrong is a ``UserWarning``.
+        output_range: likewise.
         layout: of an ONNX file: ``NCHW`` or ``NHWC``.
 
     Raises:
@@ -133,7 +134,8 @@ def stylize(
     Args:
         model: from :func:`load_model`, or what it takes as a name.
         strength: 0 is the content, 1 the style.
-        start, end: the part to stylise, seconds.
+        start: where the part to stylise begins, seconds.
+        end: where it ends; the end of the footage by default.
         max_size: longest side, pixels.
 
     Raises:

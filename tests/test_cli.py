@@ -40,7 +40,6 @@ from reconet_bench.runtimes.base import RUNTIMES
 from reconet_bench.training import step_benchmark
 
 SMALL = ["--size", "56x40", "--frames", "3"]
-README = Path(__file__).parents[1] / "README.md"
 #: One model, one runtime, no timing: seconds are for the tests of the comparison.
 QUICK = [
     "compare",
@@ -168,24 +167,6 @@ def test_the_example_of_a_command_can_be_typed(command):
         ]
 
 
-def readme_commands() -> list[str]:
-    """Every command line in the README's code blocks, without its comment."""
-    blocks = re.findall(r"^```\w*\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
-    lines = [part.strip() for block in blocks for line in block.splitlines() for part in line.split("&&")]
-    return [line for line in lines if line.startswith("reconet-bench ")]
-
-
-@pytest.mark.parametrize("line", readme_commands())
-def test_what_the_readme_says_to_type_is_understood(line):
-    _, *words = shlex.split(line, comments=True)
-    assert callable(cli.parse(words).run)
-
-
-def test_the_readme_has_commands():
-    assert len(readme_commands()) > 20
-    assert any(line.startswith("reconet-bench study weights --jobs 2 -- ") for line in readme_commands())
-
-
 def test_a_study_hands_on_what_follows_the_dashes():
     options = cli.parse(
         ["study", "weights", "--jobs", "2", "--", "--preset", "dissertation", "--style", "x", "--footage", "a", "b"]
@@ -207,7 +188,7 @@ def test_help_names_every_command(capsys):
     assert actions.choices.keys() == OPTIONS.keys()
     for command, parser in actions.choices.items():
         known = {max(action.option_strings, key=len) for action in parser._actions if action.option_strings}
-        assert known == {*OPTIONS[command].split(), "--help"}, "a new option belongs into this test and into the README"
+        assert known == {*OPTIONS[command].split(), "--help"}, "a new option belongs into this test"
 
 
 def test_list_shows_everything_there_is(run):

@@ -523,7 +523,9 @@ def test_a_model_trained_on_the_photographs_of_a_built_in_clip_is_marked(models)
         (Doubt.TRAINED_ON_PHOTOGRAPHS,)
     }
     assert (
-        trained_on({"data": RandomScenes(48, 0, Path(compare_module.__file__).parents[2] / "docs").describe()})
+        trained_on(
+            {"data": RandomScenes(48, 0, Path(compare_module.__file__).parents[2] / "docs" / "assets").describe()}
+        )
         == frozenset()
     ), "photographs of one's own"
 

@@ -80,7 +80,7 @@ def test_a_cards_command_is_code_and_its_other_facts_are_text():
 
 
 def test_the_script_makes_the_cards_of_what_ships():
-    card = runpy.run_path(str(ROOT / "docs" / "cards.py"))["card"]
+    card = runpy.run_path(str(ROOT / "tools" / "cards.py"))["card"]
     sample = load_run(ROOT / "reports" / "sample")
     for path in sorted((ROOT / "models").glob("*.safetensors")):
         text = card(path, sample)

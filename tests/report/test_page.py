@@ -758,9 +758,9 @@ def test_the_sample_reports_tables_are_what_its_records_give():
 def test_the_readmes_table_is_that_of_the_sample_report():
     root = Path(__file__).resolve().parents[2]
     sample = root / "reports" / "sample"
-    script = root / "docs" / "readme_table.py"
+    script = root / "tools" / "readme_table.py"
     if not (sample.is_dir() and script.is_file()):
         pytest.skip("no checkout: the sample report and docs are not part of the package")
     tool = runpy.run_path(str(script))
     readme = (root / "README.md").read_text(encoding="utf-8")
-    assert tool["with_table"](readme, load_run(sample)) == readme, "make it again: python docs/readme_table.py"
+    assert tool["with_table"](readme, load_run(sample)) == readme, "make it again: python tools/readme_table.py"

@@ -1,4 +1,4 @@
-"""Make the cards of the shipped models: ``python docs/cards.py RUN`` rewrites them, with what a run folder measured of each."""
+"""Make the cards of the shipped models: ``python tools/cards.py RUN`` rewrites them, with what a run folder measured of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw the picture of the README from the shipped models: ``python docs/picture.py docs/comparison.jpg``.
+"""Draw the picture of the README from the shipped models: ``python tools/picture.py docs/assets/comparison.jpg``.
 
 Top row: one frame of the built-in clip *carousel* as each model paints it. Bottom row: how far the
 next frame, warped back along the exact motion, is from it; grey is where nothing can be traced.

@@ -1,4 +1,4 @@
-"""Make the README's table from the sample report: ``python docs/readme_table.py`` rewrites it in place."""
+"""Make the README's table from the sample report: ``python tools/readme_table.py`` rewrites it in place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reconet_bench.report.ranking import first_runtime, overall
 from reconet_bench.report.run import Run, load_run
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- table: python docs/readme_table.py -->", "<!-- end of table -->"
+BEGIN, END = "<!-- table: python tools/readme_table.py -->", "<!-- end of table -->"
 
 
 def table(run: Run) -> str:
