@@ -6,6 +6,8 @@ The names in ``__all__`` are the stable Python API; each is loaded when it is fi
 
 from typing import TYPE_CHECKING, Any
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from reconet_bench.api import StyleModel, load_model, measure, stylize
     from reconet_bench.core.errors import (

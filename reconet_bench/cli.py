@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from rich_argparse import RawDescriptionRichHelpFormatter
 
+from reconet_bench import __version__
 from reconet_bench.commands.base import COMMANDS, err
 from reconet_bench.core.errors import ReconetBenchError, enough_memory
 
@@ -71,15 +72,13 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line; each command's function is its ``run``."""
-    from reconet_bench.core.provenance import versions
-
     parser = _Parser(
         prog="reconet-bench",
         formatter_class=RawDescriptionRichHelpFormatter,
         description="Train ReCoNet, export it, and compare video style transfer: speed, stability, fidelity.",
         epilog="Start here:  reconet-bench compare",
     )
-    parser.add_argument("--version", action="version", version=f"reconet-bench {versions().get('reconet-bench', '')}")
+    parser.add_argument("--version", action="version", version=f"reconet-bench {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         sub = commands.add_parser(

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reconet_bench import __version__
 from reconet_bench.core.machine import cpu_name, usable_cpus
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import onnx
 
 _PACKAGES = (
-    "reconet-bench",
     "torch",
     "torchvision",
     "onnx",
@@ -41,7 +41,7 @@ _PACKAGES = (
 @cache
 def versions() -> dict[str, str]:
     """Installed versions of what the numbers depend on."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "reconet-bench": __version__}
     for name in _PACKAGES:
         try:
             found[name] = metadata.version(name)

@@ -137,7 +137,7 @@ def _describe(model: onnx.ModelProto, checkpoint: Checkpoint, size: tuple[int, i
     style = f" in the style '{checkpoint.style}'" if checkpoint.style else ""
     taken = f"any size from {MIN_SIZE} pixels" if size is None else f"{size[1]}x{size[0]} pixels"
     model.doc_string = f"Video style transfer, method '{checkpoint.method}'{style}. RGB frames in [0, 1], {taken}."
-    model.producer_name, model.producer_version = "reconet-bench", versions().get("reconet-bench", "")
+    model.producer_name, model.producer_version = "reconet-bench", versions()["reconet-bench"]
     facts = {
         "method": checkpoint.method,
         "style": checkpoint.style,
