@@ -1,4 +1,4 @@
-"""The command line: finds the commands, and turns every mistake of a user's into one line and exit code 2."""
+"""The command line: finds the commands, and turns every user error into one line and exit code 2."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from reconet_bench import __version__
 from reconet_bench.commands.base import COMMANDS, err
 from reconet_bench.core.errors import ReconetBenchError, enough_memory
 
-#: Exit code for anything that a user can mend.
+#: Exit code for anything that a user can fix.
 USER_ERROR = 2
-#: Commands that hand what follows ``--`` on to another one.
+#: Commands that pass what follows ``--`` to another one.
 HANDED_ON = {"study": "train"}
 
 
@@ -38,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """The options of a command line.
 
-    What a command of :data:`HANDED_ON` hands on is there twice: its words as ``handed_on``, and parsed as ``handed_on_options``,
-    so that a slip in them is found before anything begins. The words are split here, for argparse of Python 3.11 takes
-    neither ``--`` nor options behind it for the rest of a line.
+    A command of :data:`HANDED_ON` passes what follows ``--`` to another command. These words are kept as
+    ``handed_on``, and parsed as ``handed_on_options``, so that a mistake in them is found before anything begins. They
+    are split off here because argparse of Python 3.11 does not support it.
     """
     parser = build_parser()
     receiver = HANDED_ON.get(words[0]) if words else None
@@ -59,7 +59,7 @@ def _fail(message: str) -> NoReturn:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose mistakes are one line like any other."""
+    """A parser whose errors are one line like all others."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

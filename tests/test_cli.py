@@ -122,11 +122,14 @@ def in_a_process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[s
 # --- help and lists -------------------------------------------------------------------------------------
 
 OPTIONS = {
-    "compare": "--videos --methods --models --runtimes --device --threads --rounds --save-frames --no-pictures --output --style --style-size --vgg "
+    "compare": "--videos --methods --models --runtimes --device --threads --rounds --save-frames --no-pictures --output "
+    "--style --style-size --vgg "
     "--input-range --output-range --layout "
     "--data --sintel --pass --size --frames --flow --raft --seed",
-    "evaluate": "--stylized --video --style --style-size --json --vgg --data --sintel --pass --size --frames --flow --raft --seed",
-    "train": "--method --style --data --textures --sintel --pass --split --steps --size --batch --learning-rate --style-size "
+    "evaluate": "--stylized --video --style --style-size --json --vgg --data --sintel --pass --size --frames --flow --raft "
+    "--seed",
+    "train": "--method --style --data --textures --sintel --pass --split --steps --size --batch --learning-rate "
+    "--style-size "
     "--weights --seed --device --precision --compile --save-every --branch-from --resume --download-vgg --output --vgg "
     "--preset --set --show --optimizer --epochs --footage --flow --raft --workers --tensorboard --benchmark",
     "export": "--output --all --size",
@@ -369,7 +372,7 @@ def test_compare_touches_no_folder_that_is_not_its_own(fails, tmp_path, more):
     write_image(theirs / "pictures" / "holiday.png", picture(0, (1, 0)))
     (theirs / "report.html").write_text("mine")
     said = fails(*QUICK, "--videos", "stroll", *SMALL, *more, "-o", theirs)
-    assert f"{theirs} holds files and no run" in said
+    assert f"{theirs} is not empty and is not a previous run" in said
     assert "choose another --output" in said
     assert (theirs / "report.html").read_text() == "mine"
 
@@ -384,7 +387,7 @@ def test_other_commands_touch_no_folder_that_is_not_theirs_either(fails, tmp_pat
     (theirs / "provenance.json").write_text("{}")
     words = [{"STYLE": tmp_path / "style.png", "VGG": stand_in_weights}.get(word, word) for word in words]
     said = fails(words[0], "-o", theirs, *words[1:])
-    assert f"{theirs} holds files and no {words[0]}" in said
+    assert f"output folder {theirs} is not empty and is not a previous {words[0]}" in said
     assert [path.name for path in theirs.iterdir()] == ["provenance.json"]
 
 
@@ -556,7 +559,7 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
         ([*QUICK, "--videos", "stroll", *SMALL, "--seed", "-1"], "seed"),
         ([*QUICK, "--videos", "stroll", *SMALL, "--vgg", "none.safetensors"], "no such file: none.safetensors"),
         (["render", "strol", "--data", "synthetic", "-o", "out"], "unknown built-in clip 'strol'"),
-        (["compare", "--raft", "weights.safetensors"], "--raft names weights for --flow raft: give both"),
+        (["compare", "--raft", "weights.safetensors"], "--raft gives the weights for --flow raft: use both options"),
         (
             [
                 "train",
@@ -571,7 +574,7 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
                 "--raft",
                 "w",
             ],
-            "--raft names weights for --flow raft",
+            "--raft gives the weights for --flow raft",
         ),
         (["render", "stroll", "--frames", "1", "-o", "out"], "at least two frames are needed, got --frames 1"),
         (["export", "nonsense", "-o", "out.onnx"], "unknown model 'nonsense'"),
@@ -839,10 +842,12 @@ def test_stylised_folders_that_do_not_fit(fails, frames, tmp_path):
     few, other, empty = (tmp_path / name for name in ("few", "other", "empty"))
     shutil.copytree(frames, few)
     (few / "02.png").unlink()
-    assert evaluate(few) == "reconet-bench: frames: 3 content frames but 2 stylised ones"
+    assert (
+        evaluate(few) == "reconet-bench: frames: 3 content frames but 2 stylised ones; give one for each content frame"
+    )
     shutil.copytree(frames, other)
     write_image(other / "02.png", picture(0, (0, 0), (40, 64)))
-    assert evaluate(other) == "reconet-bench: frames: stylised frame 02 is 64x40, the content 56x40"
+    assert evaluate(other) == "reconet-bench: frames: stylised frame 02 is 64x40, the content 56x40: resize one of them"
     empty.mkdir()
     assert evaluate(empty).startswith(f"reconet-bench: no frames in {empty}")
     assert evaluate(tmp_path / "missing") == f"reconet-bench: no such folder of frames: {tmp_path / 'missing'}"
@@ -1048,5 +1053,5 @@ def test_what_was_measured_before_memory_ran_out_is_kept(capsys, tmp_path, break
         cli.main([*QUICK, "--videos", "stroll", "rush", *SMALL, "-o", str(tmp_path / "run")])
     line = capsys.readouterr().err
     assert "not enough memory for this comparison: give a smaller --size or fewer --frames" in line
-    assert f"{tmp_path / 'run'} holds what was measured until then" in line
+    assert f"{tmp_path / 'run'} holds the results so far" in line
     assert {record.video for record in load_run(tmp_path / "run").records} == {"stroll"}

@@ -1,8 +1,8 @@
 """Pictures of a comparison for its report: every frame small, where each flickers, and what comes back after hiding.
 
-They are written while measuring, for a report reads files only and knows neither frames nor motion. Layout below the
-folder: ``content/VIDEO``, ``stylised/MODEL/VIDEO``, ``error/MODEL/VIDEO``, ``long/MODEL/VIDEO``, ``long-content/VIDEO``,
-each holding ``0001.webp`` and so on, numbered as the clip's frames are counted, from 1.
+They are written during the measurement: a report reads files only and knows neither frames nor motion. Layout below the
+folder: ``content/VIDEO``, ``stylised/MODEL/VIDEO``, ``error/MODEL/VIDEO``, ``long/MODEL/VIDEO`` and
+``long-content/VIDEO``, each holding ``0001.webp`` and so on, numbered as the clip's frames are counted, from 1.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ def parse_limits(text: str, known: Sequence[str]) -> list[Limit]:
         found = re.fullmatch(r"(\w+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(%?)", part)
         if not found:
             raise DataError(
-                f"'{part}' is no limit: write METRIC>NUMBER or METRIC<NUMBER, in percent with %, e.g. temporal_error>+2%"
+                f"'{part}' is not a limit: write METRIC>NUMBER or METRIC<NUMBER, with % for percent, "
+                "such as temporal_error>+2%"
             )
         name = ALIASES.get(found[1], found[1])
         if name not in known:
@@ -69,7 +70,7 @@ def default_limits(known: Sequence[str]) -> list[Limit]:
 
 
 def gated_metrics(run: Run) -> list[str]:
-    """Metrics that a run has numbers of and :func:`changes` pairs, in the order of its records: what a gate may be set on."""
+    """The metrics that a gate may be set on: those with numbers in the run that ``diff`` pairs."""
     recorded = (r.metric for r in run.records if r.value is not None and (r.video or SPEED.fullmatch(r.metric)))
     return list(dict.fromkeys([*recorded, *(key.metric for key in run.samples)]))
 
@@ -82,7 +83,7 @@ def missing(before: Run, after: Run, found: Sequence[Change], limits: Sequence[L
     known = {(change.metric, change.model, change.where) for change in found}
     whose = after.name if before.samples or not after.samples else before.name
     return [
-        f"{metric} of {model} in {where} is missing in {whose}, or on no frame of both"
+        f"{metric} of {model} in {where} is missing in {whose}, or the runs share no frame of it"
         for metric, model, where in keys
         if metric in wanted and (metric, model, where) not in known
     ]
@@ -117,6 +118,7 @@ def failures(found: Sequence[Change], limits: Sequence[Limit]) -> list[str]:
                 f"{change.relative:+.1f} %" if change.relative is not None else f"{change.after - change.before:+.3g}"
             )
             lines.append(
-                f"{change.metric} of {change.model} in {change.where}: {change.before:.4g} → {change.after:.4g} ({amount}), limit {limit.text}"
+                f"{change.metric} of {change.model} in {change.where}: "
+                f"{change.before:.4g} → {change.after:.4g} ({amount}), limit {limit.text}"
             )
     return lines

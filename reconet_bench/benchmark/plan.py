@@ -62,7 +62,7 @@ class ComparisonResult:
     Attributes:
         samples: value by frame index, of every metric that was measured.
         timings: every timed frame.
-        differences: paired differences between models, see :func:`~reconet_bench.benchmark.paired_differences.differences`.
+        differences: paired differences between models.
         skipped: one line for each model that a runtime could not run.
         chosen: one line for each model that ``auto`` stood for a runtime of: which, and why.
     """

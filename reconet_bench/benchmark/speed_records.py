@@ -16,7 +16,7 @@ GATE_PSNR, GATE_CHANGE = 40.0, 2.0
 #: Share of the processor that others may use before a timing is in doubt.
 OTHERS = 0.10
 #: Why a session has no first frame and no peak of memory at a second frame size.
-USED = "it had run another frame size before"
+USED = "the session had already run another frame size"
 #: Rows of fidelity to the reference, as against those of speed.
 PARITY = ("parity_max_abs", "parity_psnr", "temporal_error_change")
 
@@ -77,7 +77,7 @@ def speed_rows(
                 None,
                 "MiB",
                 "lower",
-                "not known: this system does not tell, or the form that it runs was made beside it",
+                "not known: this system does not report it, or the model was converted in the same process",
             )
             if peak is None
             else SpeedNumber(peak / 2**20, "MiB", "lower")

@@ -67,31 +67,34 @@ def at_least(limit: int) -> Callable[[str], int]:
 
 
 def writable(folder: Path) -> Path:
-    """``folder``, checked before the work is done and not after; it need not be there yet."""
+    """``folder``, which may not exist yet; raises DataError, before any work is done, if it cannot be written to."""
     place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
-        raise DataError(f"cannot write to {folder}: {place} is no folder that can be written to")
+        raise DataError(f"cannot write to {folder}: {place} is not a writable folder")
     return folder
 
 
 def own_folder(folder: Path, what: str, *marks: str) -> Path:
-    """``folder``, checked as :func:`writable` does: a new or empty one, or one that is made again; what is another's stays.
+    """An output folder that may be written to: new, empty, or holding an earlier result of the same kind.
 
     Args:
-        what: is written there, for the message.
-        marks: names of files or folders of which such a folder has one at least.
+        what: kind of result, for the message.
+        marks: names of files or folders; an earlier result has at least one of them.
     """
     if writable(folder).is_dir() and any(folder.iterdir()) and not any((folder / mark).exists() for mark in marks):
-        raise DataError(f"{folder} holds files and no {what}: nothing there is overwritten; choose another --output")
+        raise DataError(f"output folder {folder} is not empty and is not a previous {what}: choose another --output")
     return folder
 
 
 def stopped(failure: BaseException, target: Path) -> BaseException:
-    """What to raise for a measurement that ``failure`` stopped, once its numbers lie in ``target``; an unforeseen one stays as it is."""
+    """The error for a measurement that ``failure`` stopped after its results were saved in ``target``.
+
+    An error that is not the user's stays as it is.
+    """
     if not isinstance(failure, (KeyboardInterrupt, ReconetBenchError)):
         return failure
     kind = KeyboardInterrupt if isinstance(failure, KeyboardInterrupt) else ReconetBenchError
-    return kind(f"{str(failure) or 'stopped'}: {target} holds what was measured until then")
+    return kind(f"{str(failure) or 'stopped'}: the results so far are in {target}")
 
 
 def size(text: str) -> Size:
@@ -113,7 +116,9 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--data",
         default="",
         metavar="synthetic|sintel|davis|DIR",
-        help="where names are looked up, DIR being a copy of MPI-Sintel or DAVIS; without --videos all of sintel, davis or DIR is taken (default: built-in clips, then DAVIS in $RECONET_BENCH_DAVIS or ./data/DAVIS*, then MPI-Sintel)",
+        help="where to look up video names; DIR is a copy of MPI-Sintel or DAVIS. Without --videos, every sequence of "
+        "sintel, davis or DIR is used (default: built-in clips, then DAVIS in $RECONET_BENCH_DAVIS or ./data/DAVIS*, "
+        "then MPI-Sintel)",
     )
     group.add_argument(
         "--sintel",
@@ -134,20 +139,21 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--flow",
         default="",
         metavar="dis|raft|none",
-        help="estimate motion by this, in compare beside true flow; none estimates nothing (default: true flow, dis where there is none)",
+        help="estimate motion with this; compare then shows it beside true flow. none turns estimation off "
+        "(default: true flow if it is known, else dis)",
     )
     group.add_argument(
         "--raft",
         type=Path,
         metavar="FILE",
-        help="weights for --flow raft, safetensors (else $RECONET_BENCH_RAFT, else torchvision's where cached)",
+        help="weights for --flow raft, safetensors (default: $RECONET_BENCH_RAFT, else torchvision's cached file)",
     )
     group.add_argument(
         "--seed",
         type=at_least(0),
         default=0,
         metavar="N",
-        help="of the built-in clips' noise and of what flies in rush (default: 0)",
+        help="random seed of the built-in clips: noise, and the objects in rush (default: 0)",
     )
 
 
@@ -156,7 +162,7 @@ def selection(options: Any) -> Selection:
     from reconet_bench.data.selection import Selection
 
     if options.raft and options.flow != "raft":
-        raise DataError("--raft names weights for --flow raft: give both")
+        raise DataError("--raft gives the weights for --flow raft: use both options")
     return Selection(
         options.data,
         options.sintel,
@@ -170,24 +176,22 @@ def selection(options: Any) -> Selection:
 
 
 def add_onnx_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "ONNX files of your own, where a file does not say it itself and the guess is wrong"
-    )
+    group = parser.add_argument_group("your own ONNX files, if the automatic detection is wrong")
     ranges = "0..1|0..255|-1..1|imagenet"
     group.add_argument(
         "--input-range",
         default="",
         metavar=ranges,
-        help="values of the frames that they take (default: found from metadata, graph, and trying)",
+        help="value range of the input frames (default: detected from metadata and graph, or by trying)",
     )
     group.add_argument(
         "--output-range",
         default="",
         metavar=ranges,
-        help="values of the frames that they give (default: found likewise)",
+        help="value range of the output frames (default: detected in the same way)",
     )
     group.add_argument(
-        "--layout", default="", metavar="NCHW|NHWC", help="order of their axes (default: read from the file)"
+        "--layout", default="", metavar="NCHW|NHWC", help="order of the axes (default: read from the file)"
     )
 
 
@@ -208,19 +212,21 @@ def add_vgg_option(parser: argparse.ArgumentParser) -> None:
         "--vgg",
         type=Path,
         metavar="FILE",
-        help="VGG-16 weights, safetensors (else $RECONET_BENCH_VGG, else torchvision's where cached)",
+        help="VGG-16 weights, safetensors (default: $RECONET_BENCH_VGG, else torchvision's cached file)",
     )
 
 
 def add_style_options(parser: argparse.ArgumentParser, painted: str) -> None:
     """The painting, for what brings no style of its own."""
-    parser.add_argument("--style", type=Path, metavar="FILE", help=f"the painting, for style_distance of {painted}")
+    parser.add_argument(
+        "--style", type=Path, metavar="FILE", help=f"style image, needed for style_distance of {painted}"
+    )
     parser.add_argument(
         "--style-size",
         type=at_least(16),
         default=384,
         metavar="N",
-        help="its shorter side in pixels (default: 384, as our models are trained)",
+        help="shorter side of the style image in pixels (default: 384, as in training)",
     )
 
 

@@ -39,34 +39,37 @@ class Compare(Command):
             nargs="+",
             default=[],
             metavar="NAME",
-            help="built-in clips, sequences of Sintel or DAVIS, videos, folders of frames, or a folder of all DAVIS (default: stroll carousel lantern rush)",
+            help="built-in clips, Sintel or DAVIS sequences, video files, folders of frames, or a folder that holds "
+            "all of DAVIS (default: stroll carousel lantern rush)",
         )
         parser.add_argument(
             "--methods",
             nargs="+",
             default=[],
             metavar="NAME",
-            help="shipped models of these methods (default: all, and identity)",
+            help="use the shipped models of these methods (default: all, and identity)",
         )
         parser.add_argument(
             "--models",
             nargs="+",
             default=[],
             metavar="MODEL",
-            help="shipped models by name, checkpoints, or ONNX files of your own",
+            help="shipped models by name, checkpoints, or your own ONNX files",
         )
         parser.add_argument(
             "--runtimes",
             nargs="+",
             default=[],
             metavar="NAME",
-            help="runtimes and variants such as openvino:bf16, see 'reconet-bench list runtimes'; auto = the fastest whose frames are the reference's, at the size of the first video, all = every one (default: the usual ones that are installed)",
+            help="runtimes, or variants such as openvino:bf16; see 'reconet-bench list runtimes'. auto: the fastest "
+            "one whose frames match the reference at the size of the first video. all: every one (default: the usual "
+            "ones that are installed)",
         )
         parser.add_argument(
             "--device",
             default="auto",
             metavar="auto|cpu|cuda|cuda:N",
-            help="auto is CUDA where there is one (default: auto)",
+            help="device to run on; auto uses CUDA if there is a GPU (default: auto)",
         )
         parser.add_argument(
             "--threads", type=at_least(1), metavar="N", help="CPU threads of each runtime (default: all)"
@@ -76,17 +79,17 @@ class Compare(Command):
             type=at_least(0),
             default=5,
             metavar="N",
-            help="rounds of the speed measurement; 0 leaves it out (default: 5)",
+            help="rounds of the speed measurement; 0 skips it (default: 5)",
         )
         parser.add_argument("--save-frames", action="store_true", help="keep the stylised frames in the run folder")
         parser.add_argument(
             "--no-pictures",
             action="store_true",
-            help="leave the small pictures of the report out: no filmstrip, no player",
+            help="write no pictures: the report then has no filmstrip and no player",
         )
         parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="run folder (default: reports/TIME)")
         add_onnx_options(parser)
-        add_style_options(parser, "ONNX files of your own; checkpoints bring their style")
+        add_style_options(parser, "your own ONNX files; a checkpoint contains its style")
         add_vgg_option(parser)
         add_data_options(parser)
 

@@ -1,4 +1,4 @@
-"""``reconet-bench diff``: compare two runs, and fail where one is worse: a gate for CI."""
+"""``reconet-bench diff``: compare two runs, and fail if the second is worse: a gate for CI."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from reconet_bench.commands.base import COMMANDS, Command, err, out
 
-#: Exit code of a regression, as against 2 for a mistake of the user's.
+#: Exit code of a regression; 2 is a user error.
 REGRESSION = 1
 
 
@@ -17,12 +17,12 @@ REGRESSION = 1
 class Diff(Command):
     """``reconet-bench diff``."""
 
-    summary = "Compare two runs frame by frame; exit code 1 where the second is worse than the limits allow."
+    summary = "Compare two runs frame by frame; exit with code 1 if the second one is worse than the limits allow."
     example = 'reconet-bench diff reports/before reports/after --fail-on "temporal_error>+2%,fps<-5%"'
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("before", type=Path, metavar="RUN_A", help="run folder to compare with")
-        parser.add_argument("after", type=Path, metavar="RUN_B", help="run folder to judge")
+        parser.add_argument("after", type=Path, metavar="RUN_B", help="run folder to check")
         parser.add_argument(
             "--fail-on",
             metavar="LIMITS",

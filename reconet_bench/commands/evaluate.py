@@ -1,4 +1,4 @@
-"""``reconet-bench evaluate``: measure frames that any other tool stylised; no model is needed."""
+"""``reconet-bench evaluate``: measure frames that another tool stylised; no model is needed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from reconet_bench.commands.base import (
 class Evaluate(Command):
     """``reconet-bench evaluate``."""
 
-    summary = "Measure frames that any other tool stylised; no model is needed."
+    summary = "Measure frames that another tool stylised; no model is needed."
     example = "reconet-bench evaluate --stylized my_frames --video alley_2 --sintel data/MPI-Sintel --json"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -31,16 +31,18 @@ class Evaluate(Command):
             type=Path,
             required=True,
             metavar="DIR",
-            help="folder of stylised frames or a video, one for each content frame, in order of their names",
+            help="folder of stylised frames in order of their names, or a video: one frame for each content frame",
         )
         parser.add_argument(
             "--video",
             required=True,
             metavar="NAME|PATH",
-            help="the content: built-in clip, sequence of Sintel or DAVIS, video or folder of frames",
+            help="the content: a built-in clip, a Sintel or DAVIS sequence, a video file or a folder of frames",
         )
         add_style_options(parser, "the frames")
-        parser.add_argument("--json", action="store_true", help="print one object {metric: value} and nothing else")
+        parser.add_argument(
+            "--json", action="store_true", help="print one JSON object {metric: value} and nothing else"
+        )
         add_vgg_option(parser)
         add_data_options(parser)
 

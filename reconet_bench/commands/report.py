@@ -1,4 +1,4 @@
-"""``reconet-bench report``: make the page and the tables of past runs again, from their records alone."""
+"""``reconet-bench report``: rebuild the page and the tables of past runs from their folders."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from reconet_bench.commands.base import COMMANDS, Command, err, out, writable
 class Report(Command):
     """``reconet-bench report``."""
 
-    summary = "Make the page and tables of past runs again, from their folders alone."
+    summary = "Rebuild the page and tables of past runs from their folders."
     example = "reconet-bench report reports/sample"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders that compare wrote")
-        parser.add_argument("--latex", action="store_true", help="also write the main table for a paper, table.tex")
+        parser.add_argument("--latex", action="store_true", help="also write table.tex, the main table for a paper")
         parser.add_argument(
             "--output",
             "-o",
             type=Path,
             metavar="DIR",
-            help="where to write, with several runs into a folder each (default: the run folder)",
+            help="output folder; several runs get a subfolder each (default: the run folder)",
         )
 
     def run(self, options: Any) -> None:
@@ -35,7 +35,7 @@ class Report(Command):
         runs = [load_run(folder) for folder in options.runs]
         several = len(runs) > 1
         if options.output and len({run.name for run in runs}) < len(runs):
-            raise DataError("two of these runs have the same name: give one at a time with --output")
+            raise DataError("two of these runs have the same name: rebuild them one at a time with --output")
         for run in runs:
             target = run.folder if options.output is None else options.output / run.name if several else options.output
             names, problems = write_reports(run, writable(target), options.latex, keep=True)

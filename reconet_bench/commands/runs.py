@@ -23,7 +23,7 @@ class Runs(Command):
             type=Path,
             default=Path("reports"),
             metavar="DIR",
-            help="where to look (default: reports)",
+            help="folder to search (default: reports)",
         )
 
     def run(self, options: Any) -> None:
@@ -38,5 +38,5 @@ class Runs(Command):
             except DataError as error:
                 err.print(f"skipped {error}", style="yellow", markup=False)
         if not found:
-            raise DataError(f"no run in {options.folder}: reconet-bench compare makes one")
+            raise DataError(f"no run in {options.folder}: create one with reconet-bench compare")
         out.print(history(sorted(found, key=lambda run: (run.time, str(run.folder)))))

@@ -31,7 +31,7 @@ class Span(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """Clock, seconds worked by all cores that this process may use, by whomever, and those of this process; and the cores."""
+    """A clock reading, the seconds that the usable cores worked for anyone and for this process, and their number."""
 
     clock: float
     busy: float

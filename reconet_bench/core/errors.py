@@ -65,7 +65,11 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def ended_by(code: int | None, advice: str) -> str:
-    """How a process ended, by its exit code; ``advice`` is for one that the system killed, as it does for want of memory."""
+    """How a process ended, by its exit code.
+
+    Args:
+        advice: what to do if the system killed the process, as it does when memory runs out.
+    """
     if code is None or code >= 0:
         return f"exit code {code}"
     killed = f"killed by {signal.Signals(-code).name}"
@@ -76,7 +80,7 @@ def ended_by(code: int | None, advice: str) -> str:
 
 @contextlib.contextmanager
 def enough_memory(what: str) -> Iterator[None]:
-    """Raises DataError, ``not enough memory`` and then ``what``, where there is not; every other error is left as it is."""
+    """Turns an error for lack of memory into a DataError, ``not enough memory`` and then ``what``."""
     try:
         yield
     except Exception as error:

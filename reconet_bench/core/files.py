@@ -54,7 +54,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def files_digest(paths: Sequence[Path]) -> str:
-    """SHA-256 over names, sizes, and the first and last 64 KiB of files: tells other files of the same names, wherever they lie.
+    """SHA-256 over names, sizes, and the first and last 64 KiB of files; it does not depend on the folder.
 
     Raises:
         DataError: a file that cannot be read.

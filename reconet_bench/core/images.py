@@ -39,7 +39,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def transparency(path: Path) -> np.ndarray | None:
-    """The alpha channel of an image that :func:`read_image` reads, ``(H, W)`` float32 in [0, 1]; ``None`` where all is opaque."""
+    """The alpha channel of an image file, ``(H, W)`` float32 in [0, 1]; ``None`` if the whole image is opaque."""
     image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.ndim != 3 or image.shape[2] != 4:
         return None
@@ -87,5 +87,5 @@ def image_files(folder: Path) -> list[Path]:
         raise DataError(f"no such folder of frames: {folder}")
     files = sorted((path for path in Path(folder).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
     if not files:
-        raise DataError(f"no frames in {folder}: {', '.join(IMAGE_SUFFIXES)} files are read")
+        raise DataError(f"no frames in {folder}: put {', '.join(IMAGE_SUFFIXES)} files there")
     return files

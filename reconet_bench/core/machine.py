@@ -53,7 +53,10 @@ def cpu_name() -> str:
 
 @cache
 def computes_bf16() -> bool:
-    """Whether the processor computes bf16 by itself (AVX-512 BF16, AMX, Arm's BF16): emulated it is slower than fp32, often ten times."""
+    """Whether the processor has bf16 instructions (AVX-512 BF16, AMX, Arm's BF16).
+
+    Emulated bf16 is slower than fp32, often ten times.
+    """
     import torch
 
     if platform.machine() in ("x86_64", "AMD64"):
@@ -65,16 +68,17 @@ def computes_bf16() -> bool:
 
 
 def usable_cpus() -> int:
-    """Cores this process may run on, or as many as its share of time is worth where a container limits it, rounded up."""
+    """Cores that this process may use; if a container limits its processor time, that many, rounded up."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota() if sys.platform.startswith("linux") else None
     return cores if quota is None else max(1, min(cores, math.ceil(quota)))
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """Processor time that control groups let this process have, in cores (``docker --cpus``); ``None`` where nothing limits it.
+    """Processor time that control groups allow this process, in cores (``docker --cpus``); ``None`` without a limit.
 
-    Version 2 writes quota and period in ``cpu.max``, version 1 in a file each; the smallest of a group and those above it counts.
+    Version 2 writes quota and period in ``cpu.max``, version 1 in a file each; the smallest of a group and its parents
+    counts.
 
     Args:
         root: of the file system.
@@ -102,7 +106,7 @@ def _quota(group: Path) -> float | None:
 
 @contextlib.contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
-    """PyTorch computes with ``count`` CPU threads inside; the count is the whole process's, and sums in it round by it."""
+    """PyTorch uses ``count`` CPU threads inside, in the whole process; the rounding of sums depends on the count."""
     import torch
 
     before = torch.get_num_threads()
@@ -116,7 +120,7 @@ def cpu_threads(count: int) -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """Where measurements and exports of this machine are kept: ``$RECONET_BENCH_CACHE``, else the platform's cache folder.
+    """Where measurements and exports are kept: ``$RECONET_BENCH_CACHE``, else the platform's cache folder.
 
     It need not exist yet.
     """

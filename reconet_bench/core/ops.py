@@ -119,7 +119,7 @@ def _sample_on_grid(image: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """:func:`_sample` in float64 by PyTorch's own kernel, three times as fast; they differ by 1e-15.
 
     That kernel takes coordinates in [-1, 1]. With sides that are powers of two, the way there and back only shifts
-    exponents, so that a pixel's centre is met exactly: the image is padded to such sides, and nothing is read from there.
+    exponents, so that a pixel's centre is met exactly. The image is padded to such sides; the padding is never read.
     """
     height, width = image.shape[-2:]
     x, y = x.double(), y.double()
@@ -177,7 +177,7 @@ def pad_to_multiple(frame: Tensor, multiple: int) -> Tensor:
 
 
 def luminance(frame: Tensor, coefficients: tuple[float, float, float] | Tensor) -> Tensor:
-    """Luminance ``(N, 1, H, W)`` of RGB frames ``(N, 3, H, W)``; one set of coefficients, or one for each: ``(N, 3)``."""
+    """Luminance ``(N, 1, H, W)`` of RGB frames ``(N, 3, H, W)``, by one set of coefficients or by one for each frame."""
     weights = torch.as_tensor(coefficients, dtype=frame.dtype, device=frame.device)
     return (frame * weights.view(-1, 3, 1, 1)).sum(1, keepdim=True)
 

@@ -74,7 +74,7 @@ def checksum(path: Path) -> str:
 
 
 def model_checksum(path: Path) -> str:
-    """SHA-256 of a model: of its file, and where an ONNX file has weights in files beside it, of all of them in order."""
+    """SHA-256 of a model file; if an ONNX file has weights in files beside it, of all of them in order."""
     import onnx
 
     try:

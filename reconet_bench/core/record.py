@@ -29,7 +29,7 @@ def is_measurable(value: float) -> bool:
 
 
 def clip_title(video: str, flow: str) -> str:
-    """What a clip is called in tables, files and pages: two clips of one video differ in what estimated their motion."""
+    """What a clip is called in tables, files and pages: clips of one video differ in what estimated their motion."""
     return f"{video} ({flow.upper()} flow)" if flow else video
 
 
@@ -142,7 +142,7 @@ def to_csv(rows: Iterable[Sequence[object]], header: Sequence[str]) -> str:
 
 def records_to_csv(records: Iterable[Record]) -> str:
     """All records as CSV, one row each, columns :data:`COLUMNS`."""
-    # For machines: names stay letter for letter, whatever a spreadsheet would compute of them; summary.csv is for people.
+    # For programs: names stay as they are, even if a spreadsheet would run them as formulas; summary.csv is for people.
     return to_csv(([getattr(record, column) for column in COLUMNS] for record in records), COLUMNS)
 
 

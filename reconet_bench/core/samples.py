@@ -107,7 +107,7 @@ class Difference:
 
 
 def answers(differences: Iterable[Difference]) -> list[Difference]:
-    """The differences that answer which model is better: over several videos, or on the only one; without its details."""
+    """The differences that say which model is better: over several videos, or on the only one; no details."""
     rows = list(differences)
     count = Counter((row.metric, row.first, row.second) for row in rows)
     alone = {pair for pair, number in count.items() if number == 1}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from reconet_bench.core.errors import DataError, MetricUnavailable
 from reconet_bench.core.registry import Registry
+from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip
 from reconet_bench.networks.vgg import LossNetwork
 
@@ -45,15 +46,19 @@ class Footage:
 
     def __init__(self, clip: Clip, stylized: Sequence[Tensor], style: Style | None = None) -> None:
         if len(stylized) != len(clip):
-            raise DataError(f"{clip.name}: {len(clip)} content frames but {len(stylized)} stylised ones")
+            raise DataError(
+                f"{clip.name}: {len(clip)} content frames but {len(stylized)} stylised ones; "
+                "give one for each content frame"
+            )
         for index, frame in enumerate(stylized):
             if tuple(frame.shape) != (1, 3, *clip.size):
-                height, width = clip.size
+                size = Size(frame.shape[-2], frame.shape[-1])
                 raise DataError(
-                    f"{clip.name}: stylised frame {clip.label(index)} is {frame.shape[-1]}x{frame.shape[-2]}, the content {width}x{height}"
+                    f"{clip.name}: stylised frame {clip.label(index)} is {size}, the content {Size(*clip.size)}: "
+                    "resize one of them"
                 )
             if not frame.isfinite().all():
-                raise DataError(f"{clip.name}: stylised frame {clip.label(index)} has values that are not finite")
+                raise DataError(f"{clip.name}: stylised frame {clip.label(index)} contains NaN or infinity")
         self.clip, self.stylized, self.style = clip, stylized, style
         self._known: dict[Hashable, Any] = {}
 

@@ -28,7 +28,8 @@ SMALLEST = 8
 
 @torch.inference_mode()
 def distance_to_style(frame: Tensor, targets: dict[str, Tensor], network: LossNetwork) -> Tensor:
-    """Mean over the style taps of VGG-16, each at unit mean activation, of the distance of Gram matrices to the style's.
+    """The distance of a frame's Gram matrices to those of the style: mean over the style taps of VGG-16, each at unit
+    mean activation.
 
     Args:
         frame: ``(1, 3, H, W)`` in [0, 1].
@@ -64,7 +65,7 @@ class StyleDistance(Metric):
     def samples(self, footage: Footage) -> dict[int, float]:
         style = footage.style
         if style is None or not style.targets:
-            raise MetricUnavailable("no style is known for this model: give the painting by --style")
+            raise MetricUnavailable("no style is known for this model: give the style image with --style")
         if style.network is None:
             raise MetricUnavailable(style.reason)
         if min(footage.clip.size) < SMALLEST:
@@ -88,7 +89,7 @@ class StyleDistance(Metric):
         values = {i: float(distance(i) / scales[i]) for i in chosen}
         values = {index: value for index, value in values.items() if math.isfinite(value)}
         if not values:
-            raise MetricUnavailable("the content is the style itself: there is no distance to go")
+            raise MetricUnavailable("the content equals the style image, so there is no distance to compare with")
         return values
 
 

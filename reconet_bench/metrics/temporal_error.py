@@ -19,8 +19,8 @@ class PairErrors(NamedTuple):
     """Both errors of pairs of frames, from one warp.
 
     Attributes:
-        masked: ``(N,)`` float64 in [0, 1], 1/(3HW) Σ M ‖y_t − W(y_{t+k})‖²: the term under the root of E(V). Pixels that
-            cannot be traced count as zero error but stay in the denominator, as the definition has it.
+        masked: ``(N,)`` float64 in [0, 1], 1/(3HW) Σ M ‖y_t − W(y_{t+k})‖²: the term under the root of E(V). Pixels
+            that cannot be traced count as zero error but stay in the denominator, as in the definition.
         lai: ``(N,)`` float64, ΣM d² / ΣM with d² averaged over the channels; NaN if nothing can be traced. Only
             traceable pixels are in the denominator, and there is no root: not comparable with E(V).
     """

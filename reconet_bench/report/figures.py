@@ -95,7 +95,8 @@ def marker(series: Series, x: float, y: float, size: float = 3, tip: str = "") -
         0: f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{s:.1f}"/>',
         1: f'<rect x="{x - s:.1f}" y="{y - s:.1f}" width="{2 * s:.1f}" height="{2 * s:.1f}"/>',
         2: f'<path d="M{x:.1f} {y - 1.2 * s:.1f}L{x + 1.1 * s:.1f} {y + 0.8 * s:.1f}H{x - 1.1 * s:.1f}Z"/>',
-        3: f'<path d="M{x:.1f} {y - 1.3 * s:.1f}L{x + 1.3 * s:.1f} {y:.1f}L{x:.1f} {y + 1.3 * s:.1f}L{x - 1.3 * s:.1f} {y:.1f}Z"/>',
+        3: f'<path d="M{x:.1f} {y - 1.3 * s:.1f}L{x + 1.3 * s:.1f} {y:.1f}L{x:.1f} {y + 1.3 * s:.1f}'
+        f'L{x - 1.3 * s:.1f} {y:.1f}Z"/>',
     }
     shape = shapes[series.slot % 4] if series.slot >= 0 else f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{s * 0.7:.1f}"/>'
     title = f"<title>{escape(tip)}</title>" if tip else ""
@@ -163,9 +164,11 @@ def trade_off(points: Sequence[Point], x_label: str, y_label: str) -> str:
     for p in sorted(points, key=lambda p: -p.y):
         x, y = across(p.x), up(p.y)
         if p.y_interval:
-            body += f'<path class="whisker {p.series.css}" d="M{x:.1f} {up(p.y_interval[0]):.1f}V{up(p.y_interval[1]):.1f}"/>'
+            low, high = (up(bound) for bound in p.y_interval)
+            body += f'<path class="whisker {p.series.css}" d="M{x:.1f} {low:.1f}V{high:.1f}"/>'
         if p.x_interval and p.x_interval[0] > 0:
-            body += f'<path class="whisker {p.series.css}" d="M{across(p.x_interval[0]):.1f} {y:.1f}H{across(p.x_interval[1]):.1f}"/>'
+            low, high = (across(bound) for bound in p.x_interval)
+            body += f'<path class="whisker {p.series.css}" d="M{low:.1f} {y:.1f}H{high:.1f}"/>'
         size = 5 + 5 * math.sqrt(p.fps / fastest) if p.fps else 6
         speed = f", {significant(p.fps)} fps" if p.fps else ""
         body += marker(p.series, x, y, size, f"{p.series.name}: {significant(p.x)}, {significant(p.y)}{speed}")
@@ -177,7 +180,8 @@ def trade_off(points: Sequence[Point], x_label: str, y_label: str) -> str:
         while any(abs(line - other) < LINE and left < stop and start < left + extent for start, stop, other in taken):
             line += 1  # two models that stand together would write over each other
         taken.append((left, left + extent, line))
-        body += f'<text class="name" x="{begin:.1f}" y="{line:.1f}" text-anchor="{"start" if right else "end"}">{escape(name)}</text>'
+        anchor = "start" if right else "end"
+        body += f'<text class="name" x="{begin:.1f}" y="{line:.1f}" text-anchor="{anchor}">{escape(name)}</text>'
     return _svg(f"{y_label} against {x_label}", body, width, height)
 
 
@@ -207,7 +211,8 @@ def bars(title: str, rows: Sequence[Bar], unit: str) -> str:
             tip = "; ".join([f"{group}, {row.runtime}: {text}", *(doubt.sentence for doubt in row.doubts)])
             body += (
                 f'<text x="{left - 8}" y="{y + 12:.0f}" text-anchor="end">{escape(short(row.runtime, 19))}</text>'
-                f'<rect class="{kind} {row.series.css}" x="{left}" y="{y:.0f}" width="{max(scale(row.value) - left, 1):.1f}" height="15" rx="2">'
+                f'<rect class="{kind} {row.series.css}" x="{left}" y="{y:.0f}" '
+                f'width="{max(scale(row.value) - left, 1):.1f}" height="15" rx="2">'
                 f"<title>{escape(tip)}</title></rect>"
                 f'<text class="value" x="{scale(row.value) + 6:.1f}" y="{y + 12:.0f}">{escape(text)}</text>'
             )
@@ -236,15 +241,16 @@ def _frame(
     form: Callable[[float], str] = significant
     for tick in up.ticks():
         y = up(tick)
-        body += f'<path class="grid" d="M{across.start:.0f} {y:.1f}H{right:.0f}"/><text x="{across.start - 6:.0f}" y="{y + 4:.1f}" text-anchor="end">{form(tick)}</text>'
+        body += (
+            f'<path class="grid" d="M{across.start:.0f} {y:.1f}H{right:.0f}"/>'
+            f'<text x="{across.start - 6:.0f}" y="{y + 4:.1f}" text-anchor="end">{form(tick)}</text>'
+        )
     ticks = across.ticks()
     whole = [tick for tick in ticks if tick == int(tick)]
     for tick in whole if len(whole) > 1 and not across.log else ticks:
         body += f'<text x="{across(tick):.1f}" y="{bottom + 16:.0f}" text-anchor="middle">{form(tick)}</text>'
-    return (
-        body
-        + f'<text class="label" x="{(across.start + right) / 2:.0f}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>'
-    )
+    middle = (across.start + right) / 2
+    return f'{body}<text class="label" x="{middle:.0f}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>'
 
 
 def _svg(label: str, body: str, width: int = WIDTH, height: int = HEIGHT) -> str:

@@ -1,4 +1,4 @@
-"""Estimated flow beside true flow: how far E(V) along the one is from E(V) along the other, and whether they agree on the order."""
+"""Estimated flow beside true flow: how far apart E(V) is, and whether both put the methods in the same order."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from reconet_bench.report.numbers import significant
 from reconet_bench.report.ranking import first_runtime, labels, true_videos
 
 NOTE = (
-    "The same frames along both. An estimate leaves out pixels that it cannot trace, mostly those that move fast or lie at "
-    "edges, so its E(V) is often lower: compare methods along one flow, never across."
+    "Both columns use the same frames. Estimated flow leaves out pixels that it cannot trace, mostly fast ones and "
+    "edges, so its E(V) is often lower: compare methods along one flow only."
 )
 HEADER = ["video", "flow", "method", "E(V) true", "E(V) estimated", "change", "traceable, true", "traceable, estimated"]
 
@@ -38,8 +38,10 @@ class FlowComparison:
         if len(self.true) < 2:
             return ""
         if self.true == self.estimated:
-            return f"{self.video}: {self.estimator} puts the methods in the same order as true flow: {' < '.join(self.true)}"
-        return f"{self.video}: {self.estimator} puts the methods in another order ({' < '.join(self.estimated)}) than true flow ({' < '.join(self.true)})"
+            same = f"{self.video}: {self.estimator} puts the methods in the same order as true flow"
+            return f"{same}: {' < '.join(self.true)}"
+        estimated, true = (" < ".join(order) for order in (self.estimated, self.true))
+        return f"{self.video}: {self.estimator} puts the methods in another order ({estimated}) than true flow ({true})"
 
 
 def beside_true_flow(records: Sequence[Record]) -> list[FlowComparison]:

@@ -42,9 +42,10 @@ def latex(text: str) -> str:
 
 
 def latex_table(records: Sequence[Record], differences: Sequence[Difference] = ()) -> str:
-    """A ``table`` environment; the best trained value is bold, one with no shown difference to it is starred, one that was not tested has a dagger.
+    """A ``table`` environment.
 
-    The content itself stands below a line: it is no competitor.
+    The best trained value is bold; one with no shown difference to it has a star, one that was not tested a dagger. The
+    content itself stands below a line, because it does not compete.
     """
     better, metrics = directions(records), quality_metrics(records)
     rows = overall(records, differences)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 #: Columns that are no loss terms: the pace since the row before, and the share of that time spent waiting for data.
 PACE = ("steps_per_second", "waiting")
-#: Column of what is optimised: the sum of the terms that have a weight and a gradient. Curves of older versions lack it.
+#: Column of what is optimised: the sum of the terms that have a weight and a gradient. Older curves lack it.
 TOTAL = "total"
 
 

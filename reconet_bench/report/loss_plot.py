@@ -17,7 +17,7 @@ _SMOOTH = 0.05
 
 
 def plot_losses(path: Path, runs: Mapping[str, Curves], title: str = "") -> Path:
-    """Write the plot of one or several runs: every weighted term over the steps, and the total that is optimised, where it is known.
+    """Write the plot of one or several runs: every weighted term over the steps, and the total if it is known.
 
     Args:
         path: its suffix says the format: ``.png``, ``.svg``, ``.pdf``.
@@ -28,7 +28,7 @@ def plot_losses(path: Path, runs: Mapping[str, Curves], title: str = "") -> Path
     """
     terms = list(dict.fromkeys(term for curves in runs.values() for term in curves.terms))
     if not terms or max(len(curves.steps) for curves in runs.values()) < 2:
-        raise DataError(f"no plot {path}: a curve needs two rows at least ({', '.join(runs)})")
+        raise DataError(f"no plot {path}: each curve needs at least two rows ({', '.join(runs)})")
     try:
         from matplotlib.figure import Figure
     except ImportError:

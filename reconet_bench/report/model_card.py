@@ -75,7 +75,10 @@ def model_card(
 
 
 def measured_section(run: Run, model: str) -> str:
-    """What a run measured of a model, a row for each video: value, 95 % interval and number of frames or pairs; empty where it is not in it."""
+    """What a run measured of a model: value, 95 % interval and number of frames or pairs, a row for each video.
+
+    Empty if the model is not in the run.
+    """
     records = [record for record in first_runtime(run.records) if record.model == model]
     if not records:
         return ""
@@ -83,8 +86,10 @@ def measured_section(run: Run, model: str) -> str:
     videos = list(dict.fromkeys(record.clip for record in records))
     rows = [[video, *(_number(known.get((video, metric))) for _, metric in MEASURED)] for video in videos]
     first = records[0]
-    how = f"{first.width}x{first.height}, {first.runtime} {first.precision}; `{run.provenance.get('command', 'command not known')}`, {first.time[:10]}."
-    return f"## Measured\n\n{markdown(['video', *(column for column, _ in MEASURED)], rows)}\nValue, 95 % interval, number of frames or pairs. {how}\n"
+    command = run.provenance.get("command", "command not known")
+    how = f"{first.size}, {first.runtime} {first.precision}; `{command}`, {first.time[:10]}."
+    table = markdown(["video", *(column for column, _ in MEASURED)], rows)
+    return f"## Measured\n\n{table}\nValue, 95 % interval, number of frames or pairs. {how}\n"
 
 
 def _number(record: Record | None) -> str:
@@ -112,7 +117,8 @@ def _optimiser(info: Mapping[str, Any]) -> str:
     schedule = {"steps": f"times {info.get('decay')} at {info.get('milestones')} of the run"}.get(
         info.get("schedule", "cosine"), info.get("schedule", "cosine")
     )
-    return f"{info.get('optimizer', 'adam')}, learning rate {info.get('learning_rate')}, {schedule}, precision {info.get('precision')}"
+    name, rate, precision = info.get("optimizer", "adam"), info.get("learning_rate"), info.get("precision")
+    return f"{name}, learning rate {rate}, {schedule}, precision {precision}"
 
 
 def _trunk(trunk: Mapping[str, Any] | None) -> str:

@@ -68,7 +68,7 @@ class Page:
         self.differences_header = tables.DIFFERENCES_HEADER
         self.problems = [*self.run.problems, *missing, *heavy]
         if not found:
-            self.problems.append("no pictures in this run: neither filmstrip nor player")
+            self.problems.append("this run has no pictures, so the page has no filmstrip and no player")
 
     @cached_property
     def verdict(self) -> verdict.Verdict:
@@ -86,9 +86,9 @@ class Page:
         rows, _ = tables.speed_rows(self.records)
         found += [f"{self.names.get(row[0], row[0])} in {row[1]} at {row[2]}: {row[-1]}" for row in rows if row[-1]]
         if self.run.provenance.get("dirty"):
-            found.append("the code had changes that no commit holds")
+            found.append("the code had uncommitted changes")
         if self.run.provenance.get("interrupted"):
-            found.append("the run was stopped before its end")
+            found.append("the run was stopped before it was complete")
         return list(dict.fromkeys([*found, *(f"skipped {line}" for line in self.run.provenance.get("skipped") or ())]))
 
     def sign(self, model: str) -> str:
@@ -124,7 +124,7 @@ class Page:
 
     @cached_property
     def flows(self) -> tuple[list[list[str]], list[str]]:
-        """Estimated flow beside true flow: rows under its header, and a line on the order of the methods for each clip."""
+        """Estimated flow beside true flow: rows of the table, and lines about the order of the methods."""
         found = flow_agreement.beside_true_flow(self.records)
         return [row for one in found for row in one.rows], [
             flow_agreement.NOTE,

@@ -92,7 +92,8 @@ def within_budget(clips: Sequence[ClipPictures], budget: int = BUDGET) -> tuple[
             taken.append(clip)
         else:
             problems.append(
-                f"{clip.video} is not in the player: its pictures ({clip.bytes / 1e6:.1f} MB) would make the page too heavy"
+                f"{clip.video} is not in the player: its pictures ({clip.bytes / 1e6:.1f} MB) "
+                "would make the page too large"
             )
     return taken, problems
 

@@ -80,14 +80,16 @@ def load_run(folder: Path) -> Run:
     if not folder.is_dir():
         raise DataError(f"no such run folder: {folder}")
     if not path.is_file():
-        raise DataError(f"{folder} is no run folder: it holds no records.jsonl (compare writes one)")
+        raise DataError(
+            f"{folder} is not a run folder: it has no records.jsonl. Create a run with reconet-bench compare"
+        )
     records, broken = salvage_jsonl(_text(path))
     if not records:
-        raise DataError(f"{path}: no record in it{f' ({broken[0]})' if broken else ''}")
+        raise DataError(f"{path} contains no record{f' ({broken[0]})' if broken else ''}")
     run = Run(folder, records)
     if broken:
         rest = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
-        run.problems.append(f"records.jsonl is not whole, {broken[0]}{rest}: the rest is reported")
+        run.problems.append(f"records.jsonl is damaged, {broken[0]}{rest}: the report shows the other records")
     for row in _table(run, "frames.csv", "curves and paired differences"):
         key = SampleKey(row["model"], updated_title(row["video"]), row["runtime"], row["metric"])
         run.samples.setdefault(key, {})[int(row["frame"])] = float(row["value"])
@@ -186,7 +188,7 @@ def _provenance(run: Run) -> dict[str, Any]:
         run.problems.append(f"provenance.json cannot be read ({error})")
         return {}
     if not isinstance(found, dict):
-        run.problems.append("provenance.json holds no facts by name: machine, versions and command are unknown")
+        run.problems.append("provenance.json is not a JSON object: machine, versions and command are unknown")
         return {}
     if wrong := [key for key, kind in FACTS.items() if not isinstance(found.get(key), kind | None)]:
         run.problems.append(

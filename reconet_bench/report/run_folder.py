@@ -87,7 +87,8 @@ def write_reports(run: Run, folder: Path, latex: bool = False, keep: bool = Fals
     if keep and not shown.clips and _has_pictures(folder / "report.html"):
         del texts["report.html"]
         problems.append(
-            f"{folder / 'report.html'} is kept as it is, for its pictures are in no folder any more: -o DIR writes one without them elsewhere"
+            f"{folder / 'report.html'} is kept because its pictures cannot be made again: "
+            "write a page without pictures elsewhere with -o DIR"
         )
     for name, text in texts.items():
         write_text(folder / name, text)

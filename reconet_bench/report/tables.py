@@ -198,8 +198,9 @@ _QUALITY_NOTE = (
 )
 _SPEED_NOTE = (
     "Batch 1, fresh frames in rotation, runtimes interleaved; *fps* starts and ends on the device, *end to end* "
-    "with 8-bit frames in host memory. PSNR, max abs and ΔE(V) are against PyTorch fp32 on the same frames, or against what the note says. "
-    "The p99 of fewer than a hundred frames is all but the slowest of them; records.csv says how many they were."
+    "with 8-bit frames in host memory. PSNR, max abs and ΔE(V) are against PyTorch fp32 on the same frames, or against "
+    "what the note says. "
+    "With fewer than a hundred frames, p99 is close to the slowest frame; records.csv has the number of frames."
 )
 
 
@@ -212,4 +213,5 @@ def _machine(provenance: dict[str, Any]) -> str:
         if name in versions
     )
     command = " ".join(str(provenance.get("command", "")).replace("`", "'").split())
-    return f"`{command}` on {as_text(provenance.get('cpu') or 'unknown CPU')} ({provenance.get('threads')} threads){as_text(gpu)}; {as_text(shown)}."
+    cpu, threads = as_text(provenance.get("cpu") or "unknown CPU"), provenance.get("threads")
+    return f"`{command}` on {cpu} ({threads} threads){as_text(gpu)}; {as_text(shown)}."

@@ -65,7 +65,8 @@ def verdict(
             )
         )
         said.append(
-            f"{fast.runtime if _as_fast(fast, records) else f'{name} in {fast.runtime}'} is fastest with {significant(fast.value or 0)} frames a second"
+            f"{fast.runtime if _as_fast(fast, records) else f'{name} in {fast.runtime}'} is fastest "
+            f"with {significant(fast.value or 0)} frames per second"
         )
     if styled:
         cards.append(
@@ -123,9 +124,10 @@ def _stability(
         text += f" ({_test(paired(differences, 'temporal_error', best.model, second.model), cell.videos)})"
     own = best.cells.get("style_distance")
     if styled and own and own.value > UNDERSTYLED * styled.cells["style_distance"].value:
-        text += f"; but its style distance is {own.value / styled.cells['style_distance'].value:.1f} × the best: stability bought with style"
+        ratio = own.value / styled.cells["style_distance"].value
+        text += f"; but its style distance is {ratio:.1f} × the best, so it is stable partly because it stylises less"
     if unknown := [row.label for row in rows if row.passed_over]:
-        text += f"; {', '.join(unknown)} passed over: style not measured"
+        text += f"; {', '.join(unknown)} not ranked: style not measured"
     return text
 
 

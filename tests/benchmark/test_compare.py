@@ -414,7 +414,7 @@ def test_models_of_other_styles_are_compared_in_motion_and_not_in_style(models):
 
 
 def test_what_is_ranked_is_what_is_tested(models):
-    """A wild clip that is long does not outweigh a calm one: the mean over videos decides, in the row as on the page."""
+    """A long wild clip does not outweigh a calm one: the mean over videos decides, in the row as on the page."""
     random = np.random.default_rng(0)
     samples = {
         SampleKey(model.source.name, video, "torch", "temporal_error"): dict(

@@ -151,8 +151,8 @@ def test_a_long_command_stays_readable_and_hides_no_other_fact(tmp_path, capsys)
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [
-        ("temporal_error", "is no limit"),
-        ("temporal_error>2%%", "is no limit"),
+        ("temporal_error", "is not a limit"),
+        ("temporal_error>2%%", "is not a limit"),
         ("temporal_eror>2%", "did you mean 'temporal_error'"),
         ("style_distance>1%", "unknown metric of the run to compare with"),
     ],

@@ -65,7 +65,7 @@ def test_cheap_mistakes_come_before_footage_and_downloads(fails, style, tmp_path
     assert "--vgg and --download-vgg both say which loss network" in fails(*words, "--download-vgg")
     assert "precision fp16 needs a CUDA GPU" in fails(*words, "--device", "cpu", "--precision", "fp16")
     assert "no such file: none.safetensors" in fails(*words, "--vgg", "none.safetensors")
-    assert "is no folder that can be written to" in fails(*words, "-o", style / "run")
+    assert "is not a writable folder" in fails(*words, "-o", style / "run")
     (tmp_path / "run").mkdir()
     save_file({}, tmp_path / "run" / "state.safetensors", {"step": "3", "settings": "{}"})
     assert "holds another run: step 3 is saved" in fails(*words, "-o", "run")

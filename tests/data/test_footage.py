@@ -96,7 +96,7 @@ def test_a_folder_that_is_not_one_of_frames(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError) as caught:
         read_frames(tmp_path / "empty")
-    assert one_line(caught).startswith(f"no frames in {tmp_path / 'empty'}: .png, .jpg")
+    assert one_line(caught).startswith(f"no frames in {tmp_path / 'empty'}: put .png, .jpg")
 
 
 def test_one_frame_is_no_clip(folder):

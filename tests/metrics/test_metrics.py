@@ -158,7 +158,7 @@ def test_pixels_that_leave_the_frame_are_not_compared():
 
 
 def test_what_cannot_be_traced_at_all_is_not_perfect():
-    """E(V) of no pixel would be zero. One pair that can be traced is enough, and the others stay in its mean as they are."""
+    """E(V) of no pixel would be zero. One pair that can be traced is enough; the others stay in its mean as they are."""
     blind = Motion(torch.zeros(1, 2, *SIZE), torch.zeros(1, 1, *SIZE))
     frames = [torch.full((1, 3, *SIZE), 0.1 * index) for index in range(7)]
     none = absence_reasons(measure_footage(Footage(FixedClip(frames, [blind] * 6), frames)))
@@ -465,7 +465,7 @@ def test_content_that_is_the_style_itself_gives_a_reason_and_not_nan(loss_networ
     frame = from_uint8(picture(0, (0, 0)))
     clip = FixedClip([frame, frame], [still()])
     same = Style(targets_of(frame, loss_network), loss_network)
-    with pytest.raises(MetricUnavailable, match="no distance to go"):
+    with pytest.raises(MetricUnavailable, match="no distance to compare with"):
         measured("style_distance", clip, [frame, frame], same)
     other = from_uint8(photo("coffee", size=SIZE))
     mixed = FixedClip([frame, other], [still()])
@@ -533,17 +533,20 @@ def test_frames_too_small_for_a_window_give_reasons(side, style):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda frames: frames[:-1], "moving: 3 content frames but 2 stylised ones"),
-        (lambda frames: [*frames, frames[0]], "moving: 3 content frames but 4 stylised ones"),
+        (lambda frames: frames[:-1], "moving: 3 content frames but 2 stylised ones; give one for each content frame"),
+        (
+            lambda frames: [*frames, frames[0]],
+            "moving: 3 content frames but 4 stylised ones; give one for each content frame",
+        ),
         (
             lambda frames: [frames[0], frames[1][..., :-1], frames[2]],
-            "moving: stylised frame 0002 is 55x40, the content 56x40",
+            "moving: stylised frame 0002 is 55x40, the content 56x40: resize one of them",
         ),
         (
             lambda frames: [*frames[:2], frames[2] * float("nan")],
-            "moving: stylised frame 0003 has values that are not finite",
+            "moving: stylised frame 0003 contains NaN or infinity",
         ),
-        (lambda frames: [frames[0] / 0, *frames[1:]], "moving: stylised frame 0001 has values that are not finite"),
+        (lambda frames: [frames[0] / 0, *frames[1:]], "moving: stylised frame 0001 contains NaN or infinity"),
     ],
 )
 def test_footage_refuses_what_does_not_fit_in_one_line(spoil, message):

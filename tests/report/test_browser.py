@@ -30,7 +30,7 @@ pytestmark = [
 
 
 def until(page, expression: str, seconds: float = 30) -> None:
-    """Waits for an expression to be true. Playwright's own way evaluates text in the page, which the page's policy forbids."""
+    """Waits for an expression to be true; Playwright's own way evaluates text, which the page's policy forbids."""
     end = time.monotonic() + seconds
     while not page.evaluate(expression):
         assert time.monotonic() < end, f"not within {seconds} s: {expression}"
@@ -101,7 +101,8 @@ def opened(browser, address, request) -> Iterator:
 def pixel(page, x: float) -> list[int]:
     """Colour of the wipe's canvas at a fraction of its width."""
     return page.evaluate(
-        "x => { const c = document.getElementById('wipe'); return [...c.getContext('2d').getImageData(x * (c.width - 1), 18, 1, 1).data].slice(0, 3) }",
+        "x => { const c = document.getElementById('wipe');"
+        " return [...c.getContext('2d').getImageData(x * (c.width - 1), 18, 1, 1).data].slice(0, 3) }",
         x,
     )
 
@@ -116,7 +117,9 @@ def test_nothing_overflows(opened):
     wide, window = opened.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert wide <= window
     beyond = opened.evaluate(
-        "[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll, svg, .stage') && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"
+        "[...document.querySelectorAll('body *')]"
+        ".filter(e => !e.closest('.scroll, svg, .stage') && e.getBoundingClientRect().right > innerWidth + 1)"
+        ".map(e => e.outerHTML.slice(0, 80))"
     )
     assert beyond == []
 
@@ -125,9 +128,11 @@ def test_nothing_overflows(opened):
 def test_text_is_readable_in_light_and_dark(opened):
     """WCAG's 4.5 : 1 for body text and for what is quiet."""
     ratio = """selector => {
-        const light = c => { const v = c.match(/[\\d.]+/g).slice(0, 3).map(n => n / 255).map(n => n <= 0.03928 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4);
+        const light = c => { const v = c.match(/[\\d.]+/g).slice(0, 3).map(n => n / 255)
+            .map(n => n <= 0.03928 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4);
                              return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]; };
-        const [a, b] = [light(getComputedStyle(document.querySelector(selector)).color), light(getComputedStyle(document.body).backgroundColor)];
+        const [a, b] = [light(getComputedStyle(document.querySelector(selector)).color),
+            light(getComputedStyle(document.body).backgroundColor)];
         return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05); }"""
     for selector in ("h1", ".quiet", ".warning", ".best .value", ".eyebrow", "td small"):
         assert opened.evaluate(ratio, selector) >= 4.5, selector
@@ -193,7 +198,10 @@ def test_the_error_goes_on_and_off(opened):
 
 
 def test_videos_change_and_the_curves_follow(opened):
-    shown = "() => [...document.querySelectorAll('.cursor')].filter(c => c.style.display !== 'none').map(c => [c.dataset.video, +c.getAttribute('x1')])"
+    shown = (
+        "() => [...document.querySelectorAll('.cursor')].filter(c => c.style.display !== 'none')"
+        ".map(c => [c.dataset.video, +c.getAttribute('x1')])"
+    )
     ((video, x),) = opened.evaluate(shown)
     assert video == "stroll"
     opened.keyboard.press("ArrowRight")

@@ -26,7 +26,7 @@ def record(model: str, video: str, value: float, metric: str = "temporal_error",
 
 
 def records(**estimated: float) -> list[Record]:
-    """Two methods and the content on one clip with true flow, on it with ``estimated`` E(V), and on one with true flow alone."""
+    """Two methods and the content on two clips with true flow, and on the first of them along estimated flow too."""
     true = {"reconet": 0.05, "johnson": 0.1, "identity": 0.01}
     found = [record(model, video, value) for model, value in true.items() for video in ("alley", "stroll")]
     found += [record(model, "alley", value, flow="dis") for model, value in estimated.items()]

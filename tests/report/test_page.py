@@ -171,8 +171,8 @@ def test_stability_that_was_bought_with_style_is_called_so():
         dataclasses.replace(r, value=0.2) if (r.model, r.metric) == ("reconet-wave", "style_distance") else r
         for r in quality()
     ]
-    assert "bought with style" in verdict(some, overall(some), [], []).cards[0].detail
-    assert "bought with style" not in verdict(quality(), overall(quality()), [], []).cards[0].detail
+    assert "because it stylises less" in verdict(some, overall(some), [], []).cards[0].detail
+    assert "because it stylises less" not in verdict(quality(), overall(quality()), [], []).cards[0].detail
 
 
 def test_who_paints_nothing_does_not_win_unmeasured():
@@ -185,7 +185,7 @@ def test_who_paints_nothing_does_not_win_unmeasured():
     assert {row.model: row.cells["temporal_error"].standing for row in rows}["copy"] == ""
     said = verdict([*quality(), *copy], rows, [], [])
     assert "reconet flickers least" in said.sentence
-    assert "copy passed over: style not measured" in said.cards[0].detail
+    assert "copy not ranked: style not measured" in said.cards[0].detail
 
 
 def test_trust_names_only_what_was_measured():
@@ -474,7 +474,7 @@ def test_a_record_file_cut_in_the_middle_gives_what_is_whole(folder):
     path.write_text(text[: len(text) * 2 // 3], encoding="utf-8")
     run = load_run(folder)
     assert 0 < len(run.records) < len(text.splitlines())
-    assert "records.jsonl is not whole, line" in page(run)
+    assert "records.jsonl is damaged, line" in page(run)
 
 
 def test_a_table_cut_in_the_middle_loses_its_last_row_alone(folder):
@@ -504,7 +504,7 @@ def test_a_fact_of_another_type_is_said_and_unknown(folder, name, value):
     assert f"provenance.json: {name} cannot be read and is unknown" in run.problems
     (folder / "provenance.json").write_text("[1]")
     assert (
-        "provenance.json holds no facts by name: machine, versions and command are unknown" in load_run(folder).problems
+        "provenance.json is not a JSON object: machine, versions and command are unknown" in load_run(folder).problems
     )
 
 
@@ -597,7 +597,7 @@ def test_runs_of_every_format_are_read(version):
 
 
 def test_a_folder_without_a_record_is_no_run(tmp_path):
-    for content, reason in ((None, "no records.jsonl"), ("", "no record in it"), ("{", "line 1")):
+    for content, reason in ((None, "no records.jsonl"), ("", "contains no record"), ("{", "line 1")):
         if content is not None:
             (tmp_path / "records.jsonl").write_text(content)
         with pytest.raises(DataError, match=reason):
@@ -734,11 +734,11 @@ def test_a_page_is_not_replaced_by_one_without_its_pictures(folder, tmp_path, ca
     assert (folder / "report.html").read_text(encoding="utf-8") == before
     assert (folder / "summary.md").is_file()
     assert (folder / "table.tex").is_file()
-    assert f"{folder / 'report.html'} is kept as it is" in said.err
+    assert f"{folder / 'report.html'} is kept because" in said.err
     assert "-o DIR" in said.err
     assert "report.html" not in said.out
     cli.main(["report", str(folder), "-o", str(tmp_path / "other")])
-    assert "no pictures in this run" in capsys.readouterr().err
+    assert "this run has no pictures" in capsys.readouterr().err
     assert 'id="player"' not in (tmp_path / "other" / "report.html").read_text(encoding="utf-8")
 
 

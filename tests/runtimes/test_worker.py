@@ -336,7 +336,10 @@ def test_a_comparison_times_before_it_looks_at_frames(model: ModelSource, rounds
     assert rows["build_time", first].value >= FIRST
     assert rows["peak_memory", first].value >= (LOADED + KEPT) / 2**20
     for metric in ("first_frame", "peak_memory"):
-        assert (rows[metric, second].value, rows[metric, second].note) == (None, "it had run another frame size before")
+        assert (rows[metric, second].value, rows[metric, second].note) == (
+            None,
+            "the session had already run another frame size",
+        )
     assert (rows["threads", first].value, rows["threads", first].better) == (1, "reference")
     nodes = rows["compute_nodes", first]
     assert (nodes.value, nodes.note) == (7, "compute nodes all on attic")
