@@ -23,6 +23,7 @@ from reconet_bench.models.checkpoint import Checkpoint
 from reconet_bench.models.export import cached_export
 from reconet_bench.networks.reconet import ReCoNet
 from reconet_bench.networks.vgg import STAND_IN_WIDTH, LossNetwork, load_loss_network
+from reconet_bench.runtimes import base as runtimes_base
 from reconet_bench.training.settings import TrainingSettings
 
 pytest_plugins = ["pace"]
@@ -151,6 +152,8 @@ def _no_outside_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         )
         for name in ("RAFT", "SINTEL", "DAVIS", "VGG"):
             patch.delenv(f"RECONET_BENCH_{name}", raising=False)
+        # A runtime that is not told otherwise takes every core: tests beside one another would wait for each other.
+        patch.setattr(runtimes_base, "usable_cpus", lambda: 1)
         yield
 
 

@@ -401,13 +401,13 @@ def test_compare_makes_a_run_of_its_own_again(run, tmp_path):
 
 def test_a_second_run_into_a_folder_leaves_nothing_of_the_first(run, tmp_path):
     target = tmp_path / "run"
-    run(*QUICK, "--videos", "stroll", "--save-frames", "-o", target)
+    run(*QUICK, "--videos", "stroll", *SMALL, "--save-frames", "-o", target)
     assert (target / "frames" / "identity" / "stroll" / "torch" / "0001.png").is_file()
     (target / "curves").mkdir()
     (target / "curves" / "of-another-model.csv").write_text("step,content\n1,2\n")
-    run(*QUICK, "--videos", "lantern", "--save-frames", "-o", target)
+    run(*QUICK, "--videos", "lantern", *SMALL, "--save-frames", "-o", target)
     assert [path.name for path in (target / "frames" / "identity").iterdir()] == ["lantern"]
-    run(*QUICK, "--videos", "lantern", "-o", target)
+    run(*QUICK, "--videos", "lantern", *SMALL, "-o", target)
     assert sorted(path.name for path in target.iterdir()) == sorted([*FILES, "pictures"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peak_rates, "_SIDE", {"cpu": 128})
     monkeypatch.setattr(peak_rates, "_CONVOLUTION", {"cpu": (1, 16, 16)})
     monkeypatch.setattr(peak_rates, "_COPY_BYTES", {"cpu": 2**20})
+    monkeypatch.setattr(roofline, "measure_ceiling", functools.partial(measure_ceiling, seconds=0.01))
 
 
 @pytest.mark.parametrize(("precision", "size"), [("fp32", 4), ("bf16", 2)])

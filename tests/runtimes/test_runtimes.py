@@ -30,7 +30,7 @@ from reconet_bench.models.onnx_inspection import inspect_onnx
 from reconet_bench.networks.layers import ConvBlock, ResidualBlock, Upsample
 from reconet_bench.networks.reconet import Identity, ReCoNet
 from reconet_bench.runtimes import artifact_cache as kept_module
-from reconet_bench.runtimes import onnx_forms, pytorch, torch_compile
+from reconet_bench.runtimes import base, onnx_forms, pytorch, torch_compile
 from reconet_bench.runtimes import onnxruntime as onnxruntime_module
 from reconet_bench.runtimes import openvino as openvino_module
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Session, session_parity
@@ -297,6 +297,12 @@ def test_torch_takes_its_threads_for_its_own_frames_only() -> None:
     with pytest.raises(ValueError, match="broken"):
         other(noise(16, 16))
     assert torch.get_num_threads() == before
+
+
+def test_a_runtime_takes_every_core_unless_it_is_told_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "usable_cpus", lambda: 3)
+    model = ModelSource("identity", Identity(), Path)
+    assert [Torch().load(model, "cpu", threads).threads for threads in (None, 2)] == [3, 2]
 
 
 def test_torch_leaves_the_callers_network_alone(network: ReCoNet) -> None:
