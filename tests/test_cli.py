@@ -122,13 +122,15 @@ def in_a_process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[s
 # --- help and lists -------------------------------------------------------------------------------------
 
 OPTIONS = {
-    "compare": "--videos --methods --models --runtimes --device --threads --rounds --save-frames --no-pictures --output "
+    "compare": "--videos --methods --models --runtimes --device --threads --rounds --save-frames --no-pictures "
+    "--output "
     "--style --style-size --vgg "
     "--input-range --output-range --layout "
     "--data --sintel --pass --size --frames --flow --raft --seed",
     "evaluate": "--stylized --video --style --style-size --json --vgg --data --sintel --pass --size --frames --flow --raft "
     "--seed",
-    "train": "--method --style --data --textures --sintel --pass --split --steps --size --batch --learning-rate "
+    "train": "--method --style --data --textures --sintel --pass --split --steps --size --batch "
+    "--learning-rate "
     "--style-size "
     "--weights --seed --device --precision --compile --save-every --branch-from --resume --download-vgg --output --vgg "
     "--preset --set --show --optimizer --epochs --footage --flow --raft --workers --tensorboard --benchmark",

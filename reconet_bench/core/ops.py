@@ -177,7 +177,7 @@ def pad_to_multiple(frame: Tensor, multiple: int) -> Tensor:
 
 
 def luminance(frame: Tensor, coefficients: tuple[float, float, float] | Tensor) -> Tensor:
-    """Luminance ``(N, 1, H, W)`` of RGB frames ``(N, 3, H, W)``, by one set of coefficients or by one for each frame."""
+    """Luminance ``(N, 1, H, W)`` of RGB frames ``(N, 3, H, W)``, with one set of coefficients or one a frame."""
     weights = torch.as_tensor(coefficients, dtype=frame.dtype, device=frame.device)
     return (frame * weights.view(-1, 3, 1, 1)).sum(1, keepdim=True)
 

@@ -105,7 +105,7 @@ def check_used(text: str, options: DataOptions, named: Collection[str] = ()) -> 
                 f"--{option} has no use with --data {text}: give --data {source}, or a mixture with {source} in it"
             )
     if options.raft and options.flow != "raft":
-        raise TrainingError("--raft names weights for --flow raft: give both")
+        raise TrainingError("--raft gives the weights for --flow raft: use both options")
     _check(options)
 
 

@@ -158,7 +158,7 @@ def test_pixels_that_leave_the_frame_are_not_compared():
 
 
 def test_what_cannot_be_traced_at_all_is_not_perfect():
-    """E(V) of no pixel would be zero. One pair that can be traced is enough; the others stay in its mean as they are."""
+    """E(V) of no pixel would be zero. One pair that can be traced is enough; the others stay in its mean."""
     blind = Motion(torch.zeros(1, 2, *SIZE), torch.zeros(1, 1, *SIZE))
     frames = [torch.full((1, 3, *SIZE), 0.1 * index) for index in range(7)]
     none = absence_reasons(measure_footage(Footage(FixedClip(frames, [blind] * 6), frames)))
