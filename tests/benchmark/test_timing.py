@@ -221,6 +221,7 @@ def test_what_others_take_of_the_processor_is_what_is_left_of_its_work(tmp_path,
     assert span.share == pytest.approx(0.5)
     assert span.and_then(cpu_load.Span(0.0, 4.0)).share == pytest.approx(0.25)
     assert cpu_load.Span(0.5, 0.9).share is None, "too short for the kernel's ticks"
+    assert cpu_load.Span(0.5, 1.0).share == 0.5
     for text in ("", "cpu0 1 2", "cpu0 a b c d e f g h"):
         stat.write_text(text)
         own, now = iter([5.0]), iter([70.0])

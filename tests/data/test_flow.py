@@ -48,6 +48,11 @@ def test_flow_there_and_back_is_trusted_and_disagreement_is_not():
         assert (
             consistency_mask(forward, -forward + torch.tensor([error, 0.0]).view(1, 2, 1, 1))[..., 40, 40] == expected
         )
+    # With F = 10 the share counts more than the floor: the limit is e ≈ 1.67.
+    forward = constant_flow((10.0, 0.0), BIG)
+    for error, expected in ((1.6, 1), (1.8, 0)):
+        backward = -forward - torch.tensor([error, 0.0]).view(1, 2, 1, 1)
+        assert consistency_mask(forward, backward)[..., 40, 40] == expected
 
 
 def test_a_motion_boundary_is_not_trusted():

@@ -14,7 +14,7 @@ from reconet_bench.core.errors import TrainingError, UnknownName
 from reconet_bench.core.ops import LUMINANCE_CAMERA, luminance, to_uint8, warp
 from reconet_bench.methods import loss_terms
 from reconet_bench.methods.base import METHODS, Batch, LossContext
-from reconet_bench.methods.dissertation import SINTEL_ASPECT, _as_coded
+from reconet_bench.methods.dissertation import SINTEL_ASPECT, _as_coded, _steady
 from reconet_bench.networks.reconet import ReCoNet
 from reconet_bench.networks.vgg import style_targets
 from reconet_bench.training.crops import ClipWindows
@@ -54,6 +54,13 @@ def test_with_every_switch_off_the_code_is_the_text(batch, context):
     assert CODE.final_weights(dict(CODE.weights), OFF) == METHODS["reconet"].weights
     same = zip(CODE.network(OFF).state_dict().items(), ReCoNet().state_dict().items(), strict=True)
     assert all(one[0] == other[0] and one[1].shape == other[1].shape for one, other in same)
+
+
+def test_the_codes_mask_lets_a_twentieth_of_luminance_pass():
+    grey, still = torch.full((1, 3, 4, 4), 0.5), torch.zeros(1, 2, 4, 4)
+    coefficients = torch.tensor([LUMINANCE_CAMERA])
+    for change, expected in ((0.045, 1), (-0.045, 1), (0.055, 0), (-0.055, 0)):
+        assert _steady(grey, grey + change, still, coefficients).unique().tolist() == [expected], change
 
 
 @pytest.mark.parametrize(
