@@ -132,7 +132,7 @@ def test_weights_of_another_network_are_refused(stand_in_weights):
         EstimatedClip(moving((0, 0)), "raft", stand_in_weights)
 
 
-@pytest.mark.parametrize("estimator", ["dis", "raft"])
+@pytest.mark.parametrize("estimator", ["dis", pytest.param("raft", marks=pytest.mark.slow)])
 def test_real_flow_is_met(shared_data, estimator):
     """End-point error on a real pair; twice what was seen when the test was written."""
     weights = shared_data / "weights" / "raft_small.safetensors"

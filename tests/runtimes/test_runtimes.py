@@ -619,6 +619,10 @@ def test_convolutions_in_another_type_than_asked_for_are_an_error() -> None:
         check_precision(found, "bf16", "m")
     check_precision({"bf16": 16}, "bf16", "m")
     check_precision({"f32": 16}, "fp32", "m")
+    # In int8 the first and the last layer may stay as they are, and half of all at most.
+    check_precision({"u8": 2, "f32": 2}, "int8", "m")
+    with pytest.raises(errors.RuntimeUnavailable, match=r"asked for int8 .* otherwise \(3 in f32\)"):
+        check_precision({"u8": 2, "f32": 3}, "int8", "m")
     assert computed_in([("FullyConnected", "bf16"), ("MatMul", "f32")]) == {"f32": 1, "bf16": 1}
     check_precision({}, "fp32", "m")
     for precision in ("bf16", "int8"):
