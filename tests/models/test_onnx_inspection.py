@@ -74,7 +74,7 @@ def test_a_model_of_a_peer_is_understood(shared_data: Path) -> None:
     assert got.std() > 20
 
 
-@pytest.mark.parametrize("cell", [(1, 1), (2, 2), (8, 8), (64, 64), (4, 1), (1, 4)])
+@pytest.mark.parametrize("cell", [(1, 1), (2, 2), (8, 8), (16, 16), (32, 32), (64, 64), (4, 1), (1, 4)])
 def test_the_size_multiple_is_found(tmp_path: Path, cell: tuple[int, int]) -> None:
     multiple = max(cell)
     nodes = [
