@@ -66,7 +66,7 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
 def pytest_benchmark_compare_machine_info(
     benchmarksession: Any, machine_info: dict[str, Any], compared_benchmark: dict[str, Any]
 ) -> Generator[None, Any, Any]:
-    """One line on what differs from the stored run; the plugin's own, of all facts, comes every time: the command differs, and the clock."""
+    """One line on what differs from the stored run; the plugin's own line comes every time, for the clock differs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         told = yield
@@ -113,7 +113,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     versions = ", ".join(
         f"{name} {known[name]}" for name in ("torch", "onnxruntime", "onnxruntime-gpu", "openvino") if name in known
     )
-    measured_on = f"{machine.cpu_name()}, {machine.usable_cpus()} cores; {versions}; milliseconds of one machine, compare within this table."
+    measured_on = (
+        f"{machine.cpu_name()}, {machine.usable_cpus()} cores; {versions}; "
+        "milliseconds of one machine, compare within this table."
+    )
     write_text(FOLDER / "benchmarks.md", f"# Benchmarks\n\n{measured_on}\n\n{markdown(HEADER, shown)}")
     print(f"\nWritten: {FOLDER / 'benchmarks.csv'}, {FOLDER / 'benchmarks.md'}")
 

@@ -43,7 +43,7 @@ def test_temporal_error(benchmark: Any, pair: Pair) -> None:
 
 
 def test_metrics(benchmark: Any, size: tuple[int, int]) -> None:
-    """All metrics that need no loss network, on a clip of seven frames: what they cost a frame stands beside what a runtime takes."""
+    """All metrics that need no loss network, on a clip of seven frames."""
     clip = synthetic_clip("carousel", size, 7)
     footage = Footage(clip, [clip.frame(index) for index in range(len(clip))], Style({}, None, "not asked for"))
     measure_footage(footage)  # a clip keeps what it has rendered, and rendering is no metric

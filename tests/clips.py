@@ -16,7 +16,7 @@ TICK = Fraction(1, 600)
 
 
 def scene(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """Picture ``number`` of a soft, colourful pan, ``(H, W, 3)`` uint8: half the chroma resolution does it little harm."""
+    """Picture ``number`` of a soft, colourful pan, ``(H, W, 3)`` uint8, which survives chroma subsampling."""
     height, width = size
     colours = np.random.default_rng(4).integers(30, 226, (4, 6, 3)).astype(np.float32)
     wide = cv2.resize(colours, (width + 40, height), interpolation=cv2.INTER_LINEAR)

@@ -121,7 +121,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _collections_are_short() -> None:
-    """What libraries and earlier tests have made stays: the collections before each measurement need not go through it."""
+    """Objects of libraries and earlier tests stay: collections before a measurement skip them."""
     gc.collect()
     gc.freeze()
 
@@ -164,7 +164,7 @@ def tiny_sintel(tmp_path: Path) -> Path:
 
 
 def write_stand_in(path: Path, width: int) -> Path:
-    """A safetensors file of VGG-16's layers with seeded random weights, ``width`` channels in the first block (VGG-16: 64)."""
+    """VGG-16's layers with seeded random weights, ``width`` channels in the first block (VGG-16: 64)."""
     generator = torch.Generator().manual_seed(16)
     state, inputs = {}, 3
     for index, factor in ((0, 1), (2, 1), (5, 2), (7, 2), (10, 4), (12, 4), (14, 4), (17, 8), (19, 8), (21, 8)):
@@ -209,7 +209,7 @@ def loss_network(stand_in_weights: Path) -> LossNetwork:
 
 @pytest.fixture(scope="session")
 def seeded() -> Checkpoint:
-    """ReCoNet with seeded random weights, which a file of half precision holds as they are: it paints nonsense, always the same."""
+    """ReCoNet with seeded random weights that fp16 holds exactly."""
     with torch.random.fork_rng():
         torch.manual_seed(11)
         return Checkpoint(ReCoNet().half().float().eval(), "reconet", "seeded", info={"commit": "c0ffee"})

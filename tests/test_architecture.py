@@ -53,7 +53,7 @@ ONLY = {
 
 
 def imports(path: Path, package: Path) -> list[tuple[int, str]]:
-    """Every import of ``package``'s own modules in a file, wherever it stands: line and dotted name below the package."""
+    """Every import of ``package``'s own modules in a file: line and dotted name below the package."""
     found = []
     inside = path.relative_to(package).with_suffix("").parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -189,7 +189,8 @@ def test_imports_that_point_downward_are_let_pass(tmp_path):
         (package / f"{name}.py").write_text("")
     (package / "__init__.py").write_text("__version__ = '1'")
     (package / "data" / "clip.py").write_text(
-        "import os\nfrom toy.core.ops import warp\nfrom .sintel import read\nfrom toy.data import sintel\nfrom toy import __version__"
+        "import os\nfrom toy.core.ops import warp\nfrom .sintel import read\n"
+        "from toy.data import sintel\nfrom toy import __version__"
     )
     (package / "report" / "page.py").write_text(
         "from toy.core.files import write_text\nfrom toy.core.errors import DataError"
@@ -217,6 +218,9 @@ def test_the_command_line_loads_heavy_libraries_only_when_they_are_used():
 
 
 def test_the_package_itself_loads_nothing_until_a_name_is_used():
-    code = "import sys, reconet_bench; print(*(m for m in sys.modules if m.startswith('reconet_bench.') or m in ('torch', 'numpy', 'av')))"
+    heavy = ("torch", "numpy", "av")
+    code = (
+        f"import sys, reconet_bench\nprint(*(m for m in sys.modules if m.startswith('reconet_bench.') or m in {heavy}))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert done.stdout.split() == []

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def suites(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Runs a copy of the suites, so that tables of a real run are not written over; the package is the one tested here."""
+    """Runs a copy of the suites, so that tables of a real run are kept; the package is the one tested here."""
     shutil.copytree(
         ROOT / "benchmarks", folder / "benchmarks", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
     )

@@ -1,4 +1,4 @@
-"""Make the cards of the shipped models: ``python tools/cards.py RUN`` rewrites them, with what a run folder measured of each."""
+"""Rewrite the cards of the shipped models with the measurements of a run folder: ``python tools/cards.py RUN``."""
 
 from __future__ import annotations
 

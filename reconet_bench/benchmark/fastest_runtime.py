@@ -76,7 +76,7 @@ def choose_runtime(
     report: Report = lambda text: None,
     candidates: Sequence[str] = (),
 ) -> Choice:
-    """The fastest runtime for a model, end to end and frame by frame, among those that pass the parity gate on this machine.
+    """The fastest runtime for a model on this machine, end to end, among those that pass the parity gate.
 
     Args:
         model: the model; by its checksum the choice is remembered, with size, device, threads and
@@ -163,7 +163,7 @@ class _Trials:
         return [name for name, taken in least.items() if taken <= FINALISTS_WITHIN * min(least.values())]
 
     def run_off(self) -> dict[str, Timing]:
-        """The fastest few, timed against one another; again, while there is time, where the machine made it doubtful."""
+        """The fastest few, timed against one another; repeated while there is time if the timings are in doubt."""
         finalists = self.finalists()
         self._report(f"timing {', '.join(finalists)}")
         with self._pool() as pool:
@@ -183,7 +183,7 @@ class _Trials:
 def with_auto_chosen(
     names: Sequence[str], choose: Callable[[], Choice], on_choice: Callable[[Choice], None], on_drop: OnDrop
 ) -> list[str]:
-    """``names``, each once, with the runtime that :data:`~reconet_bench.runtimes.selection.AUTO` stands for in its place.
+    """``names``, each once, with ``auto`` replaced by the runtime it stands for.
 
     Args:
         choose: finds that runtime, see :func:`choose_runtime`.

@@ -1,7 +1,7 @@
 """What a machine gives at most: the ceilings of the roofline model, measured by PyTorch.
 
-Arithmetic is the faster of a large matrix product and a large convolution (their libraries differ: on some processors the
-product reaches half of what a convolution does), memory a large copy. They are what the machine gave, not what its data
+Arithmetic is the faster of a large matrix product and a large convolution, whose libraries differ (on some processors
+the product reaches half of what a convolution does), memory a large copy. They are what the machine gave, not what its data
 sheet says.
 """
 
@@ -71,7 +71,7 @@ def _product(kind: torch.dtype, device: torch.device, seconds: float) -> float:
 
 
 def _convolution(kind: torch.dtype, device: torch.device, seconds: float) -> float:
-    """Operations a second of the best 3x3 convolution, channels last, counted as :func:`reconet_bench.benchmark.roofline.network_cost` counts them."""
+    """Operations a second of the best 3x3 convolution, channels last, counted as the roofline counts them."""
     images, channels, side = _CONVOLUTION[device.type]
     x, weight = (
         torch.randn(shape, device=device).to(kind, memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""How true a runtime's frames are to the reference's: parity and the change of E(V), on a built-in clip with true flow."""
+"""How close a runtime's frames are to the reference's: parity and the change of E(V), on a built-in clip."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Probe:
 
 
 def fidelities(pool: RuntimePool, probe: Probe, sessions: Mapping[str, SessionHandle]) -> dict[str, Fidelity | Absent]:
-    """How true each session's frames are to the pool's reference, by runtime; why not known, where the reference failed.
+    """How close each session's frames are to the pool's reference, by runtime, or why that is not known.
 
     A session that breaks off is dropped from the pool and has no entry.
     """

@@ -66,7 +66,7 @@ def network_cost(network: nn.Module, height: int, width: int) -> Cost:
     if min(height, width) < MIN_SIZE:
         raise DataError(f"frame of {width}x{height} pixels is too small: at least {MIN_SIZE} a side")
     counted = {"macs": 0, "values": 0}
-    #: Tensors that only repeat or blend numbers of another, and how many that one holds; the tensor is kept, or its id may return.
+    #: Padded or enlarged tensors and the count of numbers behind them; a kept tensor keeps its id unique.
     derived: dict[int, tuple[Tensor, int]] = {}
 
     def stored(x: Tensor) -> int:
@@ -89,7 +89,7 @@ def network_cost(network: nn.Module, height: int, width: int) -> Cost:
     with torch.inference_mode():
         bare(torch.empty(1, 3, height, width, device="meta"))
     if not counted["macs"]:
-        raise ModelError("the network has no convolutions: its roofline is zero")
+        raise ModelError("the network has no convolutions, so there is nothing to compute")
     return Cost(**counted)
 
 
@@ -168,9 +168,7 @@ def measure_runtimes(
         ModelError: an ONNX file, whose operations are not known; or no runtime runs the model.
     """
     if model.source.network is None:
-        raise ModelError(
-            f"'{model.source.name}' is an ONNX file: its operations are counted on a checkpoint's network only"
-        )
+        raise ModelError(f"'{model.source.name}' is an ONNX file: operations can only be counted in a checkpoint")
     cost = network_cost(model.source.network, *size)
     probe = Probe(probe_clip(size))
     left_out: dict[str, str] = {}

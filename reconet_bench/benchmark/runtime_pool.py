@@ -67,7 +67,7 @@ class RuntimePool:
         self._on_drop(name, error)
 
     def reference(self) -> SessionHandle:
-        """The session that the others are compared with: one of the pool where it is there, else opened for the purpose.
+        """The session that the others are compared with: the pool's own if it has it, else opened for the purpose.
 
         It is the model in PyTorch fp32. For an ONNX file exported from a network at hand it is that network; for any
         other ONNX file it is ONNX Runtime on the CPU.

@@ -25,7 +25,7 @@ SIZES = (Size(256, 256), Size(512, 512), Size(436, 1024), Size(720, 1280), Size(
 #: Seconds of a turn at each boundary.
 SECONDS = 0.5
 #: What to do about a size or batch that memory does not hold.
-SMALLER = "for it: leave it out, or take a smaller batch"
+SMALLER = "for this size: leave it out, or use a smaller batch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class SweepRow:
         device_ms, p90_ms, p99_ms: from device to device; median and percentiles.
         end_to_end_ms: from an 8-bit host frame to one; median.
         fps: frames a second, device to device.
-        max_abs: largest absolute difference to the reference's frames in [0, 1]; ``None`` where the reference gave none.
+        max_abs: largest absolute difference to the reference's frames in [0, 1]; ``None`` if the reference failed.
         psnr: to the reference runtime, dB; infinite where the frames are equal, ``None`` as for ``max_abs``.
         temporal_error_change: of E(V) against the reference, percent; ``None`` where there is none.
         note: why not to trust the row, or why it has no parity, else empty.
@@ -169,7 +169,7 @@ class _OneThreadCount:
         self._pool.__exit__()
 
     def all_batches(self, size: Size) -> None:
-        """All runtimes at one size. What cannot be rendered, or does not fit in memory, costs this size or batch alone."""
+        """All runtimes at one size. A size or batch that does not fit in memory is skipped and noted."""
         self._place = self._name(size)
         try:
             with enough_memory(SMALLER):

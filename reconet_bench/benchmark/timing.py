@@ -150,7 +150,7 @@ class TimingOptions:
 
     def __post_init__(self) -> None:
         if unknown := set(self.boundaries) - set(BOUNDARIES):
-            raise ValueError(f"boundary must be one of {BOUNDARIES}, got {sorted(unknown)}")
+            raise ValueError(f"boundaries must be among {BOUNDARIES}, got {sorted(unknown)}")
         if self.rounds < 1:
             raise ValueError(f"rounds must be 1 or more, got {self.rounds}")
 

@@ -13,7 +13,7 @@ from reconet_bench.commands.base import COMMANDS, Command, out, size
 class Export(Command):
     """``reconet-bench export``."""
 
-    summary = "Write a model as ONNX: any size in, the same size out; or one fixed size."
+    summary = "Export a model to ONNX, for any frame size or one fixed size."
     example = "reconet-bench export reconet-starry_night -o reconet.onnx"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -22,13 +22,14 @@ class Export(Command):
         parser.add_argument(
             "--all",
             action="store_true",
-            help="also FILE-fp16.onnx, FILE-int8.onnx (calibrated on the built-in clips), FILE-uint8.onnx (8-bit frames, N H W 3, in and out) and FILE-uint8-fp16.onnx",
+            help="also write FILE-fp16, FILE-int8 (calibrated on the built-in clips), "
+            "and FILE-uint8 and FILE-uint8-fp16 (8-bit frames in and out)",
         )
         parser.add_argument(
             "--size",
             type=size,
             metavar="WxH",
-            help="fix batch, height and width, as some devices want it: one frame of this size (default: any)",
+            help="export for one frame of this size only, as some devices need (default: any size and batch)",
         )
 
     def run(self, options: Any) -> None:
@@ -40,7 +41,8 @@ class Export(Command):
 
         if is_onnx(options.model):
             raise ModelError(
-                f"{options.model}: is ONNX already; export takes a checkpoint (.safetensors) or a shipped model by name"
+                f"{options.model} is an ONNX file already: "
+                "give a checkpoint (.safetensors) or the name of a shipped model"
             )
         fixed: tuple[int, int] | None = options.size
         taken = f"one frame of {fixed[1]}x{fixed[0]}" if fixed else "dynamic batch, height and width"
@@ -49,10 +51,13 @@ class Export(Command):
         def say(form: Form) -> None:
             failed = gate(form.parity, None)
             out.print(
-                f"Written: {form.path} ({form.name}, opset {OPSET}, {taken}; {form.path.stat().st_size / 2**20:.1f} MiB)\n"
-                f"ONNX Runtime (CPU) against PyTorch fp32: max abs {form.parity.max_abs:.2e}, PSNR {form.parity.psnr:.1f} dB"
+                f"Written: {form.path} ({form.name}, opset {OPSET}, {taken}; "
+                f"{form.path.stat().st_size / 2**20:.1f} MiB)\n"
+                f"ONNX Runtime (CPU) against PyTorch fp32: "
+                f"max abs {form.parity.max_abs:.2e}, PSNR {form.parity.psnr:.1f} dB"
                 + (f"; {failed}" if failed else ""),
                 markup=False,
+                soft_wrap=True,
             )
 
         if options.all:

@@ -13,7 +13,7 @@ from reconet_bench.commands.base import COMMANDS, Command, out
 class List(Command):
     """``reconet-bench list``."""
 
-    summary = "Show methods, models, runtimes (with the reason one is missing), metrics and data."
+    summary = "List methods, models, runtimes, metrics and data, and why a runtime is missing."
     example = "reconet-bench list runtimes"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -66,4 +66,5 @@ def _model_line(path: Path) -> str:
 
     info = load_checkpoint(path).info
     data = info.get("data") or {}
-    return f"{info.get('steps')} steps at {info.get('size')}x{info.get('size')} on {data.get('name')} ({data.get('textures', data.get('windows', ''))})"
+    trained_on = f"{data.get('name')} ({data.get('textures', data.get('windows', ''))})"
+    return f"{info.get('steps')} steps at {info.get('size')}x{info.get('size')} on {trained_on}"

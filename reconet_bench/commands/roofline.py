@@ -46,7 +46,7 @@ COLUMNS = (
 class Roofline(Command):
     """``reconet-bench roofline``."""
 
-    summary = "Show how near each runtime is to what this machine can do: operations, bytes, ceilings, share."
+    summary = "Compare each runtime's speed with the limits of this machine (roofline model)."
     example = "reconet-bench roofline reconet-starry_night --size 1024x436 --runtimes torch openvino:bf16"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -57,13 +57,13 @@ class Roofline(Command):
             metavar="MODEL",
             help="a shipped model by name, or a checkpoint (default: reconet-starry_night)",
         )
-        parser.add_argument("--size", type=size, default=(256, 256), metavar="WxH", help="of the frames (default: 256)")
+        parser.add_argument("--size", type=size, default=(256, 256), metavar="WxH", help="frame size (default: 256)")
         parser.add_argument(
             "--runtimes",
             nargs="+",
             default=[],
             metavar="NAME",
-            help="as of compare (default: the usual ones that are installed)",
+            help="runtimes and variants, see: reconet-bench list runtimes (default: the usual ones that are installed)",
         )
         parser.add_argument(
             "--device",
@@ -73,14 +73,14 @@ class Roofline(Command):
         )
         parser.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads (default: all)")
         parser.add_argument(
-            "--rounds", type=at_least(1), default=5, metavar="N", help="rounds of the measurement (default: 5)"
+            "--rounds", type=at_least(1), default=5, metavar="N", help="rounds of interleaved timing (default: 5)"
         )
         parser.add_argument(
             "--output",
             "-o",
             type=Path,
             metavar="FILE.csv",
-            help="write the table as CSV too, and FILE.provenance.json beside it",
+            help="also write the table as CSV, with FILE.provenance.json beside it",
         )
 
     def run(self, options: Any) -> None:
@@ -103,13 +103,15 @@ class Roofline(Command):
             found = measure_runtimes(model, options.size, names, resources, options.rounds, say)
         cost = found.cost
         out.print(
-            f"{model.source.name} at {options.size}: {cost.macs / 1e9:.1f} GMAC, {cost.values / 1e6:.1f} million numbers moved a frame",
+            f"{model.source.name} at {options.size}: {cost.macs / 1e9:.1f} GMAC and "
+            f"{cost.values / 1e6:.1f} million numbers moved per frame",
             markup=False,
         )
         for (place, threads, precision), ceiling in found.ceilings.items():
             where = f"{threads} threads" if place == "cpu" else place
             out.print(
-                f"measured ceilings, {precision} on {where}: {ceiling.flops / 1e12:.2f} TFLOP/s ({ceiling.source}), {ceiling.bandwidth / 1e9:.1f} GB/s (copy)",
+                f"measured ceilings, {precision} on {where}: {ceiling.flops / 1e12:.2f} TFLOP/s ({ceiling.source}), "
+                f"{ceiling.bandwidth / 1e9:.1f} GB/s (copy)",
                 markup=False,
                 highlight=False,
             )

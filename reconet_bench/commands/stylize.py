@@ -39,7 +39,7 @@ def frame_rate(text: str) -> Fraction:
 class Stylize(Command):
     """``reconet-bench stylize``."""
 
-    summary = "Stylise a video, a folder of frames, an image or a camera; sound, timing and size are kept."
+    summary = "Stylise a video, a folder of frames, an image or a camera; keep sound, timing and size."
     example = "reconet-bench stylize holiday.mp4 -o painted.mp4 --model reconet-starry_night"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,8 @@ class Stylize(Command):
             type=Path,
             required=True,
             metavar="OUT",
-            help=".mp4 .m4v .mov .mkv (H.264), .webm (VP9), .gif, an image, frame_%%04d.png, or a folder for PNG frames",
+            help=".mp4 .m4v .mov .mkv (H.264), .webm (VP9), .gif, an image, frame_%%04d.png, "
+            "or a folder for PNG frames",
         )
         parser.add_argument(
             "--model",
@@ -64,7 +65,8 @@ class Stylize(Command):
             "--runtime",
             default="onnxruntime",
             metavar="NAME",
-            help="see: reconet-bench list runtimes; auto = the fastest whose frames are the reference's, found once and remembered (default: onnxruntime)",
+            help="see: reconet-bench list runtimes; auto = the fastest that passes the parity gate, measured once "
+            "(default: onnxruntime)",
         )
         parser.add_argument(
             "--device",
@@ -76,17 +78,19 @@ class Stylize(Command):
             "--threads", type=at_least(1), metavar="N", help="CPU threads of the network (default: all)"
         )
         parser.add_argument(
-            "--camera", type=at_least(0), metavar="N", help="live from camera N instead of INPUT, until Ctrl-C"
+            "--camera", type=at_least(0), metavar="N", help="stylise camera N live instead of INPUT; Ctrl-C ends it"
         )
         parser.add_argument(
-            "--codec", default="", metavar="h264|hevc|vp9|gif", help="another codec than the suffix means"
+            "--codec", default="", metavar="h264|hevc|vp9|gif", help="override the codec implied by the file suffix"
         )
         parser.add_argument("--max-size", type=at_least(16), metavar="N", help="scale down to at most N pixels a side")
         parser.add_argument(
             "--strength", type=float, default=1.0, metavar="X", help="0 is the content, 1 the style (default: 1)"
         )
         parser.add_argument(
-            "--keep-colors", action="store_true", help="the content's colours, the painting's light and strokes"
+            "--keep-colors",
+            action="store_true",
+            help="keep the colours of the content; take light and strokes from the style",
         )
         parser.add_argument("--side-by-side", action="store_true", help="content on the left, result on the right")
         parser.add_argument("--start", type=seconds, default=0.0, metavar="TIME", help="begin here, e.g. 12.5 or 1:30")
@@ -146,7 +150,8 @@ class Stylize(Command):
         if done.remark:
             err.print(done.remark, style="yellow", markup=False)
         out.print(
-            f"Written: {options.output} ({done.frames} frames, {done.frames / took:.1f} frames/s, {session.runtime} on {session.device})",
+            f"Written: {options.output} ({done.frames} frames, {done.frames / took:.1f} frames/s, "
+            f"{session.runtime} on {session.device})",
             markup=False,
         )
 

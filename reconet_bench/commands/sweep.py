@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Sweep(Command):
     """``reconet-bench sweep``."""
 
-    summary = "Time runtimes at several frame sizes, batches and thread counts: how cost grows with pixels, as a table and a plot."
+    summary = "Time runtimes at several frame sizes, batch sizes and thread counts."
     example = "reconet-bench sweep --sizes 256 512 1024x436 --runtimes torch openvino:bf16 -o reports/sweep"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -49,14 +49,14 @@ class Sweep(Command):
             type=size,
             default=[],
             metavar="WxH",
-            help="of the frames (default: 256 512 1024x436 1280x720 1920x1080)",
+            help="frame sizes (default: 256 512 1024x436 1280x720 1920x1080)",
         )
         parser.add_argument(
             "--runtimes",
             nargs="+",
             default=[],
             metavar="NAME",
-            help="as of compare (default: the usual ones that are installed)",
+            help="runtimes and variants, see: reconet-bench list runtimes (default: the usual ones that are installed)",
         )
         parser.add_argument(
             "--threads",
@@ -72,7 +72,7 @@ class Sweep(Command):
             type=at_least(1),
             default=[1],
             metavar="N",
-            help="frames at once, several to compare them; times are those of one frame; auto is chosen by single frames for all of them (default: 1)",
+            help="batch sizes; times are per frame; auto is chosen with single frames (default: 1)",
         )
         parser.add_argument(
             "--device",
@@ -81,7 +81,7 @@ class Sweep(Command):
             help="auto is CUDA where there is one (default: auto)",
         )
         parser.add_argument(
-            "--rounds", type=at_least(1), default=5, metavar="N", help="rounds of the measurement (default: 5)"
+            "--rounds", type=at_least(1), default=5, metavar="N", help="rounds of interleaved timing (default: 5)"
         )
         parser.add_argument(
             "--output",
@@ -89,7 +89,7 @@ class Sweep(Command):
             type=Path,
             default=Path("reports/sweep"),
             metavar="DIR",
-            help="folder for sweep.csv, sweep.md, sweep.svg and provenance.json; what was measured until Ctrl-C is kept too (default: reports/sweep)",
+            help="folder for the tables and the plot; Ctrl-C keeps what was measured (default: reports/sweep)",
         )
         add_onnx_options(parser)
 
@@ -174,7 +174,7 @@ def _write(target: Path, model: Model, result: SweepResult, rounds: int, interru
     title = f"{model.source.name}, {cpu_name() if rows[0].device == 'cpu' else rows[0].device}"
     remarks = [
         *([model.against] if model.against else []),
-        *(["interrupted: this is what was measured until then"] if interrupted else []),
+        *(["interrupted: the table holds what was measured before"] if interrupted else []),
         *(f"auto: {line}" for line in result.chosen),
         *(f"skipped {line}" for line in result.skipped),
     ]

@@ -116,7 +116,7 @@ def find_checkpoint(name: str) -> Path:
     if Path(name).is_file():
         return Path(name)
     if name.endswith(SUFFIX) or is_onnx(name) or "/" in name:
-        raise ModelError(f"no such model file: {name}")
+        raise ModelError(f"model file not found: {name}")
     shipped = shipped_models()
     if name not in shipped:
         raise UnknownName("model", name, shipped)

@@ -1,7 +1,8 @@
 """Checkpoint to ONNX; other forms of it, and how close each is, are in :mod:`reconet_bench.models.export_formats`.
 
 An export takes frames of any size and batch by itself: padding to a multiple of four and the crop
-are inside the graph. Or it takes one frame of one size, for runtimes that want all shapes fixed. It is one file, without external data, and says in its metadata what it is.
+are inside the graph. Or it takes one frame of one size, for runtimes that want all shapes fixed. It is one file
+without external data, and its metadata say what it is.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def export_onnx(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None
             dynamic_shapes=({0: any_size, 2: any_size, 3: any_size},) if size is None else None,
         )
     if program is None:
-        raise ModelError(f"{path}: torch exported nothing for '{checkpoint.name}'")
+        raise ModelError(f"{path}: torch.onnx returned no program for '{checkpoint.name}'")
     model = program.model_proto
     _check_norms(model, network, path)
     _describe(model, checkpoint, size)
@@ -102,9 +103,7 @@ def _check_target(path: Path) -> None:
     if path.is_dir():
         raise DataError(f"{path} is a folder: name the file, such as {path / 'model.onnx'}")
     if not is_onnx(path):
-        raise DataError(
-            f"{path}: an export is an ONNX file, and is found to be one by its suffix: name it {path.with_suffix('.onnx')}"
-        )
+        raise DataError(f"{path}: an export must end in .onnx: name it {path.with_suffix('.onnx')}")
 
 
 def _check_norms(model: onnx.ModelProto, network: nn.Module, path: Path) -> None:
@@ -113,7 +112,8 @@ def _check_norms(model: onnx.ModelProto, network: nn.Module, path: Path) -> None
     found = sum(node.op_type == "InstanceNormalization" for node in model.graph.node)
     if found != expected:
         raise ModelError(
-            f"{path}: not written: torch {torch.__version__} exported {found} of {expected} instance norms as such; "
+            f"{path}: not written: torch {torch.__version__} exported only {found} of {expected} instance norms "
+            "as one node; "
             "use another torch version"
         )
 
@@ -156,8 +156,8 @@ def _describe(model: onnx.ModelProto, checkpoint: Checkpoint, size: tuple[int, i
 def cached_export(checkpoint: Checkpoint, path: Path) -> Path:
     """:func:`export_onnx`, or a copy of an earlier export of the same weights by the same code and versions.
 
-    Exports are kept in ``onnx`` of :func:`~reconet_bench.core.machine.cache_folder`, each one file with its own checksum
-    in front: whatever happened to it, and whoever writes beside us, what is read back is whole or is exported anew.
+    Exports are kept in ``onnx`` of the cache folder. Each file begins with its checksum, so a
+    damaged one is noticed and exported again.
     """
     place = cache_folder() / "onnx" / f"{_export_key(checkpoint)}.onnx.sum"
     content = recall(place)
@@ -209,7 +209,7 @@ def checkpoint_model(checkpoint: Checkpoint, folder: Path, name: str = "") -> Mo
 
 
 def photograph(size: tuple[int, int] | None = None) -> np.ndarray:
-    """A frame ``(H, W, 3)`` uint8 to compare on: of ``size``, or of an odd one (151x127), so that padding and crop are in it."""
+    """A frame ``(H, W, 3)`` uint8 to compare on, of ``size``; by default of 151x127, which needs padding and crop."""
     whole = scikit_image_texture("astronaut")
     if size is None:
         return np.ascontiguousarray(whole[:254:2, :301:2])

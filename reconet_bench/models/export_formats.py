@@ -52,7 +52,7 @@ _FRAMES = {
 
 
 def _described(content: bytes, name: str, plain: onnx.ModelProto) -> bytes:
-    """A form that says what it is, and else what the fp32 file says: converters write themselves into it, or leave things out."""
+    """A form whose metadata say what it is, and else what the fp32 file says; converters leave things out."""
     import onnx
 
     model = onnx.load_from_string(content)
@@ -81,7 +81,7 @@ def export_form(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None
 def export_all(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None = None) -> Iterator[Form]:
     """Write ``FILE.onnx`` and beside it ``FILE-fp16.onnx`` and so on for each of :data:`FORMS`, one after the other.
 
-    ``uint8`` and ``uint8-fp16`` take and give ``(N, H, W, 3)`` uint8: the conversion to and from floats runs on the device.
+    ``uint8`` and ``uint8-fp16`` take and give ``(N, H, W, 3)`` uint8; the device converts to and from floats.
 
     Args:
         size: the only height and width that they take, in batches of one; any by default.
@@ -102,7 +102,7 @@ def export_all(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None 
 
 
 def proof_frames(size: tuple[int, int] | None = None) -> list[np.ndarray]:
-    """Frames to compare on: :func:`~reconet_bench.models.export.photograph`, and three in a row of the built-in clip ``rush``."""
+    """Frames to compare on: a photograph, and three adjacent frames of the built-in clip ``rush``."""
     clip = synthetic_clip("rush", size or (120, 160), 3)
     return [photograph(size), *(to_uint8(clip.frame(index))[0] for index in range(len(clip)))]
 
@@ -123,7 +123,7 @@ def file_parity(checkpoint: Checkpoint, path: Path, frames: Sequence[np.ndarray]
         expected = [network(from_uint8(frame)).clamp(0, 1).numpy() for frame in frames]
     got = list(_run(path, frames))
     if not all(np.isfinite(frame).all() for frame in got):
-        raise ModelError(f"{path}: its output is not finite")
+        raise ModelError(f"{path}: its output contains NaN or infinity")
     return parity_of(expected, got)
 
 

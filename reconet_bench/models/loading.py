@@ -61,8 +61,8 @@ class Model:
     def against(self) -> str:
         """What its frames are compared with, where that is not its own network in PyTorch fp32."""
         if self.origin is not None:
-            return f"fidelity is that to {self.origin.name} in PyTorch fp32"
-        return "" if self.source.network is not None else "fidelity is that to the same file in ONNX Runtime on the CPU"
+            return f"compared with {self.origin.name} in PyTorch fp32"
+        return "" if self.source.network is not None else "compared with the same file in ONNX Runtime on the CPU"
 
 
 def workspace() -> tempfile.TemporaryDirectory[str]:
@@ -87,7 +87,10 @@ def load_by_name(
     if is_onnx(path):
         return Model(inspect_onnx(path, hints, report), path.stem, "", checksum=model_checksum(path))
     if hints:
-        raise ModelError(f"'{name}' says itself what it takes: value ranges and layout are for ONNX files of your own")
+        raise ModelError(
+            f"'{name}' is a checkpoint and needs no --input-range, --output-range or --layout: "
+            "these are for ONNX files of your own"
+        )
     checkpoint = load_checkpoint(path)
     model = checkpoint_model(checkpoint, folder, path.stem)
     return Model(
@@ -138,15 +141,18 @@ def load_all(
         found = [name for name in shipped_models() if load_checkpoint(shipped_models()[name]).method == method]
         if not found and METHODS[method].trainable:
             raise ModelError(
-                f"no shipped model of method '{method}': train one (reconet-bench train --method {method}) and give it by --models"
+                f"no shipped model of method '{method}': "
+                f"train one with 'reconet-bench train --method {method}' and give it by --models"
             )
         names += found
     if not asked and not methods:
         names = list(shipped_models())
         if not names:
-            raise ModelError(f"no models in {shipped_folder()}: give some by --models")
+            raise ModelError(f"no shipped models in {shipped_folder()}: give a model by --models")
     if hints and not any(is_onnx(name) for name in names):
-        raise ModelError("value ranges and layout are for ONNX files of your own: give some by --models")
+        raise ModelError(
+            "--input-range, --output-range and --layout are for ONNX files of your own: give one by --models"
+        )
     models = [
         load_by_name(name, folder, hints if is_onnx(name) else ANY_FORMAT, report) for name in dict.fromkeys(names)
     ]
@@ -191,7 +197,9 @@ def give_style(models: Sequence[Model], painting: Path, size: int, vgg: Path | N
     targets = painting_style(painting, size, vgg).targets
     others = [model for model in models if not model.style_targets]
     if not others:
-        raise ModelError("--style is for ONNX files of your own, and every model here brings its style: leave it out")
+        raise ModelError(
+            "--style is for ONNX files of your own, but every model here knows its style: leave --style out"
+        )
     for model in others:
         model.style_targets = targets
         model.style = "" if model.is_content else painting.stem

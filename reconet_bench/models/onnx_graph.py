@@ -1,4 +1,4 @@
-"""What an ONNX file tells of itself: values and layout, in its metadata or by its first and last operators; its precision."""
+"""What an ONNX file says: value ranges and layout, by its metadata or its first and last operators; its precision."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def clues(model: onnx.ModelProto, path: Path) -> Clues:
     said = {entry.key.lower(): entry.value.strip() for entry in model.metadata_props}
     pixels = said.get("image.bitmappixelformat", "rgb8").lower()
     if pixels != "rgb8":
-        raise ModelError(f"{path}: its metadata say that it takes {pixels}, a frame is RGB: export it for RGB")
+        raise ModelError(f"{path}: its metadata say {pixels}, but frames are RGB: export it for RGB")
     both = RANGES.get(said.get("value_range", "")) or _NOMINAL.get(said.get("image.nominalpixelrange", "").lower())
     constants = _constants(model.graph)
     return Clues(
@@ -65,7 +65,7 @@ def clues(model: onnx.ModelProto, path: Path) -> Clues:
 
 
 def precision(graph: onnx.GraphProto) -> str:
-    """What most convolutions and matrix products are written to compute in: ``"fp32"``, ``"fp16"``, ``"bf16"`` or ``"int8"``.
+    """Type of most convolutions and matrix products: ``"fp32"``, ``"fp16"``, ``"bf16"`` or ``"int8"``.
 
     Int8 is a product whose factors both come out of a DequantizeLinear, which runtimes fuse with it, or an operator for
     integers. Without products it is the type of the input; what a runtime makes of it is for the runtime to prove.

@@ -42,7 +42,7 @@ _DIFFERENT = 0.02
 
 @dataclass(frozen=True)
 class OnnxFormat:
-    """What the user says of ONNX files: names in :data:`~reconet_bench.core.ops.RANGES` and a layout; empty = not said."""
+    """What the user says of ONNX files: names of :data:`~reconet_bench.core.ops.RANGES`, a layout; empty = not said."""
 
     input_range: str = ""
     output_range: str = ""
@@ -78,13 +78,14 @@ def inspect_onnx(
     """What an image-to-image ONNX file expects: told, read from the file, or found by running it on a photograph.
 
     The file has one 4-D float input with three channels and an output of the same shape; further
-    inputs have defaults. Or both are 8-bit frames (N, H, W, 3), as ``reconet-bench export --all`` writes them. Found by running it (ONNX Runtime, CPU): which output that is; the multiple
+    inputs have defaults. Or both are 8-bit frames (N, H, W, 3), as ``reconet-bench export --all`` writes them.
+    Found by running it (ONNX Runtime, CPU): which output that is; the multiple
     that height and width must be of (the smallest at which the output has the size of the frame);
     the value ranges where nobody says them.
 
     Args:
         hints: what the user says; it counts more than what the file says.
-        report: told in one line if the ranges are a guess that may be wrong, or give no picture, and which option helps.
+        report: told in one line if the ranges are a doubtful guess or give no picture, and which option helps.
 
     Raises:
         ModelError: missing, not ONNX, not image to image, not three channels, without its external data, or no numbers.
@@ -118,16 +119,16 @@ def _read(path: Path) -> onnx.ModelProto:
     import onnx
 
     if not path.is_file():
-        raise ModelError(f"no such model file: {path}")
+        raise ModelError(f"model file not found: {path}")
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception:  # protobuf's decoding errors have no public base
         model = onnx.ModelProto()
     if not model.graph.node:
-        raise ModelError(f"{path}: not an ONNX model, or a truncated one ({path.stat().st_size} bytes)")
+        raise ModelError(f"{path}: not an ONNX model, or truncated ({path.stat().st_size} bytes)")
     for place in external_files(model):
         if not (path.parent / place).is_file():
-            raise ModelError(f"{path}: its weights are in '{place}', which is missing: put that file beside it")
+            raise ModelError(f"{path}: its weights file '{place}' is missing: put it beside the model")
     return model
 
 
@@ -139,44 +140,50 @@ def _image_input(path: Path, graph: onnx.GraphProto, layout: str) -> _ImageInput
     inputs = [value for value in graph.input if value.name not in defaults]
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
-        raise ModelError(f"{path}: not image to image: needs exactly one input without a default, has {names}")
+        raise ModelError(
+            f"{path}: not image to image: it must have exactly one input without a default value, but has {names}"
+        )
     name, kind = inputs[0].name, inputs[0].type.tensor_type
     if (form := inputs[0].type.WhichOneof("value")) not in (None, "tensor_type"):
-        raise ModelError(f"{path}: not image to image: input '{name}' is no tensor but a {form.removesuffix('_type')}")
+        raise ModelError(f"{path}: not image to image: input '{name}' is a {form.removesuffix('_type')}, not a tensor")
     types: dict[int, type[np.float32] | type[np.float16] | type[np.uint8]]
     types = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.FLOAT16: np.float16, onnx.TensorProto.UINT8: np.uint8}
     if kind.elem_type not in types:
         found = onnx.TensorProto.DataType.Name(kind.elem_type)
         raise ModelError(
-            f"{path}: input '{name}' is {found}, a frame is FLOAT, FLOAT16 or UINT8: export it with float input"
+            f"{path}: input '{name}' has type {found}, but a frame is FLOAT, FLOAT16 or UINT8: "
+            "export it with float input"
         )
     dims = [dim.dim_value or None for dim in kind.shape.dim]
     shown = "x".join(str(dim or "?") for dim in dims) or "a scalar"
     if len(dims) != 4 or dims[0] not in (None, 1):
-        raise ModelError(f"{path}: not image to image: input '{name}' is {shown}, a frame is 1x3xHxW or 1xHxWx3")
+        raise ModelError(
+            f"{path}: not image to image: input '{name}' has shape {shown}, but a frame is 1x3xHxW or 1xHxWx3"
+        )
     dtype = types[kind.elem_type]
     channels = dict(zip(LAYOUTS, (dims[1], dims[3]), strict=True))
     fits = [one for one in LAYOUTS if channels[one] == 3] or [
         one for one in LAYOUTS if channels[one] is None and one == layout
     ]
     if fits and layout not in ("", *fits):
-        raise ModelError(f"{path}: input '{name}' is {shown}, which is {fits[0]}: layout {layout} cannot be")
+        raise ModelError(
+            f"{path}: input '{name}' has shape {shown}, which is {fits[0]}: --layout {layout} does not fit"
+        )
     if fits:
         chosen = layout or fits[0]
         if dtype is np.uint8 and chosen != "NHWC":
             raise ModelError(
-                f"{path}: input '{name}' is {shown} UINT8, 8-bit frames are 1xHxWx3: export it so, or with float input"
+                f"{path}: input '{name}' has shape {shown} and type UINT8, but 8-bit frames are 1xHxWx3: "
+                "export it so, or with float input"
             )
         height, width = (dims[2], dims[3]) if chosen == "NCHW" else (dims[1], dims[2])
         return _ImageInput(name, chosen, dtype, height, width, dims[0])
     # So few rows or columns no picture has: these are its channels.
     if fixed := next((count for count in channels.values() if count is not None and count < _FEWEST_ROWS), None):
-        raise ModelError(
-            f"{path}: input '{name}' is {shown}: a frame has three channels, and here they are fixed at {fixed}"
-        )
-    dynamic = "; where the file fixes none, give --layout NCHW or NHWC" if None in channels.values() else ""
+        raise ModelError(f"{path}: input '{name}' has shape {shown} with {fixed} channels, but a frame has three")
+    dynamic = "; if the file does not say where, give --layout NCHW or NHWC" if None in channels.values() else ""
     raise ModelError(
-        f"{path}: input '{name}' is {shown}: a frame has three channels, fixed in the file, first or last{dynamic}"
+        f"{path}: input '{name}' has shape {shown}, but a frame has three channels, first or last{dynamic}"
     )
 
 
@@ -203,7 +210,8 @@ class _Probe:
             raise ModelError(f"{path}: not image to image: a frame of {width}x{height} pixels gives {got or 'nothing'}")
         if (image.dtype is np.uint8) != (outputs[output].dtype == np.uint8):
             raise ModelError(
-                f"{path}: takes {image.dtype.__name__} and gives {outputs[output].dtype}: 8 bits both ways, or floats"
+                f"{path}: the input is {image.dtype.__name__} and the output {outputs[output].dtype}: "
+                "both must be 8-bit, or both float"
             )
         self.output, self.eight_bits = output, image.dtype is np.uint8
         self.multiple = self._size_multiple(path)
@@ -236,7 +244,8 @@ class _Probe:
                 if self._outputs(UNIT, *size)[self.output].shape == (1, 3, *size):
                     return multiple
         raise ModelError(
-            f"{path}: keeps the size of the frame at no multiple up to {MULTIPLES[-1]}: not image to image"
+            f"{path}: not image to image: the output never has the size of the frame "
+            f"(multiples up to {MULTIPLES[-1]} were tried)"
         )
 
     def show(self, values: ValueRange) -> np.ndarray:
@@ -260,14 +269,16 @@ def _ranges(
     if probe.eight_bits:
         if {hints.input_range, hints.output_range} - {"", BYTE.name}:
             raise ModelError(
-                f"{path}: takes 8-bit frames, whose values are {BYTE.name}: leave --input-range and --output-range out"
+                f"{path}: takes 8-bit frames, whose range is {BYTE.name}: leave --input-range and --output-range out"
             )
         return BYTE, BYTE
     known_in = RANGES.get(hints.input_range) or found.input_range
     known_out = RANGES.get(hints.output_range) or found.output_range
     trials = [_try(probe, values, known_out) for values in (UNIT, BYTE, SIGNED, IMAGENET)]
     if all(trial.fault == _NOT_FINITE for trial in trials):
-        raise ModelError(f"{path}: a photograph comes out as what is no number, in every value range")
+        raise ModelError(
+            f"{path}: the network returned NaN or infinity for a test photograph in every value range tried"
+        )
     possible = [trial for trial in trials if known_in in (None, trial.input)]
     # Sane pictures first; among those, networks mostly give what they take.
     best = min(possible, key=lambda trial: (bool(trial.fault), trial.input != trial.output))
@@ -277,14 +288,15 @@ def _ranges(
         advice = (
             f"give --input-range {' or '.join(others)}"
             if others
-            else "give --input-range and --output-range as it was trained"
+            else "give the --input-range and --output-range that it was trained with"
         )
-        report(f"{path.name}: with {ranges} a photograph comes out {best.fault}: {advice}")
+        report(f"{path.name}: read as {ranges}, a test photograph comes out {best.fault}: {advice}")
     elif known_in is None and (
         rivals := [t.input.name for t in possible if t is not best and not t.fault and _far(t, best)]
     ):
         report(
-            f"{path.name}: does not say what values it takes; taken for {ranges}; if pictures look wrong, give --input-range {' or '.join(rivals)}"
+            f"{path.name}: does not say its value range; read as {ranges}; "
+            f"if the pictures look wrong, give --input-range {' or '.join(rivals)}"
         )
     return best.input, best.output
 

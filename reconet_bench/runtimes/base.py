@@ -121,7 +121,7 @@ class Runtime(ABC):
                 raise UnknownName(f"variant of {base}", word, known)
         if len(variants) > 1 or len(places) > 1:
             raise RuntimeUnavailable(
-                f"'{':'.join([base, *words])}': a runtime has one device and one variant in its name"
+                f"'{':'.join([base, *words])}': a runtime's name holds one device and one variant at most"
             )
         chosen.place = "".join(places)
         chosen.variant = "" if variants == ["fp32"] else "".join(variants)
@@ -162,7 +162,7 @@ class Runtime(ABC):
             raise RuntimeUnavailable(f"threads must be 1 or more, got {threads}")
         if self.place and device != "auto" and not device.startswith(self.place):
             raise RuntimeUnavailable(
-                f"the runtime's name says {self.place} and the device is {device}: leave one of them out"
+                f"the runtime's name says {self.place}, but --device says {device}: give only one of them"
             )
         place = pick_device(self.place if device == "auto" and self.place else device)
         if reason := self.unusable(place):
@@ -186,7 +186,7 @@ class Runtime(ABC):
             session = self.open(model, place, threads or usable_cpus())
         except ImportError as error:  # of another version of CUDA, say
             raise RuntimeUnavailable(
-                f"it is installed, and its library does not load: {str(error).partition(chr(10))[0]}"
+                f"it is installed, but its library does not load: {str(error).partition(chr(10))[0]}"
             ) from None
         except Exception as error:
             if isinstance(error, ReconetBenchError) or not out_of_memory(error):

@@ -56,7 +56,8 @@ class NcnnSession(Session):
 
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # sizes become constants, which is meant
-            traced: Any = torch.jit.trace(network, torch.zeros(shape), check_trace=False)  # type: ignore[no-untyped-call]
+            trace: Any = torch.jit.trace
+            traced = trace(network, torch.zeros(shape), check_trace=False)
             traced.save(str(folder / "model.pt"))
         words = [pnnx.EXEC_PATH, "model.pt", f"inputshape=[{','.join(map(str, shape))}]", "fp16=0"]
         done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
@@ -64,7 +65,8 @@ class NcnnSession(Session):
         if done.returncode or not all(path.is_file() for path in files):
             said = (done.stderr or done.stdout).strip().splitlines()
             raise ModelError(
-                f"'{self.model.name}': pnnx cannot convert it for ncnn: {said[-1] if said else f'exit code {done.returncode}'}"
+                f"'{self.model.name}': pnnx cannot convert it for ncnn: "
+                f"{said[-1] if said else f'exit code {done.returncode}'}"
             )
         net = ncnn.Net()
         net.opt.num_threads = self.threads
@@ -74,7 +76,9 @@ class NcnnSession(Session):
             False
         )
         if net.load_param(str(files[0])) or net.load_model(str(files[1])):
-            raise ModelError(f"'{self.model.name}': ncnn has no such layers: it cannot load what pnnx made of it")
+            raise ModelError(
+                f"'{self.model.name}': ncnn lacks a layer of this network and cannot load the file that pnnx wrote"
+            )
         return net
 
     def infer(self, x: Tensor) -> Tensor:
@@ -105,7 +109,7 @@ class NcnnSession(Session):
 class Ncnn(Runtime):
     """Tencent's ncnn."""
 
-    summary: ClassVar[str] = "ncnn, fp32, CPU: for phones and boards"
+    summary: ClassVar[str] = "ncnn, fp32, CPU; made for phones and single-board computers"
     from_network: ClassVar[bool] = True
     #: It is for devices that have nothing faster; on a desktop it is asked for by name.
     defaults: ClassVar[tuple[str, ...]] = ()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: What stays in fp32: statistics of an instance norm overflow above 65,504, and a Resize has scales to keep.
 _FULL_PRECISION = ("InstanceNormalization", "Resize")
-#: Frames that int8 is calibrated on: side in pixels, and how many of each built-in clip, evenly spread over ``_LENGTH``.
+#: Frames that int8 is calibrated on: side in pixels, and how many of each built-in clip, evenly spread.
 _SIDE, _PER_CLIP, _LENGTH = 256, 3, 9
 
 
@@ -59,7 +59,7 @@ def half_precision(path: Path, called: str = "") -> bytes:
 
 
 def calibration_frames(height: int | None = None, width: int | None = None) -> Iterator[np.ndarray]:
-    """Frames ``(H, W, 3)`` uint8 of the built-in clips, rendered as they are asked for: what ranges of int8 are taken from.
+    """Frames ``(H, W, 3)`` uint8 of the built-in clips, rendered on demand; int8 ranges are calibrated on them.
 
     Args:
         height, width: where the model takes no other size.
@@ -79,7 +79,7 @@ def calibration(model: ModelSource) -> str:
 def refuse_twice(model: ModelSource, variant: str, runtime: str) -> None:
     """Raise RuntimeUnavailable where ``variant`` is int8 and the file is int8 as it is written."""
     if variant == model.precision == "int8":
-        raise RuntimeUnavailable(f"{model.called} is int8 as it is written: use {runtime}")
+        raise RuntimeUnavailable(f"{model.called} is an int8 file already: use {runtime}")
 
 
 def quantized(path: Path, input_name: str, inputs: Iterable[np.ndarray], called: str = "") -> bytes:
@@ -177,7 +177,7 @@ def eight_bit_frames(content: bytes) -> bytes:
     """An export with frames as players have them: ``(N, H, W, 3)`` uint8 in and out, converted inside the graph.
 
     Args:
-        content: of our own export in fp32, or in fp16: NCHW in [0, 1]. Levels of 8 bits are computed in fp32 either way.
+        content: our own export in fp32 or fp16, NCHW in [0, 1]. The 8-bit levels are computed in fp32 either way.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -253,5 +253,6 @@ def first_line(error: Exception) -> str:
             import onnxruntime
 
             found, known = newer.groups()
-            return f"{what} {found}, and onnxruntime {onnxruntime.__version__} reads up to {known}: {remedy}, or update onnxruntime"
+            newest = f"onnxruntime {onnxruntime.__version__} reads up to {known}"
+            return f"{what} {found}, but {newest}: {remedy}, or update onnxruntime"
     return _SOURCE.sub("", line)

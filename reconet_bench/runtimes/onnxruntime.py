@@ -35,8 +35,10 @@ CPU_PROVIDER, CUDA_PROVIDER, TENSORRT_PROVIDER = (
 )
 #: What loads the libraries of a provider that did not come up.
 _REMEDIES = {
-    CUDA_PROVIDER: "its CUDA or cuDNN libraries do not load here; pip install onnxruntime-gpu for this CUDA, or use --device cpu",
-    TENSORRT_PROVIDER: 'its TensorRT libraries do not load here; pip install "tensorrt<11" for this CUDA, or use onnxruntime:cuda',
+    CUDA_PROVIDER: "its CUDA or cuDNN libraries do not load: install the onnxruntime-gpu for your CUDA version, "
+    "or use --device cpu",
+    TENSORRT_PROVIDER: 'its TensorRT libraries do not load: pip install "tensorrt<11" for your CUDA version, '
+    "or use onnxruntime:cuda",
 }
 #: Side of the frame that placement is traced on, pixels; a multiple of whatever a network may demand.
 _TRACE_SIZE = 64
@@ -132,7 +134,8 @@ class OnnxSession(Session):
             raise ModelError(f"{self.model.called}: onnxruntime cannot load it: {first_line(error)}") from None
         if session.get_providers()[0] != self.provider:
             raise RuntimeUnavailable(
-                f"onnxruntime fell back from {self.provider} to {session.get_providers()[0]}: {_REMEDIES[self.provider]}"
+                f"onnxruntime fell back from {self.provider} to {session.get_providers()[0]}: "
+                f"{_REMEDIES[self.provider]}"
             )
         return session
 
@@ -172,7 +175,7 @@ class OnnxSession(Session):
         return check_placement(compute_nodes(trace, height * width), self.provider, self.model.name)
 
     def _for(self, x: Tensor) -> Any:
-        """The session for tensors like ``x``: with TensorRT one of their shape, proved on them and built at the first."""
+        """The session for tensors like ``x``. With TensorRT each shape has its own, built at its first frame."""
         shape = tuple(x.shape)
         if not self._tensorrt:
             return self._session
@@ -320,7 +323,8 @@ class OnnxRuntime(Runtime):
         provider = TENSORRT_PROVIDER if self.variant.startswith("tensorrt") else CUDA_PROVIDER
         if provider not in onnxruntime.get_available_providers():
             raise RuntimeUnavailable(
-                f"onnxruntime {onnxruntime.__version__} has no {provider}: pip install onnxruntime-gpu, or use --device cpu"
+                f"onnxruntime {onnxruntime.__version__} has no {provider}: "
+                "pip install onnxruntime-gpu, or use --device cpu"
             )
         if hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()  # torch's own wheel brings them

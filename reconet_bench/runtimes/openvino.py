@@ -44,7 +44,7 @@ def computed_in(operations: list[tuple[str, str]]) -> dict[str, int]:
 
 
 def check_precision(found: dict[str, int], precision: str, model: str, instead: str = "openvino") -> None:
-    """Raise RuntimeUnavailable unless all convolutions are computed in ``precision`` (most, in int8); other nodes may need more.
+    """Raise RuntimeUnavailable unless all convolutions (in int8: most) are computed in ``precision``.
 
     Where there are none, nothing proves a reduced precision.
 
@@ -53,14 +53,15 @@ def check_precision(found: dict[str, int], precision: str, model: str, instead: 
     """
     if not found and precision != "fp32":
         raise RuntimeUnavailable(
-            f"openvino cannot prove that it computes '{model}' in {precision}: it has no convolutions or matrix products; use {instead}"
+            f"openvino cannot prove that it computes '{model}' in {precision}: "
+            f"it has no convolutions or matrix products; use {instead}"
         )
     strays = {kind: count for kind, count in found.items() if kind not in _COMPUTED[precision]}
     allowed = sum(found.values()) // 2 if precision == "int8" else 0
     if sum(strays.values()) > allowed:
         seen = ", ".join(f"{count} in {kind}" for kind, count in strays.items())
         raise RuntimeUnavailable(
-            f"openvino was asked for {precision} and computes convolutions of '{model}' otherwise ({seen}): use {instead}"
+            f"openvino does not compute all convolutions of '{model}' in {precision} ({seen}): use {instead}"
         )
 
 
@@ -74,7 +75,7 @@ class _SignalStack(ctypes.Structure):
 def signal_stack_kept() -> Iterator[None]:
     """Puts this thread's stack for signals back at the end.
 
-    OpenVINO's CPU plug-in replaces it by memory of its own, which it frees when it is unloaded and leaves in use: the next
+    OpenVINO's CPU plug-in replaces it by memory of its own and frees this while it is in use when unloaded: the next
     signal, Ctrl-C or the end of any child process, would then be a segmentation fault.
     """
     if not sys.platform.startswith("linux"):
@@ -235,7 +236,8 @@ class OpenVinoSession(Session):
 def _layer(node: Any) -> tuple[str, str]:
     """Layer type and computing type of a node of the execution graph; empty where it says none."""
     facts = node.get_rt_info()
-    return tuple(facts[key].astype(str) if key in facts else "" for key in ("layerType", "runtimePrecision"))  # type: ignore[return-value]
+    layer, precision = (facts[key].astype(str) if key in facts else "" for key in ("layerType", "runtimePrecision"))
+    return layer, precision
 
 
 def _reason(error: Exception) -> str:
@@ -250,8 +252,8 @@ class OpenVino(Runtime):
 
     summary: ClassVar[str] = "OpenVINO, fp32, CPU"
     variants: ClassVar[dict[str, str]] = {
-        "bf16": "OpenVINO, bf16, CPUs that have it (AMX, AVX-512 BF16)",
-        "int8": "OpenVINO, int8 by NNCF, calibrated on the built-in clips; the rest bf16, fp32 on CPUs without",
+        "bf16": "OpenVINO, bf16, on CPUs with AMX or AVX-512 BF16",
+        "int8": "OpenVINO, int8 by NNCF, calibrated on the built-in clips; other layers bf16 or fp32",
     }
     defaults: ClassVar[tuple[str, ...]] = ("", "bf16")
 

@@ -42,7 +42,7 @@ def check_placement(nodes: dict[str, tuple[str, str]], provider: str, model: str
     if strays:
         more = f" and {len(strays) - 3} more" if len(strays) > 3 else ""
         raise RuntimeUnavailable(
-            f"onnxruntime ran part of '{model}' elsewhere than on {provider}: {', '.join(strays[:3])}{more}; use --device cpu"
+            f"onnxruntime did not run all of '{model}' on {provider}: {', '.join(strays[:3])}{more}; use --device cpu"
         )
     if not nodes:
         raise RuntimeUnavailable(

@@ -76,7 +76,7 @@ def runnable_network(model: ModelSource, name: str) -> nn.Module:
 
 
 def without_reduced(device: torch.device, name: str, variant: str) -> str | None:
-    """Why a variant of ``name`` is not for ``device``: fp16 on a CPU, or bf16 on one that would emulate it; None where it is."""
+    """Why a variant of ``name`` is not for ``device``: fp16 on a CPU, or emulated bf16. None if it is."""
     if variant == "fp16" and device.type == "cpu":
         return f"{name}:fp16 is for GPUs: on a CPU use {name}:bf16"
     if variant == "bf16" and device.type == "cpu" and not computes_bf16():

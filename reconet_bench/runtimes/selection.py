@@ -30,7 +30,7 @@ class Resources:
 
 
 def usable_runtimes(names: Sequence[str], report: Callable[[str], None] = lambda text: None) -> list[str]:
-    """Runtimes to use, the reference first: those asked for, or the usual; one that is not here is reported and left out.
+    """Runtimes to use, the reference first: those asked for, or the usual. Missing ones are reported and left out.
 
     Args:
         names: of runtimes and variants; ``all`` is every one, ``auto`` stays as it is (which one depends on the model).

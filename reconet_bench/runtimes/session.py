@@ -83,16 +83,23 @@ class ModelSource:
         count = image.shape[0] if image.ndim == 4 else 1
         if count != (self.batch or count):
             raise ModelError(
-                f"'{self.name}' takes {self.batch} frame at once, got {count}: export it with a dynamic batch"
+                f"'{self.name}' accepts batches of {self.batch} only, got {count} frames: "
+                "export it with a dynamic batch"
             )
         if min(height, width) < self.minimum:
             raise DataError(f"frame of {width}x{height} pixels is too small: '{self.name}' needs {self.minimum} a side")
         if (self.height or height, self.width or width) != (height, width):
-            fixed = f"{self.width or 'any'}x{self.height or 'any'}"
             raise ModelError(
-                f"'{self.name}' takes frames of {fixed} pixels only, got {width}x{height}: "
+                f"'{self.name}' accepts only frames {self._fixed_size}, got {width}x{height}: "
                 "resize the footage, or export the model with dynamic height and width"
             )
+
+    @property
+    def _fixed_size(self) -> str:
+        """The size that the file is fixed to, in words."""
+        if self.width is None:
+            return f"{self.height} pixels high"
+        return f"{self.width} pixels wide" if self.height is None else f"of {self.width}x{self.height} pixels"
 
 
 class Resident(NamedTuple):
@@ -116,10 +123,10 @@ class SessionHandle(ABC):
         precision: of the arithmetic: ``"fp32"``.
         threads: CPU threads that it computes with.
         load_seconds: from the model in a file or in memory to a session that takes frames; export not counted.
-        load_memory: bytes that loading took and holds: host memory on the CPU, device memory on CUDA; ``None`` if unknown.
-        made_form: where the form that it runs (int8) is kept, if loading had to make it first: the memory that this took cannot
-            be told from its own.
-        build_seconds: what compiling for frame sizes, or building engines, took since; the first frame of a size waits for it.
+        load_memory: bytes held after loading: host memory on the CPU, device memory on CUDA; ``None`` if unknown.
+        made_form: where its int8 form is kept, if loading had to make it first: the memory of making it cannot be told
+            from the memory of loading.
+        build_seconds: of compiling and building engines so far; the first frame of a size waits for it.
         placement: number of compute nodes by provider or device, as the runtime itself reports them; empty
             where there is one device and no fall-back, and until it is known.
     """
@@ -260,14 +267,14 @@ class Session(SessionHandle):
         y = self.run(self.upload(image))
         self.synchronize()
         if not y.isfinite().all():
-            raise ModelError(f"'{self.model.name}' in {self.runtime}: the output is not finite")
+            raise ModelError(f"'{self.model.name}' in {self.runtime}: the output contains NaN or infinity")
         return y
 
     def floats(self, image: np.ndarray) -> np.ndarray:
         """Stylise a host frame without the rounding: ``(1, 3, H, W)`` float32 in [0, 1].
 
         Raises:
-            ModelError: the output is not finite.
+            ModelError: the output contains NaN or infinity.
         """
         return self.output_float(self._finite(image))
 
@@ -275,7 +282,7 @@ class Session(SessionHandle):
         """Stylise a host frame, and look at every value.
 
         Raises:
-            ModelError: the output is not finite.
+            ModelError: the output contains NaN or infinity.
         """
         return self.download(self._finite(image)).reshape(image.shape)
 

@@ -89,7 +89,8 @@ class TensorRtSession(Session):
         del parser
         if plan is None:
             raise ModelError(
-                f"{self.model.called}: tensorrt cannot build an engine for {shape}: is there enough memory on {self.device}?"
+                f"{self.model.called}: tensorrt cannot build an engine for {shape}: "
+                f"is there enough memory on {self.device}?"
             )
         return bytes(plan)
 
@@ -113,15 +114,15 @@ class TensorRtSession(Session):
                 temporary.write_bytes(plan)
             engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            raise ModelError(f"{self.model.called}: tensorrt cannot load the engine that it has built for {shape}")
+            raise ModelError(f"{self.model.called}: tensorrt cannot load the engine it built for {shape}")
         context = engine.create_execution_context()
         if context is None:
             raise ModelError(
-                f"{self.model.called}: tensorrt has not enough memory on {self.device} to run it on {shape}"
+                f"{self.model.called}: not enough memory on {self.device} for tensorrt to run it on {shape}"
             )
         # The engine is for this shape alone, but its input is declared as of any: without a shape nothing is enqueued.
         if not context.set_input_shape(self.model.input_name, shape):
-            raise ModelError(f"{self.model.called}: tensorrt does not take {shape}")
+            raise ModelError(f"{self.model.called}: tensorrt does not accept the shape {shape}")
         return engine, context
 
     def _recall(self, place: Path) -> Any:

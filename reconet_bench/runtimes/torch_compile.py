@@ -70,7 +70,7 @@ class CompiledSession(TorchSession):
 
 @contextlib.contextmanager
 def _without_extensions() -> Iterator[None]:
-    """Without what PyTorch's builder of extensions logs when the compiler first loads it: which CUDA it would use, had it a GPU."""
+    """Silence the CUDA warning that PyTorch's extension builder logs on machines without a GPU."""
     logger = logging.getLogger("torch.utils.cpp_extension")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -134,7 +134,7 @@ class Worker(SessionHandle):
         """The error of a worker that is gone, with what is known of the cause."""
         self._process.join(_PATIENCE)
         cause = ended_by(self._process.exitcode, "use a smaller size, or fewer runtimes at once")
-        return RuntimeUnavailable(f"its process ended in the midst of the work ({cause})")
+        return RuntimeUnavailable(f"worker process died ({cause})")
 
     def close(self) -> None:
         """End the process; one that is still at work is killed."""
@@ -146,7 +146,7 @@ class Worker(SessionHandle):
 
 
 def _context() -> SpawnContext | ForkServerContext:
-    """How processes start: on Linux as copies of one that has imported everything and done nothing, for PyTorch's import takes seconds."""
+    """How processes start. On Linux they are copies of a server that has imported PyTorch, which takes seconds."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

@@ -79,7 +79,7 @@ def model() -> Model:
 
 @pytest.fixture
 def runtimes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """PyTorch slowed down, PyTorch as it is under another name, and others of another picture; all in this process, which
+    """PyTorch slowed down, PyTorch under another name, and others of another picture; all in this process, which
     starts sooner. Opened so far.
     """
     opened: list[str] = []
@@ -185,7 +185,7 @@ def test_a_reference_that_fails_is_said_of_itself(
     model: Model, runtimes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime_pool, "reference_runtime", lambda model: ("overflows", None))
-    with pytest.raises(errors.ModelError, match="'soft' in overflows: the output is not finite"):
+    with pytest.raises(errors.ModelError, match="'soft' in overflows: the output contains NaN or infinity"):
         choose_runtime(model, SIZE, CPU, candidates=["quick"])
     assert runtimes == ["overflows"]
 

@@ -1,4 +1,4 @@
-"""How time grows with pixels: real runtimes on a small network, a fit worked out by hand, files that a command leaves."""
+"""How time grows with pixels: real runtimes on a small network, a fit worked out by hand, files of the command."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_a_runtime_that_does_not_take_the_model_costs_its_rows_alone(model: Mode
     rows = sweep(one_thread(model, ["torch", "refusing", "late"], (32, 48), (32, 64)), said.append).rows
     assert [(row.runtime, row.width) for row in rows] == [("torch", 48), ("torch", 64), ("late", 64)]
     assert "skipped refusing at 48x32 on 1 threads: no such layer" in said
-    assert "skipped late at 48x32 on 1 threads: 'blur' in late: the output is not finite" in said
+    assert "skipped late at 48x32 on 1 threads: 'blur' in late: the output contains NaN or infinity" in said
 
 
 def test_a_reference_that_fails_costs_the_parity_and_no_runtime(
@@ -179,7 +179,9 @@ def test_a_reference_that_fails_costs_the_parity_and_no_runtime(
     said: list[str] = []
     rows = sweep(one_thread(model, ["torch"], (32, 48), (32, 64)), said.append).rows
     assert [(row.width, row.psnr is None) for row in rows] == [(48, True), (64, False)]
-    assert rows[0].note.startswith("no parity, the reference failed: 'blur' in late: the output is not finite")
+    assert rows[0].note.startswith(
+        "no parity, the reference failed: 'blur' in late: the output contains NaN or infinity"
+    )
     assert not [line for line in said if line.startswith("skipped")]
 
 
@@ -195,7 +197,7 @@ def test_a_speed_stands_with_all_its_parity_at_any_batch(model: Model, made: Non
 def test_a_size_without_room_in_memory_costs_that_size_alone(
     model: Model, made: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether a clip of it cannot be rendered, or a runtime cannot run it; the runtime is there again at the next size."""
+    """A clip that cannot be rendered, or a runtime that cannot run it: the runtime is there at the next size."""
     render = reference_check.synthetic_clip
 
     def rendered(name: str, size: tuple[int, int], length: int) -> Clip:
@@ -213,7 +215,7 @@ def test_a_size_without_room_in_memory_costs_that_size_alone(
     assert result.skipped == [
         "hungry at 64x32: not enough memory",
         "96x32: a clip of 96x32: not enough memory",
-        "112x32: not enough memory for it: leave it out, or take a smaller batch",
+        "112x32: not enough memory for this size: leave it out, or use a smaller batch",
     ]
     assert [line for line in said if line.startswith("skipped")] == [f"skipped {line}" for line in result.skipped]
 
@@ -309,7 +311,7 @@ def test_the_command_leaves_tables_and_provenance(
     assert "24x16" in printed
     assert "time grows as pixels^" in printed
     assert "identical" in printed
-    same = "fidelity is that to the same file in ONNX Runtime on the CPU"
+    same = "compared with the same file in ONNX Runtime on the CPU"
     assert same in printed
     assert f"- {same}\n" in (tmp_path / "out" / "sweep.md").read_text()
     with (tmp_path / "out" / "sweep.csv").open() as file:

@@ -181,7 +181,7 @@ def test_stable_means_that_rounds_agree(rounds: list[list[float]], stable: bool)
 
 @pytest.mark.clock
 def test_the_harness_adds_less_than_two_percent() -> None:
-    """To a frame of known duration, on the real clock; the best of many, because whatever else runs here only ever adds."""
+    """A frame of known duration on the real clock; the best of many, because other work only ever adds."""
 
     def work(seconds: float) -> None:
         """Who sleeps wakes late, on a processor that slept too."""
@@ -204,7 +204,7 @@ intr 1 2 3
 
 
 def test_what_others_take_of_the_processor_is_what_is_left_of_its_work(tmp_path, monkeypatch) -> None:
-    """Two cores of this process's for two seconds: 3 s of work, 1 s of them our own; what other cores do is nothing to us."""
+    """Two cores for two seconds: 3 s of work, 1 s of it our own; what other cores do does not count."""
     stat = tmp_path / "stat"
     monkeypatch.setattr(cpu_load, "_STAT", stat)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1}, raising=False)

@@ -32,7 +32,7 @@ def test_flow_survives_the_round_trip(tmp_path):
 
 
 def test_flow_bytes_follow_middlebury(tmp_path):
-    """Width before height, u before v, rows from the top: http://vision.middlebury.edu/flow/code/flow-code/README.txt."""
+    """Width before height, u before v, rows from the top (README of Middlebury's flow code)."""
     body = np.array([1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6], "<f4").tobytes()
     data = np.array([202021.25], "<f4").tobytes() + np.array([3, 2], "<i4").tobytes() + body
     (tmp_path / "a.flo").write_bytes(data)

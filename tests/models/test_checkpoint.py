@@ -176,7 +176,7 @@ def test_a_path_is_taken_as_it_is(saved, monkeypatch):
     monkeypatch.chdir(saved.parent)
     assert find_checkpoint(saved.name).samefile(saved)
     for name in ("none.safetensors", "runs/none", "none.onnx", "NONE.ONNX"):
-        with pytest.raises(ModelError, match=f"no such model file: {name}"):
+        with pytest.raises(ModelError, match=f"model file not found: {name}"):
             find_checkpoint(name)
 
 

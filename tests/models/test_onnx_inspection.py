@@ -1,4 +1,4 @@
-"""ONNX files of others: understood, or refused in one line; a wrong guess is noticed, and the option that mends it named."""
+"""ONNX files of others: understood, or refused in one line that names the option that helps."""
 
 from __future__ import annotations
 
@@ -117,15 +117,15 @@ def refused(path: Path) -> str:
 
 
 def test_what_is_no_onnx_file_is_refused(tmp_path: Path, exported: Path) -> None:
-    assert refused(tmp_path / "none.onnx") == f"no such model file: {tmp_path / 'none.onnx'}"
-    assert "no such model file" in refused(tmp_path)
+    assert refused(tmp_path / "none.onnx") == f"model file not found: {tmp_path / 'none.onnx'}"
+    assert "model file not found" in refused(tmp_path)
     for name, content in {
         "text": b"version https://git-lfs",
         "empty": b"",
         "cut": exported.read_bytes()[:100_000],
     }.items():
         (tmp_path / f"{name}.onnx").write_bytes(content)
-        assert f"not an ONNX model, or a truncated one ({len(content)} bytes)" in refused(tmp_path / f"{name}.onnx")
+        assert f"not an ONNX model, or truncated ({len(content)} bytes)" in refused(tmp_path / f"{name}.onnx")
 
 
 def test_what_is_not_image_to_image_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -137,9 +137,9 @@ def test_what_is_not_image_to_image_is_refused(tmp_path: Path, capfd: pytest.Cap
     half = [helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])]
     assert "gives 'y' (1, 3, 64, 64)" in refused(graph(path, half, IMAGE, {"y": [1, 3, "a", "b"]}))
     vector = graph(path, SIGMOID, (TensorProto.FLOAT, [1, 7]), {"y": [1, 7]})
-    assert "input 'x' is 1x7, a frame is 1x3xHxW" in refused(vector)
+    assert "input 'x' has shape 1x7, but a frame is 1x3xHxW" in refused(vector)
     grey = graph(path, SIGMOID, (TensorProto.FLOAT, [1, 1, "h", "w"]), {"y": [1, 1, "h", "w"]})
-    assert "input 'x' is 1x1x?x?: a frame has three channels" in refused(grey)
+    assert "input 'x' has shape 1x1x?x? with 1 channels, but a frame has three" in refused(grey)
     batch = graph(path, SIGMOID, (TensorProto.FLOAT, [8, 3, "h", "w"]), {"y": [8, 3, "h", "w"]})
     assert "input 'x' is 8x3x?x?" in refused(batch)
     double = graph(path, SIGMOID, (TensorProto.DOUBLE, IMAGE[1]), {"y": IMAGE[1]})
@@ -160,7 +160,7 @@ def test_what_is_not_image_to_image_is_refused(tmp_path: Path, capfd: pytest.Cap
 def test_outputs_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     nothing = [helper.make_node("Div", ["x", "zero"], ["q"]), helper.make_node("Sub", ["q", "q"], ["y"])]
     path = graph(tmp_path / "m.onnx", nothing, IMAGE, {"y": IMAGE[1]}, {"zero": np.array(0, np.float32)})
-    assert "comes out as what is no number, in every value range" in refused(path)
+    assert "returned NaN or infinity for a test photograph in every value range" in refused(path)
 
 
 def test_weights_that_lie_elsewhere_must_be_there(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_weights_that_lie_elsewhere_must_be_there(tmp_path: Path) -> None:
     onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     assert inspect_onnx(path).output_name == "y"
     (tmp_path / "weights.bin").unlink()
-    assert "its weights are in 'weights.bin', which is missing: put that file beside it" in refused(path)
+    assert "its weights file 'weights.bin' is missing: put it beside the model" in refused(path)
 
 
 @pytest.mark.parametrize("part", ["opset", "ir"])
@@ -188,7 +188,8 @@ def test_a_file_of_a_later_format_is_refused(part: str, tmp_path: Path, capfd: p
     }[part]
     said = refused(path).removeprefix(f"{path}: onnxruntime cannot load it: ")
     newest = re.fullmatch(
-        rf"{what} 999, and onnxruntime {re.escape(onnxruntime.__version__)} reads up to (\d+): {remedy}, or update onnxruntime",
+        rf"{what} 999, but onnxruntime {re.escape(onnxruntime.__version__)} reads up to (\d+): "
+        rf"{remedy}, or update onnxruntime",
         said,
     )
     assert newest, said
@@ -213,10 +214,10 @@ def test_what_is_no_tensor_and_what_has_other_channels_is_said(tmp_path: Path) -
     y = helper.make_tensor_value_info("y", *IMAGE)
     file = helper.make_graph([helper.make_node("ConcatFromSequence", ["x"], ["y"], axis=0)], "g", [frames], [y])
     onnx.save(helper.make_model(file, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "s.onnx")
-    assert refused(tmp_path / "s.onnx").endswith("input 'x' is no tensor but a sequence")
+    assert refused(tmp_path / "s.onnx").endswith("input 'x' is a sequence, not a tensor")
     for shape, count in {(1, 1, "h", "w"): 1, (1, "h", "w", 4): 4}.items():
         said = refused(graph(tmp_path / "m.onnx", SIGMOID, (TensorProto.FLOAT, list(shape)), {"y": list(shape)}))
-        assert said.endswith(f"a frame has three channels, and here they are fixed at {count}")
+        assert said.endswith(f"with {count} channels, but a frame has three")
     strip = [1, 512, "w", "c"]
     assert "give --layout NCHW or NHWC" in refused(
         graph(tmp_path / "m.onnx", SIGMOID, (TensorProto.FLOAT, strip), {"y": strip})
@@ -224,7 +225,7 @@ def test_what_is_no_tensor_and_what_has_other_channels_is_said(tmp_path: Path) -
 
 
 def product(kind: int, quantised: str = "", cast: int = 0) -> onnx.GraphProto:
-    """A convolution with weights of a type, stored or cast; ``quantised`` of its factors (x, w) come out of a DequantizeLinear."""
+    """A convolution with weights of a type, stored or cast; ``quantised`` factors come out of a DequantizeLinear."""
     weight = numpy_helper.from_array(np.zeros((3, 3, 1, 1), helper.tensor_dtype_to_np_dtype(kind)), "w")
     nodes = [helper.make_node("DequantizeLinear", [name, "s"], [f"{name}_real"]) for name in quantised]
     if cast:
@@ -253,7 +254,9 @@ def test_a_file_of_one_frame_at_once_takes_no_batch(tmp_path: Path) -> None:
     model = inspect_onnx(graph(tmp_path / "m.onnx", SIGMOID, IMAGE, {"y": IMAGE[1]}))
     assert model.batch == 1
     with RUNTIMES["onnxruntime"].load(model, "cpu", 1) as session:
-        with pytest.raises(errors.ModelError, match="takes 1 frame at once, got 2: export it with a dynamic batch"):
+        with pytest.raises(
+            errors.ModelError, match="accepts batches of 1 only, got 2 frames: export it with a dynamic batch"
+        ):
             session(np.zeros((2, 16, 16, 3), np.uint8))
         assert session(np.zeros((1, 16, 16, 3), np.uint8)).shape == (1, 16, 16, 3)
 
@@ -361,7 +364,7 @@ def test_without_a_word_the_range_is_found_or_the_doubt_is_told(tmp_path, taken,
     if model.input_range != taken:
         assert not right(model)
         (line,) = said
-        assert line.startswith("my net.onnx: does not say what values it takes; taken for ")
+        assert line.startswith("my net.onnx: does not say its value range; read as ")
         assert taken.name in line.split("give --input-range")[1]
         model, said = inspected(path, input_range=taken.name)
         assert said == []
@@ -469,9 +472,13 @@ def test_channels_that_are_not_fixed_need_a_layout(tmp_path):
 
 def test_a_layout_or_order_that_cannot_be_is_refused(tmp_path):
     path = tone_curve(tmp_path / "m.onnx", UNIT, UNIT)
-    with pytest.raises(errors.ModelError, match=r"input 'x' is 1x3x\?x\?, which is NCHW: layout NHWC cannot be"):
+    with pytest.raises(
+        errors.ModelError, match=r"input 'x' has shape 1x3x\?x\?, which is NCHW: --layout NHWC does not fit"
+    ):
         inspected(path, layout="NHWC")
-    assert "takes bgr8, a frame is RGB" in refused(tone_curve(path, UNIT, UNIT, **{"Image.BitmapPixelFormat": "Bgr8"}))
+    assert "say bgr8, but frames are RGB" in refused(
+        tone_curve(path, UNIT, UNIT, **{"Image.BitmapPixelFormat": "Bgr8"})
+    )
     with pytest.raises(errors.UnknownName, match=r"unknown value range '0\.\.2': did you mean"):
         OnnxFormat(input_range="0..2")
     with pytest.raises(errors.UnknownName, match="unknown layout 'CHWN'"):
@@ -510,7 +517,7 @@ def test_stylize_takes_the_ranges_from_the_command_line(tmp_path, capsys):
     assert np.abs(read_image(tmp_path / "b.png") / 255 - curve(scene(0) / 255)).max() < 0.01
     assert capsys.readouterr().err == ""
     cli.main([*map(str, words), "--input-range", "0..255"])
-    assert "m.onnx: with input 0..255" in (warned := capsys.readouterr().err)
+    assert "m.onnx: read as input 0..255" in (warned := capsys.readouterr().err)
     assert "-1..1" in warned.split("give --input-range")[1]
 
 
@@ -519,7 +526,7 @@ def test_stylize_takes_the_ranges_from_the_command_line(tmp_path, capsys):
     [
         (["--input-range", "0..2"], "unknown value range '0..2'"),
         (["--layout", "HWC"], "unknown layout 'HWC'"),
-        (["--layout", "NHWC"], "layout NHWC cannot be"),
+        (["--layout", "NHWC"], "--layout NHWC does not fit"),
         (
             ["--model", "reconet-starry_night", "--input-range", "-1..1"],
             "'reconet-starry_night' says itself what it takes",

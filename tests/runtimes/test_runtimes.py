@@ -51,7 +51,7 @@ from reconet_bench.runtimes.tensorrt import TensorRtSession, engine_place
 SIZES = [(40, 56), (33, 47), (16, 61)]
 #: Largest difference from fp32 eager in [0, 1] that rounding explains, by precision.
 TOLERANCE = {"fp32": 1e-4, "bf16": 0.1}
-#: Every way to run on a CPU but int8, which is another picture; and compiling, which is slow: both have tests of their own.
+#: Every way to run on a CPU but int8 and compiling, which have tests of their own.
 ON_CPU = [
     name
     for name in RUNTIMES.names()
@@ -137,7 +137,9 @@ def test_a_name_holds_a_device_and_a_variant() -> None:
     with pytest.raises(errors.UnknownName, match="unknown runtime 'openvin': did you mean 'openvino'"):
         RUNTIMES["openvin:bf16"]
     for twice in ("torch:bf16:fp32", "torch:cpu:cuda"):
-        with pytest.raises(errors.RuntimeUnavailable, match=f"'{twice}': a runtime has one device and one variant"):
+        with pytest.raises(
+            errors.RuntimeUnavailable, match=f"'{twice}': a runtime's name holds one device and one variant"
+        ):
             RUNTIMES[twice]
 
 
@@ -145,7 +147,7 @@ def test_the_device_in_a_name_is_the_device(model: ModelSource, monkeypatch: pyt
     with RUNTIMES["torch:cpu:bf16"].load(model, "auto", 1) as session:
         assert (session.runtime, session.device, session.precision) == ("torch:cpu:bf16", "cpu", "bf16")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(errors.RuntimeUnavailable, match="device 'cuda' asked for"):
+    with pytest.raises(errors.RuntimeUnavailable, match="no CUDA GPU for device 'cuda'"):
         RUNTIMES["torch:cuda"].load(model)
     with pytest.raises(errors.RuntimeUnavailable, match="name says cuda and the device is cpu: leave one"):
         RUNTIMES["torch:cuda"].load(model, "cpu")
@@ -202,7 +204,7 @@ def test_session_says_what_it_is(session: Session) -> None:
 @pytest.mark.clock
 @pytest.mark.parametrize("name", ON_CPU)
 def test_an_idle_runtime_takes_no_cores_from_the_next(name: str, model: ModelSource) -> None:
-    """Its pool of threads sleeps soon after the frame: runtimes can take turns in one process and not slow one another."""
+    """Its threads sleep soon after the frame, so runtimes that take turns do not slow one another."""
     with load(name, model, threads=2) as session:
         session(noise(64, 64))
         time.sleep(0.1)
@@ -321,7 +323,7 @@ def test_torch_leaves_the_callers_network_alone(network: ReCoNet) -> None:
 def test_torch_refuses_bf16_that_would_be_emulated(
     name: str, model: ModelSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Emulated it is ten and more times slower than fp32: nobody means that, and ``all`` would sit there for minutes."""
+    """Emulated it is ten and more times slower than fp32, and ``all`` would take minutes."""
     monkeypatch.setattr(pytorch, "computes_bf16", lambda: False)
     with pytest.raises(errors.RuntimeUnavailable, match=f"this CPU has no fast bf16: use {name}$"):
         RUNTIMES[f"{name}:bf16"].load(model, "cpu", 1)
@@ -453,7 +455,7 @@ def test_placement_counts_images_and_not_shape_arithmetic() -> None:
     ):
         stray = [*trace, event("pad_kernel_time", "Pad", CPU_PROVIDER, output)]
         with pytest.raises(
-            errors.RuntimeUnavailable, match=r"part of 'm' .*: pad \(Pad\) on CPUExecutionProvider; use"
+            errors.RuntimeUnavailable, match=r"did not run all of 'm' on .*: pad \(Pad\) on CPUExecutionProvider; use"
         ):
             check_placement(compute_nodes(stray, pixels), CUDA_PROVIDER, "m")
     with pytest.raises(errors.RuntimeUnavailable, match="cannot prove"):
@@ -461,7 +463,7 @@ def test_placement_counts_images_and_not_shape_arithmetic() -> None:
 
 
 def test_what_moves_bytes_is_seen_too(tmp_path: Path) -> None:
-    """No float anywhere: by its type alone such a file would have no compute node, and could not be proved to run at all."""
+    """Without any float, a proof by type alone would find no compute node."""
     nodes = [
         helper.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 1, 3]),
         helper.make_node("Transpose", ["t"], ["y"], perm=[0, 2, 1, 3]),
@@ -500,7 +502,7 @@ def test_a_silent_fall_back_from_cuda_is_an_error(model: ModelSource, monkeypatc
     [
         (
             ImportError("libnvinfer.so.10: cannot open shared object file\nmore"),
-            "it is installed, and its library does not load: libnvinfer.so.10: cannot open shared object file",
+            "it is installed, but its library does not load: libnvinfer.so.10: cannot open shared object file",
         ),
         (
             RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),
@@ -584,7 +586,7 @@ def test_a_file_of_fixed_size_refuses_others(tmp_path: Path) -> None:
     path = image_model(tmp_path / "fixed.onnx", [helper.make_node("Sigmoid", ["x"], ["y"])], [1, 3, 32, 48])
     with RUNTIMES["onnxruntime"].load(inspect_onnx(path), "cpu", 1) as session:
         assert session(noise(32, 48)).shape == (32, 48, 3)
-        with pytest.raises(errors.ModelError, match="takes frames of 48x32 pixels only, got 47x32: resize"):
+        with pytest.raises(errors.ModelError, match="accepts only frames of 48x32 pixels, got 47x32: resize"):
             session(noise(32, 47))
 
 
@@ -614,7 +616,7 @@ def test_convolutions_in_another_type_than_asked_for_are_an_error() -> None:
     )
     assert found == {"f32": 1, "bf16": 2}
     with pytest.raises(
-        errors.RuntimeUnavailable, match=r"asked for bf16 and computes convolutions of 'm' otherwise \(1 in f32\)"
+        errors.RuntimeUnavailable, match=r"does not compute all convolutions of 'm' in bf16 \(1 in f32\)"
     ):
         check_precision(found, "bf16", "m")
     check_precision({"bf16": 16}, "bf16", "m")
@@ -737,7 +739,7 @@ def test_openvino_takes_other_layout_range_and_type(kind: int, tmp_path: Path) -
 @pytest.mark.quantisation
 @pytest.mark.parametrize("name", ["onnxruntime:int8", "openvino:int8"])
 def test_int8_is_the_same_picture_roughly(name: str, trained: ModelSource, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The shipped model, calibrated on small frames: int8 where it says so, and a picture that can be told from noise."""
+    """The shipped model, calibrated on small frames: int8 where it says so, and still a picture."""
     monkeypatch.setattr(onnx_forms, "_SIDE", 64)
     frames = [to_uint8(synthetic_clip("carousel", (72, 96), 2).frame(0))[0]]
     with load("torch", trained) as reference, load(name, trained) as session:
@@ -787,7 +789,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
 
 
 def test_what_has_no_convolutions_is_not_quantised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which is seen before a frame is rendered; a file of ours, in a folder that nobody knows, is called by its name."""
+    """Seen before a frame is rendered; a file of ours in a temporary folder is called by its name."""
     monkeypatch.setattr(onnx_forms, "synthetic_clip", None)
     path = image_model(tmp_path / "sigmoid.onnx", [helper.make_node("Sigmoid", ["x"], ["y"])], [1, 3, "h", "w"])
     for name in ("onnxruntime:int8", "openvino:int8"):
@@ -801,7 +803,7 @@ def test_what_has_no_convolutions_is_not_quantised(tmp_path: Path, monkeypatch: 
 
 
 def scaled(folder: Path, factor: float) -> Path:
-    """``y = factor⁵ · x`` by convolutions whose weights lie in a file beside the model; the model's own is always the same."""
+    """``y = factor⁵ · x`` by convolutions with external weights; the model file itself is always the same."""
     weights = (np.eye(3, dtype=np.float32) * factor).reshape(3, 3, 1, 1)
     names = ["x", "a", "b", "c", "d", "y"]
     nodes = [helper.make_node("Conv", [source, "w"], [target]) for source, target in itertools.pairwise(names)]
@@ -963,7 +965,7 @@ def test_an_engine_of_another_version_is_built_anew(
     assert one.build_seconds > 0
     assert session()._engine(shape) == (engine, context)
     assert built == [shape], "a kept engine was built again"
-    with pytest.raises(errors.ModelError, match=r"tensorrt does not take \(0, 3, 64, 64\)"):
+    with pytest.raises(errors.ModelError, match=r"tensorrt does not accept the shape \(0, 3, 64, 64\)"):
         session()._engine((0, 3, 64, 64))
     built.clear()
     engine.create_execution_context = lambda: None
@@ -1019,7 +1021,7 @@ def test_providers_are_asked_for_in_order_and_with_what_they_need(model: ModelSo
 
 
 def test_with_tensorrt_each_shape_has_a_session_and_a_proof_of_its_own(model: ModelSource, a_gpu: None) -> None:
-    """An engine for several shapes is another after each new one: how fast a size is would depend on what was run before."""
+    """With one engine for several shapes, speed would depend on the sizes that were run before."""
     opened: list[tuple[int, ...]] = []
 
     class Shaped(OnnxSession):
@@ -1152,5 +1154,5 @@ def test_parity_of_known_differences() -> None:
     with pytest.raises(errors.DataError, match="at least one frame"):
         session_parity(exact, exact, [])
     broken = load(ModelSource("broken", Levels(float("nan")), Path), "cpu", 1)
-    with pytest.raises(errors.ModelError, match="'broken' in torch: the output is not finite"):
+    with pytest.raises(errors.ModelError, match="'broken' in torch: the output contains NaN or infinity"):
         session_parity(exact, broken, frames)

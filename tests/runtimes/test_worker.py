@@ -74,7 +74,7 @@ class Narrow(TorchSession):
 
 
 class Hoarding(TorchSession):
-    """Takes memory while it loads and at its first frame, and keeps it; that frame takes long, and tells where it ran."""
+    """Takes and keeps memory while loading and at its first frame, which takes long and says where it ran."""
 
     def __init__(self, model: ModelSource, network: nn.Module, device: torch.device, threads: int) -> None:
         super().__init__(model, network, device, threads)
@@ -233,7 +233,7 @@ def test_what_the_parent_does_is_no_memory_of_the_workers(model: ModelSource) ->
 
 
 def test_what_is_kept_counts_as_memory_and_only_the_first_frame_as_the_first(model: ModelSource) -> None:
-    """What loading takes, what the first frame takes, and how long that frame waits, are the session's from its start."""
+    """Memory of loading and of the first frame, and its time, are the session's from its start."""
     with Worker("hoarding") as hoarding:
         hoarding.load(model, "cpu", 1)
         assert hoarding.load_memory is not None
@@ -279,7 +279,8 @@ def test_a_compiler_is_quiet_where_there_is_no_gpu() -> None:
         "from reconet_bench.runtimes.base import ModelSource\n"
         "from reconet_bench.runtimes.worker import Worker\n"
         "with Worker('torch-compile') as compiled:\n"
-        "    compiled.load(ModelSource('same', torch.nn.ReLU(), pathlib.Path), 'cpu', 1)(np.zeros((32, 48, 3), np.uint8))\n"
+        "    source = ModelSource('same', torch.nn.ReLU(), pathlib.Path)\n"
+        "    compiled.load(source, 'cpu', 1)(np.zeros((32, 48, 3), np.uint8))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -388,12 +389,14 @@ def test_a_comparison_goes_on_without_the_runtime_that_died(model: ModelSource) 
     plan = Plan([Model(model, "mine", "")], [TranslationClip(length=3)], ["torch", "killed"], CPU, rounds=2)
     result = compare(plan)
     (skipped,) = result.skipped
-    assert skipped.startswith("blur in killed: its process ended in the midst of the work (killed by SIGKILL")
+    assert skipped.startswith("blur in killed: worker process died (killed by SIGKILL")
     assert {record.runtime for record in result.records if record.metric == "fps_device"} == {"torch"}
     assert {timed.runtime for timed in result.timings} == {"torch"}
 
 
-@pytest.mark.parametrize(("name", "says"), [("refusing", "no such layer"), ("endless", "the output is not finite")])
+@pytest.mark.parametrize(
+    ("name", "says"), [("refusing", "no such layer"), ("endless", "the output contains NaN or infinity")]
+)
 @pytest.mark.parametrize("rounds", [0, 2])
 def test_a_comparison_goes_on_without_the_runtime_that_cannot_take_the_model(
     model: ModelSource, name: str, says: str, rounds: int
