@@ -548,7 +548,7 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
             "unknown runtime 'onnxruntim': did you mean 'onnxruntime'?",
         ),
         (["compare", "--models", "nonsense", "--runtimes", "torch"], "unknown model 'nonsense'"),
-        (["compare", "--models", "none.onnx", "--runtimes", "torch"], "no such model file: none.onnx"),
+        (["compare", "--models", "none.onnx", "--runtimes", "torch"], "model file not found: none.onnx"),
         (["compare", "--videos", "no/such/folder"], "no such file or folder: "),
         (["compare", "--frames", "1"], "at least two frames are needed, got --frames 1"),
         (["compare", "--frames", "0"], "at least two frames are needed, got --frames 0"),
@@ -1055,5 +1055,5 @@ def test_what_was_measured_before_memory_ran_out_is_kept(capsys, tmp_path, break
         cli.main([*QUICK, "--videos", "stroll", "rush", *SMALL, "-o", str(tmp_path / "run")])
     line = capsys.readouterr().err
     assert "not enough memory for this comparison: give a smaller --size or fewer --frames" in line
-    assert f"{tmp_path / 'run'} holds the results so far" in line
+    assert f"the results so far are in {tmp_path / 'run'}" in line
     assert {record.video for record in load_run(tmp_path / "run").records} == {"stroll"}

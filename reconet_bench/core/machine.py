@@ -27,7 +27,7 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise RuntimeUnavailable(
-            f"device '{name}' asked for, but torch {torch.__version__} sees no CUDA GPU; use --device cpu"
+            f"no CUDA GPU for device '{name}' (torch {torch.__version__} sees none): use --device cpu"
         )
     try:
         device = torch.device(name)

@@ -8,29 +8,24 @@ or two ranges that both give one, are reported with the option that settles it.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
 from reconet_bench.core.errors import ModelError, UnknownName
-from reconet_bench.core.images import scikit_image_texture
-from reconet_bench.core.ops import BYTE, IMAGENET, RANGES, SIGNED, UNIT, ValueRange, from_uint8, resize_frame
+from reconet_bench.core.ops import BYTE, IMAGENET, RANGES, SIGNED, UNIT, ValueRange
 from reconet_bench.core.provenance import external_files
 from reconet_bench.models.onnx_graph import Clues, clues, range_of
+from reconet_bench.models.onnx_probe import ImageInput, OnnxProbe
 from reconet_bench.runtimes.base import ModelSource
-from reconet_bench.runtimes.onnx_forms import first_line
 
 if TYPE_CHECKING:
     import onnx
 
-#: Side of the photograph that a file is tried on, pixels, and the size multiples tried in turn.
-PROBE_SIZE = 128
-MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 LAYOUTS = ("NCHW", "NHWC")
 #: A picture has at least this standard deviation, and at most this share of its values at or beyond black and white.
 FLAT, SATURATED = 0.02, 0.5
@@ -61,17 +56,6 @@ class OnnxFormat:
 ANY_FORMAT = OnnxFormat()
 
 
-class _ImageInput(NamedTuple):
-    """The input of an ONNX that takes the frame."""
-
-    name: str
-    layout: str
-    dtype: type[np.float32] | type[np.float16] | type[np.uint8]
-    height: int | None
-    width: int | None
-    batch: int | None
-
-
 def inspect_onnx(
     path: Path, hints: OnnxFormat = ANY_FORMAT, report: Callable[[str], None] = lambda text: None
 ) -> ModelSource:
@@ -94,7 +78,7 @@ def inspect_onnx(
     file = _read(path)
     found = clues(file, path)
     image = _image_input(path, file.graph, hints.layout or found.layout)
-    probe = _Probe(path, image)
+    probe = OnnxProbe(path, image)
     ranges = _ranges(path, probe, hints, found, report)
     return ModelSource(
         path.stem,
@@ -132,7 +116,7 @@ def _read(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _image_input(path: Path, graph: onnx.GraphProto, layout: str) -> _ImageInput:
+def _image_input(path: Path, graph: onnx.GraphProto, layout: str) -> ImageInput:
     """The one input without a default, if it is a frame; ``layout`` is what is said of it, or empty."""
     import onnx
 
@@ -177,7 +161,7 @@ def _image_input(path: Path, graph: onnx.GraphProto, layout: str) -> _ImageInput
                 "export it so, or with float input"
             )
         height, width = (dims[2], dims[3]) if chosen == "NCHW" else (dims[1], dims[2])
-        return _ImageInput(name, chosen, dtype, height, width, dims[0])
+        return ImageInput(name, chosen, dtype, height, width, dims[0])
     # So few rows or columns no picture has: these are its channels.
     if fixed := next((count for count in channels.values() if count is not None and count < _FEWEST_ROWS), None):
         raise ModelError(f"{path}: input '{name}' has shape {shown} with {fixed} channels, but a frame has three")
@@ -185,72 +169,6 @@ def _image_input(path: Path, graph: onnx.GraphProto, layout: str) -> _ImageInput
     raise ModelError(
         f"{path}: input '{name}' has shape {shown}, but a frame has three channels, first or last{dynamic}"
     )
-
-
-class _Probe:
-    """A file in ONNX Runtime on the CPU, shown a photograph.
-
-    Attributes:
-        output: name of the stylised frame.
-        multiple: height and width must be multiples of it.
-        eight_bits: whether frames go in and come out as 8 bits.
-    """
-
-    def __init__(self, path: Path, image: _ImageInput) -> None:
-        self._image, self._session = image, _open(path)
-        height, width = image.height or PROBE_SIZE, image.width or PROBE_SIZE
-        self._size = (height, width)
-        try:
-            outputs = self._outputs(BYTE if image.dtype is np.uint8 else UNIT, height, width)
-        except ModelError as error:
-            raise ModelError(f"{path}: cannot run on a frame of {width}x{height} pixels: {error}") from None
-        output = next((name for name, value in outputs.items() if value.shape == (1, 3, height, width)), None)
-        if output is None:
-            got = ", ".join(f"'{name}' {value.shape}" for name, value in outputs.items())
-            raise ModelError(f"{path}: not image to image: a frame of {width}x{height} pixels gives {got or 'nothing'}")
-        if (image.dtype is np.uint8) != (outputs[output].dtype == np.uint8):
-            raise ModelError(
-                f"{path}: the input is {image.dtype.__name__} and the output {outputs[output].dtype}: "
-                "both must be 8-bit, or both float"
-            )
-        self.output, self.eight_bits = output, image.dtype is np.uint8
-        self.multiple = self._size_multiple(path)
-
-    def _outputs(self, values: ValueRange, height: int, width: int) -> dict[str, np.ndarray]:
-        """All tensors that come out for a photograph of the size asked for, as NCHW where they are frames."""
-        frame = values.encode(resize_frame(from_uint8(scikit_image_texture("astronaut")), height, width)).numpy()
-        channels_last = self._image.layout == "NHWC"
-        if self._image.dtype is np.uint8:
-            frame = frame.round().clip(0, 255)
-        if channels_last:
-            frame = frame.transpose(0, 2, 3, 1)
-        try:
-            results = self._session.run(None, {self._image.name: np.ascontiguousarray(frame, self._image.dtype)})
-        except Exception as error:
-            raise ModelError(first_line(error)) from None
-        named = zip((one.name for one in self._session.get_outputs()), results, strict=True)
-        arrays = {name: value for name, value in named if isinstance(value, np.ndarray)}
-        return {
-            name: value.transpose(0, 3, 1, 2) if channels_last and value.ndim == 4 else value
-            for name, value in arrays.items()
-        }
-
-    def _size_multiple(self, path: Path) -> int:
-        """The smallest multiple at which the output has the size of the frame."""
-        for multiple in MULTIPLES:
-            # Odd multiples, another for each side, so that no rounder number lets a frame through by accident.
-            size = (self._image.height or PROBE_SIZE + multiple, self._image.width or PROBE_SIZE + 3 * multiple)
-            with contextlib.suppress(ModelError):
-                if self._outputs(UNIT, *size)[self.output].shape == (1, 3, *size):
-                    return multiple
-        raise ModelError(
-            f"{path}: not image to image: the output never has the size of the frame "
-            f"(multiples up to {MULTIPLES[-1]} were tried)"
-        )
-
-    def show(self, values: ValueRange) -> np.ndarray:
-        """What comes out, ``(1, 3, H, W)`` float32, for the photograph in ``values``."""
-        return self._outputs(values, *self._size)[self.output].astype(np.float32)
 
 
 class _Trial(NamedTuple):
@@ -263,7 +181,7 @@ class _Trial(NamedTuple):
 
 
 def _ranges(
-    path: Path, probe: _Probe, hints: OnnxFormat, found: Clues, report: Callable[[str], None]
+    path: Path, probe: OnnxProbe, hints: OnnxFormat, found: Clues, report: Callable[[str], None]
 ) -> tuple[ValueRange, ValueRange]:
     """The value ranges of input and output; a doubtful choice is reported."""
     if probe.eight_bits:
@@ -304,7 +222,7 @@ def _ranges(
 _NOT_FINITE = "as no number"
 
 
-def _try(probe: _Probe, values: ValueRange, known_out: ValueRange | None) -> _Trial:
+def _try(probe: OnnxProbe, values: ValueRange, known_out: ValueRange | None) -> _Trial:
     raw = probe.show(values)
     if not np.isfinite(raw).all():
         return _Trial(values, known_out or UNIT, raw, _NOT_FINITE)
@@ -332,15 +250,3 @@ def _looks_like(raw: np.ndarray) -> ValueRange:
 
 def _far(a: _Trial, b: _Trial) -> bool:
     return float(np.abs(a.picture.clip(0, 1) - b.picture.clip(0, 1)).mean()) > _DIFFERENT
-
-
-def _open(path: Path) -> Any:
-    """The file in ONNX Runtime on the CPU, quiet even when it fails."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no common base but Exception
-        raise ModelError(f"{path}: onnxruntime cannot load it: {first_line(error)}") from None

@@ -603,7 +603,7 @@ def test_a_size_that_a_model_does_not_take_costs_those_clips_alone(tmp_path, mod
     }
     assert {(record.height, record.width) for record in result.records if record.model == "fixed"} == {(24, 32)}
     (line,) = result.skipped
-    assert line.startswith("fixed on moving: 'fixed' takes frames of 32x24 pixels only, got 56x40")
+    assert line.startswith("fixed on moving: 'fixed' accepts only frames of 32x24 pixels, got 56x40")
 
 
 def test_the_content_is_measured_though_the_runtime_has_no_form_of_it(models):
@@ -627,7 +627,7 @@ def test_an_export_of_ours_is_held_against_the_network_it_came_from(seeded, expo
     rows = by_metric(result.records, model="brighter", video="")
     assert rows["parity_psnr"].value < speed_records.GATE_PSNR
     assert Doubt.CHANGED_OUTPUT in rows["fps_device"].doubts
-    assert rows["parity_psnr"].note == "fidelity is that to reconet-seeded in PyTorch fp32"
+    assert rows["parity_psnr"].note == "compared with reconet-seeded in PyTorch fp32"
     assert rows["temporal_error_change"].value is not None
 
 
@@ -650,7 +650,7 @@ def test_output_that_is_not_a_number_is_said_and_not_recorded(rounds, tmp_path):
     with pytest.raises(ModelError) as caught:
         compare(plan)
     assert "'broken'" in str(caught.value)
-    assert "not finite" in str(caught.value)
+    assert "contains NaN or infinity" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -357,7 +357,7 @@ def test_what_was_measured_is_kept_when_a_late_size_stops_the_sweep(
         cli.main(words)
     assert caught.value.code == 2
     told = capsys.readouterr()
-    assert f"{line}{tmp_path / 'out'} holds the results so far" in told.err
+    assert f"{line}the results so far are in {tmp_path / 'out'}" in told.err
     assert "16x16" in told.out
     with (tmp_path / "out" / "sweep.csv").open() as file:
         assert [one["width"] for one in csv.DictReader(file)] == ["16"]

@@ -141,7 +141,7 @@ def test_what_is_not_image_to_image_is_refused(tmp_path: Path, capfd: pytest.Cap
     grey = graph(path, SIGMOID, (TensorProto.FLOAT, [1, 1, "h", "w"]), {"y": [1, 1, "h", "w"]})
     assert "input 'x' has shape 1x1x?x? with 1 channels, but a frame has three" in refused(grey)
     batch = graph(path, SIGMOID, (TensorProto.FLOAT, [8, 3, "h", "w"]), {"y": [8, 3, "h", "w"]})
-    assert "input 'x' is 8x3x?x?" in refused(batch)
+    assert "input 'x' has shape 8x3x?x?" in refused(batch)
     double = graph(path, SIGMOID, (TensorProto.DOUBLE, IMAGE[1]), {"y": IMAGE[1]})
     assert "input 'x' is DOUBLE, a frame is FLOAT, FLOAT16 or UINT8" in refused(double)
     pair = [helper.make_node("Add", ["x", "style"], ["y"])]
@@ -529,7 +529,7 @@ def test_stylize_takes_the_ranges_from_the_command_line(tmp_path, capsys):
         (["--layout", "NHWC"], "--layout NHWC does not fit"),
         (
             ["--model", "reconet-starry_night", "--input-range", "-1..1"],
-            "'reconet-starry_night' says itself what it takes",
+            "'reconet-starry_night' is a checkpoint and needs no --input-range",
         ),
     ],
 )
@@ -597,7 +597,7 @@ def test_compare_and_sweep_take_them_too(tmp_path, capsys):
     assert "m.onnx" not in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["compare", "--methods", "identity", "--videos", "stroll", "--input-range", "0..1"])
-    assert "give some by --models" in capsys.readouterr().err
+    assert "give one by --models" in capsys.readouterr().err
 
 
 def test_python_takes_them_and_warns(tmp_path):
@@ -629,7 +629,9 @@ def test_8_bit_frames_are_bytes_channels_last_both_ways(tmp_path: Path) -> None:
     said: list[str] = []
     model = inspect_onnx(eight_bits(tmp_path / "bytes.onnx", ["n", "h", "w", 3]), report=said.append)
     assert (model.layout, model.input_range, model.output_range, said) == ("NHWC", BYTE, BYTE, [])
-    with pytest.raises(errors.ModelError, match=r"input 'x' is \?x3x\?x\? UINT8, 8-bit frames are 1xHxWx3"):
+    with pytest.raises(
+        errors.ModelError, match=r"input 'x' has shape \?x3x\?x\? and type UINT8, but 8-bit frames are 1xHxWx3"
+    ):
         inspect_onnx(eight_bits(tmp_path / "first.onnx", ["n", 3, "h", "w"]))
     with pytest.raises(errors.ModelError, match="takes uint8 and gives float32: 8 bits both ways, or floats"):
         inspect_onnx(eight_bits(tmp_path / "half.onnx", ["n", "h", "w", 3], TensorProto.FLOAT))

@@ -1,0 +1,107 @@
+"""An ONNX file in ONNX Runtime on the CPU, shown a photograph: which output is the frame, and which sizes it takes."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from reconet_bench.core.errors import ModelError
+from reconet_bench.core.images import scikit_image_texture
+from reconet_bench.core.ops import BYTE, UNIT, ValueRange, from_uint8, resize_frame
+from reconet_bench.runtimes.onnx_forms import first_line
+
+#: Side of the photograph that a file is tried on, pixels, and the size multiples tried in turn.
+PROBE_SIZE = 128
+MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
+
+
+class ImageInput(NamedTuple):
+    """The input of an ONNX that takes the frame."""
+
+    name: str
+    layout: str
+    dtype: type[np.float32] | type[np.float16] | type[np.uint8]
+    height: int | None
+    width: int | None
+    batch: int | None
+
+
+class OnnxProbe:
+    """A file in ONNX Runtime on the CPU, shown a photograph.
+
+    Attributes:
+        output: name of the stylised frame.
+        multiple: height and width must be multiples of it.
+        eight_bits: whether frames go in and come out as 8 bits.
+    """
+
+    def __init__(self, path: Path, image: ImageInput) -> None:
+        self._image, self._session = image, open_quietly(path)
+        height, width = image.height or PROBE_SIZE, image.width or PROBE_SIZE
+        self._size = (height, width)
+        try:
+            outputs = self._outputs(BYTE if image.dtype is np.uint8 else UNIT, height, width)
+        except ModelError as error:
+            raise ModelError(f"{path}: cannot run on a frame of {width}x{height} pixels: {error}") from None
+        output = next((name for name, value in outputs.items() if value.shape == (1, 3, height, width)), None)
+        if output is None:
+            got = ", ".join(f"'{name}' {value.shape}" for name, value in outputs.items())
+            raise ModelError(f"{path}: not image to image: a frame of {width}x{height} pixels gives {got or 'nothing'}")
+        if (image.dtype is np.uint8) != (outputs[output].dtype == np.uint8):
+            raise ModelError(
+                f"{path}: the input is {image.dtype.__name__} and the output {outputs[output].dtype}: "
+                "both must be 8-bit, or both float"
+            )
+        self.output, self.eight_bits = output, image.dtype is np.uint8
+        self.multiple = self._size_multiple(path)
+
+    def _outputs(self, values: ValueRange, height: int, width: int) -> dict[str, np.ndarray]:
+        """All tensors that come out for a photograph of the size asked for, as NCHW where they are frames."""
+        frame = values.encode(resize_frame(from_uint8(scikit_image_texture("astronaut")), height, width)).numpy()
+        channels_last = self._image.layout == "NHWC"
+        if self._image.dtype is np.uint8:
+            frame = frame.round().clip(0, 255)
+        if channels_last:
+            frame = frame.transpose(0, 2, 3, 1)
+        try:
+            results = self._session.run(None, {self._image.name: np.ascontiguousarray(frame, self._image.dtype)})
+        except Exception as error:
+            raise ModelError(first_line(error)) from None
+        named = zip((one.name for one in self._session.get_outputs()), results, strict=True)
+        arrays = {name: value for name, value in named if isinstance(value, np.ndarray)}
+        return {
+            name: value.transpose(0, 3, 1, 2) if channels_last and value.ndim == 4 else value
+            for name, value in arrays.items()
+        }
+
+    def _size_multiple(self, path: Path) -> int:
+        """The smallest multiple at which the output has the size of the frame."""
+        for multiple in MULTIPLES:
+            # Odd multiples, another for each side, so that no rounder number lets a frame through by accident.
+            size = (self._image.height or PROBE_SIZE + multiple, self._image.width or PROBE_SIZE + 3 * multiple)
+            with contextlib.suppress(ModelError):
+                if self._outputs(UNIT, *size)[self.output].shape == (1, 3, *size):
+                    return multiple
+        raise ModelError(
+            f"{path}: not image to image: the output never has the size of the frame "
+            f"(multiples up to {MULTIPLES[-1]} were tried)"
+        )
+
+    def show(self, values: ValueRange) -> np.ndarray:
+        """What comes out, ``(1, 3, H, W)`` float32, for the photograph in ``values``."""
+        return self._outputs(values, *self._size)[self.output].astype(np.float32)
+
+
+def open_quietly(path: Path) -> Any:
+    """The file in ONNX Runtime on the CPU, quiet even when it fails."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no common base but Exception
+        raise ModelError(f"{path}: onnxruntime cannot load it: {first_line(error)}") from None
