@@ -143,7 +143,7 @@ def test_what_is_not_image_to_image_is_refused(tmp_path: Path, capfd: pytest.Cap
     batch = graph(path, SIGMOID, (TensorProto.FLOAT, [8, 3, "h", "w"]), {"y": [8, 3, "h", "w"]})
     assert "input 'x' has shape 8x3x?x?" in refused(batch)
     double = graph(path, SIGMOID, (TensorProto.DOUBLE, IMAGE[1]), {"y": IMAGE[1]})
-    assert "input 'x' is DOUBLE, a frame is FLOAT, FLOAT16 or UINT8" in refused(double)
+    assert "input 'x' has type DOUBLE, but a frame is FLOAT, FLOAT16 or UINT8" in refused(double)
     pair = [helper.make_node("Add", ["x", "style"], ["y"])]
     extra = [helper.make_tensor_value_info("style", *IMAGE)]
     assert "exactly one input without a default, has x, style" in refused(
@@ -633,7 +633,7 @@ def test_8_bit_frames_are_bytes_channels_last_both_ways(tmp_path: Path) -> None:
         errors.ModelError, match=r"input 'x' has shape \?x3x\?x\? and type UINT8, but 8-bit frames are 1xHxWx3"
     ):
         inspect_onnx(eight_bits(tmp_path / "first.onnx", ["n", 3, "h", "w"]))
-    with pytest.raises(errors.ModelError, match="takes uint8 and gives float32: 8 bits both ways, or floats"):
+    with pytest.raises(errors.ModelError, match="the input is uint8 and the output float32: both must be 8-bit"):
         inspect_onnx(eight_bits(tmp_path / "half.onnx", ["n", "h", "w", 3], TensorProto.FLOAT))
     with pytest.raises(errors.ModelError, match=r"takes 8-bit frames, whose values are 0\.\.255: leave --input-range"):
         inspect_onnx(eight_bits(tmp_path / "bytes.onnx", ["n", "h", "w", 3]), OnnxFormat(input_range="0..1"))
