@@ -146,7 +146,7 @@ def test_what_is_not_image_to_image_is_refused(tmp_path: Path, capfd: pytest.Cap
     assert "input 'x' has type DOUBLE, but a frame is FLOAT, FLOAT16 or UINT8" in refused(double)
     pair = [helper.make_node("Add", ["x", "style"], ["y"])]
     extra = [helper.make_tensor_value_info("style", *IMAGE)]
-    assert "exactly one input without a default, has x, style" in refused(
+    assert "exactly one input without a default value, but has x, style" in refused(
         graph(path, pair, IMAGE, {"y": IMAGE[1]}, None, extra)
     )
     reshape = [helper.make_node("Reshape", ["x", "s"], ["y"])]
@@ -635,7 +635,7 @@ def test_8_bit_frames_are_bytes_channels_last_both_ways(tmp_path: Path) -> None:
         inspect_onnx(eight_bits(tmp_path / "first.onnx", ["n", 3, "h", "w"]))
     with pytest.raises(errors.ModelError, match="the input is uint8 and the output float32: both must be 8-bit"):
         inspect_onnx(eight_bits(tmp_path / "half.onnx", ["n", "h", "w", 3], TensorProto.FLOAT))
-    with pytest.raises(errors.ModelError, match=r"takes 8-bit frames, whose values are 0\.\.255: leave --input-range"):
+    with pytest.raises(errors.ModelError, match=r"takes 8-bit frames, whose range is 0\.\.255: leave --input-range"):
         inspect_onnx(eight_bits(tmp_path / "bytes.onnx", ["n", "h", "w", 3]), OnnxFormat(input_range="0..1"))
 
 
