@@ -19,7 +19,7 @@ from reconet_bench.metrics.measure import Absent, measure_footage
 from reconet_bench.metrics.similarity import ssim
 from reconet_bench.metrics.temporal_error import pair_errors
 from reconet_bench.networks.vgg import STYLE_TAPS, load_loss_network
-from reconet_bench.video.frames import Frame, Timing
+from reconet_bench.video.frames import Frame, StreamFormat
 from reconet_bench.video.reader import VideoReader
 from reconet_bench.video.writer import VideoWriter
 
@@ -80,7 +80,7 @@ def test_decode(benchmark: Any, tmp_path: Path) -> None:
     clip = synthetic_clip("stroll", (256, 448), 24)
     pictures = [to_uint8(clip.frame(index))[0] for index in range(len(clip))]
     path = tmp_path / "clip.mp4"
-    writer = VideoWriter(path, clip.size, Timing(Fraction(1, 24), Fraction(24)))
+    writer = VideoWriter(path, clip.size, StreamFormat(Fraction(1, 24), Fraction(24)))
     for number, picture in enumerate(pictures):
         writer.write(Frame(picture, number))
     writer.close()

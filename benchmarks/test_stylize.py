@@ -13,7 +13,7 @@ from reconet_bench.core.ops import to_uint8
 from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.models.loading import load_by_name
 from reconet_bench.runtimes.base import RUNTIMES
-from reconet_bench.video.stylize import stylize_file
+from reconet_bench.video.stylize import FootageInput, FootageOutput, stylize_file
 
 MODEL, RUNTIME, SIZE, FRAMES, TURNS = "reconet-starry_night", "onnxruntime", (144, 320), 96, 5
 #: Frames a second from file to file, over those of the network alone.
@@ -25,7 +25,7 @@ def test_a_video_takes_as_long_as_its_network(benchmark: Any, tmp_path: Path) ->
     frames = [to_uint8(clip.frame(index))[0] for index in range(len(clip))]
     for number in range(FRAMES):
         write_image(tmp_path / "in" / f"{number:04d}.png", frames[number % len(frames)])
-    stylize_file(lambda image: image, tmp_path / "in", tmp_path / "in.mp4")
+    stylize_file(lambda image: image, FootageInput(tmp_path / "in"), FootageOutput(tmp_path / "in.mp4"))
     with RUNTIMES[RUNTIME].load(load_by_name(MODEL, tmp_path).source) as session:
         session(frames[0])
         alone: list[float] = []
@@ -41,7 +41,10 @@ def test_a_video_takes_as_long_as_its_network(benchmark: Any, tmp_path: Path) ->
 
         def whole() -> None:
             began = time.perf_counter()
-            assert stylize_file(session, tmp_path / "in.mp4", tmp_path / "out.mp4").frames == FRAMES
+            assert (
+                stylize_file(session, FootageInput(tmp_path / "in.mp4"), FootageOutput(tmp_path / "out.mp4")).frames
+                == FRAMES
+            )
             shares.append(FRAMES / (time.perf_counter() - began) / alone[-1])
 
         benchmark.pedantic(whole, setup=network, rounds=TURNS, warmup_rounds=0)

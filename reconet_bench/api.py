@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from torch import Tensor
 
 from reconet_bench.benchmark.evaluate import evaluate
 from reconet_bench.benchmark.fastest_runtime import choose_runtime
@@ -25,7 +26,7 @@ from reconet_bench.models.loading import load_by_name, workspace
 from reconet_bench.models.onnx_inspection import OnnxFormat
 from reconet_bench.runtimes.base import RUNTIMES, Session
 from reconet_bench.runtimes.selection import AUTO, Resources
-from reconet_bench.video.stylize import Done, Look, stylize_file
+from reconet_bench.video.stylize import Done, FootageInput, FootageOutput, Look, stylize_file
 
 
 class StyleModel:
@@ -155,7 +156,7 @@ def stylize(
                 max_size=max_size,
             )
     look = Look(strength, keep_colors, side_by_side)
-    return stylize_file(model, footage, Path(output), look, start=start, end=end, max_size=max_size)
+    return stylize_file(model, FootageInput(footage, start, end), FootageOutput(Path(output), look, max_size))
 
 
 def measure(
@@ -181,13 +182,13 @@ def measure(
     Raises:
         ReconetBenchError: the two clips do not belong together, or cannot be read.
     """
+    wanted = Selection(sintel=Path(sintel) if sintel else None, frames=frames, flow=flow)
     if isinstance(stylized, str | Path):
-        ours = read_stylized(Path(stylized), frames)
+        ours: Sequence[Tensor] = read_stylized(Path(stylized), frames)
     else:
         for frame in stylized:
             if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
                 raise DataError(f"a frame is (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
         ours = [from_uint8(frame) for frame in stylized]
     painting = painting_style(Path(style), 384, Path(vgg) if vgg else None) if style else None
-    wanted = Selection(sintel=Path(sintel) if sintel else None, frames=frames, flow=flow)
     return {name: e.value for name, e in evaluate(str(video), ours, wanted, painting).estimates.items()}

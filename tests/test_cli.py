@@ -550,8 +550,8 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
         (["compare", "--models", "nonsense", "--runtimes", "torch"], "unknown model 'nonsense'"),
         (["compare", "--models", "none.onnx", "--runtimes", "torch"], "model file not found: none.onnx"),
         (["compare", "--videos", "no/such/folder"], "no such file or folder: "),
-        (["compare", "--frames", "1"], "at least two frames are needed, got --frames 1"),
-        (["compare", "--frames", "0"], "at least two frames are needed, got --frames 0"),
+        (["compare", "--frames", "1"], "argument --frames: '1': give a whole number, at least 2"),
+        (["compare", "--frames", "0"], "argument --frames: '0': give a whole number, at least 2"),
         ([*QUICK, "--videos", "stroll", *SMALL, "--device", "tpu"], "no device 'tpu' here"),
         (
             [*QUICK, "--videos", "stroll", *SMALL, "--threads", "0"],
@@ -578,13 +578,23 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
             ],
             "--raft gives the weights for --flow raft",
         ),
-        (["render", "stroll", "--frames", "1", "-o", "out"], "at least two frames are needed, got --frames 1"),
+        (["render", "stroll", "--frames", "1", "-o", "out"], "argument --frames: '1': give a whole number, at least 2"),
         (["export", "nonsense", "-o", "out.onnx"], "unknown model 'nonsense'"),
         (
             ["list", "metricks"],
             "unknown kind 'metricks': did you mean 'metrics'? known: data, methods, metrics, models, runtimes",
         ),
         (["evaluate", "--stylized", "none", "--video", "stroll", *SMALL], "no such folder of frames: none"),
+        (
+            ["evaluate", "--stylized", ".", "--video", "x", "--frames", "0"],
+            "argument --frames: '0': give a whole number",
+        ),
+        (
+            ["evaluate", "--stylized", ".", "--video", "x", "--frames", "-2"],
+            "argument --frames: '-2': give a whole number",
+        ),
+        (["train", "--size", "16"], "argument --size: '16': give a whole number, at least 32"),
+        (["train", "--batch", "-1"], "argument --batch: '-1': give a whole number, at least 1"),
         (["train", "--method", "reconnet", "--style", "none.png"], "unknown method 'reconnet'"),
         (
             ["train", "--method", "reconet", "--style", "none.png", "--weights", "flicker=3"],
@@ -594,7 +604,10 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
             ["train", "--method", "reconet", "--style", "none.png", "--weights", "style"],
             "--weights takes TERM=NUMBER, got 'style'",
         ),
-        (["train", "--method", "reconet", "--style", "none.png", "--steps", "0"], "steps must be at least 1, got 0"),
+        (
+            ["train", "--method", "reconet", "--style", "none.png", "--steps", "0"],
+            "argument --steps: '0': give a whole number, at least 1",
+        ),
         (
             ["train", "--method", "reconet", "--style", "none.png", "--split", "half", "--data", "sintel"],
             "cannot read image none.png",
@@ -605,7 +618,7 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
         ),
         (["train", "--preset", "disertation"], "unknown preset 'disertation': did you mean 'dissertation'"),
         (["train", "--set", "step=3"], "unknown setting in --set step=3 'step': did you mean 'steps'"),
-        (["train"], "--style FILE is needed"),
+        (["train"], "no style image: give the painting to learn from by --style FILE"),
         (
             ["study", "optimizers", "--", "--optimizer", "adamax"],
             "study optimizers sets optimizer itself, a value for each run: leave it out after --",
@@ -616,9 +629,9 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
         ),
         (["study", "weights", "--jobs", "2", "--", "--weights", "style=5"], "study weights sets weights.style itself"),
         (["study", "weights", "--", "--set", "weights={style=5}"], "study weights sets weights.content itself"),
-        (["study", "weights", "--", "--show"], "leave out --show after --"),
-        (["study", "weights", "--", "--benchmark"], "leave out --benchmark after --"),
-        (["study", "weights", "--", "-o", "elsewhere"], "leave out --output after --"),
+        (["study", "weights", "--", "--show"], "--show cannot follow --: "),
+        (["study", "weights", "--", "--benchmark"], "--benchmark cannot follow --: "),
+        (["study", "weights", "--", "-o", "elsewhere"], "--output cannot follow --: "),
         (["study", "weights", "--", "--step", "x"], "(see: reconet-bench train --help)"),
         (["study", "weights", "--steps", "3"], "unrecognized arguments: --steps 3"),
         (["study", "weight", "--", "--steps", "3"], "unknown study 'weight': did you mean 'weights'"),
@@ -844,8 +857,9 @@ def test_stylised_folders_that_do_not_fit(fails, frames, tmp_path):
     few, other, empty = (tmp_path / name for name in ("few", "other", "empty"))
     shutil.copytree(frames, few)
     (few / "02.png").unlink()
-    assert (
-        evaluate(few) == "reconet-bench: frames: 3 content frames but 2 stylised ones; give one for each content frame"
+    assert evaluate(few) == (
+        f"reconet-bench: frames: 02.png is missing from the stylised frames in {few} (3 content frames, 2 stylised): "
+        "stylise the whole clip again"
     )
     shutil.copytree(frames, other)
     write_image(other / "02.png", picture(0, (0, 0), (40, 64)))
@@ -1012,7 +1026,7 @@ def test_a_real_process_prints_json_and_nothing_else(frames, tmp_path):
     [
         (
             [*QUICK, "--videos", "stroll", "--size", "1000000", "--frames", "2"],
-            "not enough memory to render stroll at 1000000x1000000: give a smaller --size",
+            "not enough memory to render stroll at 1000000x1000000: use a smaller --size",
         ),
         (["roofline", "--size", "1000000", "--runtimes", "torch"], "not enough memory"),
         (

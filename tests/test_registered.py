@@ -27,7 +27,7 @@ from reconet_bench.metrics.base import METRICS, Footage, Style
 from reconet_bench.networks.vgg import style_targets
 from reconet_bench.runtimes import onnx_forms
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource
-from reconet_bench.training.crops import ClipWindows
+from reconet_bench.training.crops import ClipCrops
 
 #: Largest difference from PyTorch fp32 in levels of 255, by precision.
 LEVELS = {"fp32": 1, "bf16": 4, "int8": 40}
@@ -99,7 +99,7 @@ def test_a_method_paints_and_has_an_objective(name: str, loss_network) -> None:
     method = METHODS[name]
     torch.manual_seed(0)
     network = method.network().eval()
-    windows = ClipWindows(32, 0, [TranslationClip((2.0, 1.0))])
+    windows = ClipCrops(32, 0, [TranslationClip((2.0, 1.0))])
     frames, flows, masks, _ = (torch.stack(parts) for parts in zip(windows[0], windows[1], strict=True))
     with torch.no_grad():
         painted = network(frames[0, :1])

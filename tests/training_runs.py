@@ -12,15 +12,15 @@ from conftest import TranslationClip
 
 from reconet_bench.core.tensor_files import read_tensors, write_tensors
 from reconet_bench.report.loss_curves import PACE, TOTAL
-from reconet_bench.training.crops import ClipWindows
+from reconet_bench.training.crops import ClipCrops
 from reconet_bench.training.loop import train
-from reconet_bench.training.progress import Progress
+from reconet_bench.training.progress import TrainingProgress
 from reconet_bench.training.run_folder import CURVES_FILE
 from reconet_bench.training.settings import TrainingSettings
 
 
-def windows(seed: int = 0) -> ClipWindows:
-    return ClipWindows(32, seed, [TranslationClip((2.0, 1.0))])
+def windows(seed: int = 0) -> ClipCrops:
+    return ClipCrops(32, seed, [TranslationClip((2.0, 1.0))])
 
 
 def network_state(path: Path) -> dict[str, torch.Tensor]:
@@ -40,7 +40,7 @@ def curves(folder: Path) -> list[dict[str, str]]:
 def stop_at(step: int, error: type[BaseException] = KeyboardInterrupt):
     """A report callback that interrupts once ``step`` has been reported."""
 
-    def report(progress: Progress) -> None:
+    def report(progress: TrainingProgress) -> None:
         if progress.step == step:
             raise error
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip
+from reconet_bench.data.footage import StylizedFrames
 from reconet_bench.data.selection import DEFAULT_VIDEOS, Selection
 from reconet_bench.metrics.base import METRICS, Footage, Style
 from reconet_bench.metrics.measure import Outcome, measure_footage, measured_samples
@@ -47,8 +49,10 @@ def evaluate(
     wanted = selection or Selection()
     if video in DEFAULT_VIDEOS and len(stylized):
         height, width = stylized[0].shape[-2:]
-        wanted = replace(wanted, size=wanted.size or (height, width), frames=wanted.frames or len(stylized))
+        wanted = replace(wanted, size=wanted.size or Size(height, width), frames=wanted.frames or len(stylized))
     clip = wanted.clip(video)
+    if isinstance(stylized, StylizedFrames):
+        stylized.check_numbers(clip)
     outcomes = measure_footage(Footage(clip, stylized, style))
     samples = measured_samples(outcomes)
     estimates = {name: estimate(METRICS[name], list(values.values())) for name, values in samples.items()}

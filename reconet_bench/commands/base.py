@@ -19,7 +19,7 @@ from reconet_bench.core.size import Size
 if TYPE_CHECKING:
     from reconet_bench.data.selection import Selection
     from reconet_bench.models.onnx_inspection import OnnxFormat
-    from reconet_bench.training.progress import Progress
+    from reconet_bench.training.progress import TrainingProgress
 
 out = Console(highlight=False)
 if not out.is_terminal:
@@ -134,7 +134,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="Sintel's rendering pass (default: clean)",
     )
     group.add_argument("--size", type=size, metavar="WxH", help="resize frames and flow, e.g. 512x256")
-    group.add_argument("--frames", type=int, metavar="N", help="at most N frames of each video")
+    group.add_argument("--frames", type=at_least(2), metavar="N", help="at most N frames of each video")
     group.add_argument(
         "--flow",
         default="",
@@ -231,7 +231,7 @@ def add_style_options(parser: argparse.ArgumentParser, painted: str) -> None:
 
 
 @contextlib.contextmanager
-def show_training(steps: int) -> Iterator[Callable[[Progress], None]]:
+def show_training(steps: int) -> Iterator[Callable[[TrainingProgress], None]]:
     """A bar with every loss term, steps per second and time left; plain lines where there is no terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -240,7 +240,7 @@ def show_training(steps: int) -> Iterator[Callable[[Progress], None]]:
     with Bar(*columns, console=err, disable=not err.is_terminal) as bar:
         task = bar.add_task("loading", total=steps)
 
-        def show(progress: Progress) -> None:
+        def show(progress: TrainingProgress) -> None:
             terms = "  ".join(f"{name} {value:.3g}" for name, value in progress.terms.items())
             line = f"{terms}  {progress.steps_per_second:.2f} steps/s  {progress.waiting:.0%} waiting for data"
             bar.update(task, completed=progress.step, description=line)

@@ -29,6 +29,6 @@ class Render(Command):
         clip = selection(options).clip(options.video)
         folder = write_sintel(clip, options.output)
         out.print(
-            f"Written: {folder} ({len(clip)} frames of {clip.size[1]}x{clip.size[0]}, flow and masks beside it)",
+            f"Written: {folder} ({len(clip)} frames of {clip.size}, flow and masks beside it)",
             markup=False,
         )

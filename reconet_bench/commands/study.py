@@ -13,8 +13,13 @@ from reconet_bench.commands.base import COMMANDS, Command, at_least, err, out, o
 class StudyCommand(Command):
     """``reconet-bench study``."""
 
-    summary = "Repeat a study of the dissertation at any number of steps and size: weights, optimizers, epochs."
-    example = "reconet-bench study weights -o runs/weights -- --preset dissertation --style painting.jpg --data synthetic --size 192 --steps 500"
+    summary = (
+        "Repeat a study of the dissertation (weights, optimizers or epochs) with any number of steps and any size."
+    )
+    example = (
+        "reconet-bench study weights -o runs/weights -- --preset dissertation --style painting.jpg "
+        "--data synthetic --size 192 --steps 500"
+    )
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
@@ -28,12 +33,12 @@ class StudyCommand(Command):
             "-o",
             type=Path,
             metavar="DIR",
-            help="folder for the runs, the table and the plots (default: runs/study-NAME)",
+            help="folder for runs, table and plots (default: runs/study-NAME)",
         )
         parser.usage = "%(prog)s NAME [--jobs N] [--output DIR] -- OPTIONS OF 'reconet-bench train', FOR ALL RUNS"
 
     def run(self, options: Any) -> None:
-        from reconet_bench.commands.train import checked, settings_named
+        from reconet_bench.commands.train_options import checked, settings_named
         from reconet_bench.core.errors import TrainingError
         from reconet_bench.networks.vgg import download_weights
         from reconet_bench.training.studies import STUDIES, check_shared, run_study
@@ -42,7 +47,8 @@ class StudyCommand(Command):
         for name in ("show", "benchmark", "output"):
             if getattr(shared, name):
                 raise TrainingError(
-                    f"leave out --{name} after --: a study trains each of its settings, in folders below its own --output"
+                    f"--{name} cannot follow --: a study trains every setting in its own folder below the study's --output. "
+                    "Leave it out"
                 )
         check_shared(options.study, settings_named(shared))
         for setting in STUDIES[options.study].settings:

@@ -11,6 +11,7 @@ from reconet_bench.commands.base import COMMANDS, Command, add_onnx_options, at_
 
 if TYPE_CHECKING:
     from reconet_bench.models.loading import Model
+    from reconet_bench.video.stylize import FootageInput
 
 
 def seconds(text: str) -> float:
@@ -107,7 +108,7 @@ class Stylize(Command):
         from reconet_bench.models import loading
         from reconet_bench.runtimes import selection
         from reconet_bench.runtimes.base import RUNTIMES
-        from reconet_bench.video.stylize import Look, stylize_file
+        from reconet_bench.video.stylize import FootageOutput, Look, stylize_file
 
         if (not options.input) == (options.camera is None):
             raise DataError("give either an INPUT or --camera N")
@@ -134,15 +135,8 @@ class Stylize(Command):
 
                 done = stylize_file(
                     session,
-                    options.input or "",
-                    options.output,
-                    look,
-                    start=options.start,
-                    end=options.end,
-                    rate=options.fps,
-                    camera=options.camera,
-                    max_size=options.max_size,
-                    codec=options.codec,
+                    _footage(options),
+                    FootageOutput(options.output, look, options.max_size, options.codec),
                     begin=lambda length: progress.update(task, total=length or None),
                     progress=show,
                 )
@@ -156,20 +150,20 @@ class Stylize(Command):
         )
 
 
+def _footage(options: Any) -> FootageInput:
+    from reconet_bench.video.stylize import FootageInput
+
+    return FootageInput(options.input or "", options.start, options.end, options.fps, options.camera)
+
+
 def _fastest(options: Any, model: Model) -> str:
     """What ``auto`` stands for at the size of this footage; says what was chosen and why."""
     from reconet_bench.benchmark.fastest_runtime import choose_runtime
-    from reconet_bench.core.size import Size
     from reconet_bench.runtimes.selection import Resources
-    from reconet_bench.video.media import Camera, open_source
     from reconet_bench.video.stylize import fitted
 
-    source = (
-        Camera(options.camera)
-        if options.input is None
-        else open_source(options.input, options.fps, options.start, options.end)
-    )
-    size = Size(*fitted(source.size, options.max_size))
+    source = _footage(options).open()
+    size = fitted(source.size, options.max_size)
     source.close()
     resources = Resources(options.device, options.threads)
     choice = choose_runtime(model, size, resources, lambda text: err.print(text, style="dim", markup=False))

@@ -18,59 +18,34 @@ from reconet_bench.commands.base import (
     warn,
     writable,
 )
+from reconet_bench.commands.train_options import add_recipe_options, checked, checked_recipe
 
 if TYPE_CHECKING:
     from reconet_bench.training.crops import TrainingCrops
-    from reconet_bench.training.data import DataOptions
-    from reconet_bench.training.presets import Recipe
     from reconet_bench.training.settings import TrainingSettings
-
-#: Options that are settings of a recipe: option, type, placeholder, help.
-RECIPE = (
-    ("method", str, "NAME", "see: reconet-bench list methods"),
-    ("split", str, "train|dissertation|all", "what Sintel training leaves out"),
-    ("steps", int, "N", "optimiser steps"),
-    ("epochs", int, "N", "instead of --steps: passes over MPI-Sintel or footage"),
-    ("size", int, "N", "side of the training crops in pixels"),
-    ("batch", int, "N", "clips a step"),
-    ("learning-rate", float, "X", "of the optimiser"),
-    ("optimizer", str, "adam|adamax", "the optimiser"),
-    ("style-size", int, "N", "the painting's shorter side; larger gives larger strokes"),
-    ("seed", int, "N", "of weights, data and noise"),
-    (
-        "precision",
-        str,
-        "auto|bf16|fp16|fp32",
-        "auto is bf16 where the device computes it, else fp32 on a CPU and fp16 on a GPU",
-    ),
-    ("save-every", int, "N", "steps between saved states"),
-    ("flow", str, "dis|raft", "what estimates the motion of footage"),
-)
 
 
 @COMMANDS.register("train")
 class Train(Command):
     """``reconet-bench train``."""
 
-    summary = "Train a network with a method's objective."
+    summary = "Train a style network for one painting."
     example = "reconet-bench train --method reconet --style starry_night.jpg --data synthetic --steps 4000"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        from reconet_bench.training.presets import load_recipe, preset_names
-
-        default = load_recipe()
-        parser.add_argument("--style", type=Path, metavar="FILE", help="the painting")
+        parser.add_argument("--style", type=Path, metavar="FILE", help="the style image (needed, except with --show)")
         parser.add_argument(
             "--textures",
             type=Path,
             metavar="DIR",
-            help="photographs to render scenes from (default: those in scikit-image, of which the built-in clips are made too: compare marks them)",
+            help="folder of photographs to render scenes from (default: those of scikit-image; the built-in clips show the "
+            "same, so compare marks their numbers)",
         )
         parser.add_argument(
             "--sintel",
             type=Path,
             metavar="DIR",
-            help="folder that holds Sintel's 'training' (else $RECONET_BENCH_SINTEL, else ./data/MPI-Sintel*)",
+            help="folder that holds Sintel's 'training' (default: $RECONET_BENCH_SINTEL, else ./data/MPI-Sintel*)",
         )
         parser.add_argument(
             "--footage",
@@ -78,98 +53,52 @@ class Train(Command):
             nargs="+",
             default=[],
             metavar="DIR|FILE",
-            help="videos, folders of frames, or folders that hold any number of either",
+            help="videos and folders of frames to train on; folders are searched for both",
         )
         parser.add_argument(
             "--raft",
             type=Path,
             metavar="FILE",
-            help="weights for --flow raft, safetensors (else $RECONET_BENCH_RAFT, else torchvision's where cached)",
+            help="weights for --flow raft, safetensors (default: $RECONET_BENCH_RAFT, else torchvision's cached file)",
         )
         parser.add_argument(
             "--device",
             default="auto",
             metavar="auto|cpu|cuda|cuda:N",
-            help="auto is CUDA where there is one (default: auto)",
+            help="auto uses CUDA if there is a GPU (default: auto)",
         )
         parser.add_argument(
-            "--compile", action="store_true", help="torch.compile the networks; the first step takes a minute or more"
+            "--compile", action="store_true", help="use torch.compile; the first step then takes a minute or more"
         )
         parser.add_argument(
             "--workers",
             type=at_least(0),
             metavar="N",
-            help="processes that load data, on Linux (default: none on a CPU, enough to keep a GPU busy)",
+            help="processes that load data, on Linux only (default: 0 on a CPU, up to 16 with a GPU)",
         )
         parser.add_argument(
-            "--tensorboard", action="store_true", help="write TensorBoard events into the run folder too"
+            "--tensorboard", action="store_true", help="also write TensorBoard events into the run folder"
         )
         parser.add_argument(
             "--benchmark",
             action="store_true",
-            help="time this recipe's step against a plain fp32 loop, and train nothing",
+            help="do not train: compare the speed of a training step with that of a plain fp32 loop",
         )
         parser.add_argument(
             "--branch-from",
             type=Path,
             metavar="RUN|FILE",
-            help="start from another run's last saved state, or from a checkpoint's weights, then go on with this method",
+            help="start from the last saved state of another run, or from the weights of a checkpoint",
         )
         parser.add_argument(
-            "--resume", action="store_true", help="go on from the state in the run folder, if there is one"
+            "--resume", action="store_true", help="continue from the state saved in the run folder, if there is one"
         )
         parser.add_argument(
-            "--download-vgg", action="store_true", help="fetch torchvision's VGG-16 weights (528 MB) first"
+            "--download-vgg", action="store_true", help="first download torchvision's VGG-16 weights (528 MB)"
         )
         parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="run folder (default: runs/METHOD-STYLE)")
         add_vgg_option(parser)
-        recipe = parser.add_argument_group("recipe")
-        recipe.add_argument(
-            "--preset",
-            default="default",
-            metavar="NAME|FILE",
-            help=f"start from a recipe: {', '.join(preset_names())}, or a .toml file of your own",
-        )
-        recipe.add_argument(
-            "--set",
-            nargs="+",
-            action="extend",
-            default=[],
-            metavar="KEY=VALUE",
-            help="any setting of a recipe, e.g. schedule=constant options.constraint=none",
-        )
-        recipe.add_argument(
-            "--weights",
-            nargs="+",
-            default=[],
-            metavar="TERM=X",
-            help="loss weights other than the method's, e.g. temporal_short=500",
-        )
-        recipe.add_argument("--show", action="store_true", help="print the recipe as a preset file, and train nothing")
-        recipe.add_argument(
-            "--data",
-            nargs="+",
-            metavar="synthetic|sintel|footage",
-            default=argparse.SUPPRESS,
-            help=f"rendered scenes without end, MPI-Sintel, your own footage, or a mixture by weight: synthetic:2 sintel:1 (default: {default['data']})",
-        )
-        for name, kind, placeholder, text in RECIPE:
-            # What was not given must not hide what the preset says, so these have no value of their own.
-            value = default[name.replace("-", "_")]
-            recipe.add_argument(
-                f"--{name}",
-                type=kind,
-                metavar=placeholder,
-                default=argparse.SUPPRESS,
-                help=f"{text} (default: {value})",
-            )
-        recipe.add_argument(
-            "--pass",
-            dest="render_pass",
-            default=argparse.SUPPRESS,
-            metavar="clean|final|albedo",
-            help="Sintel's rendering pass (default: clean)",
-        )
+        add_recipe_options(parser)
 
     def run(self, options: Any) -> None:
         from reconet_bench.core.files import write_text
@@ -187,7 +116,7 @@ class Train(Command):
         if options.show:
             out.print(as_toml(checked_recipe(options)[0]), markup=False, end="")
             return
-        # What costs little to check comes before what takes its time: a download, footage, its motion.
+        # Cheap checks come before slow work: downloads, decoding footage, estimating motion.
         recipe, where, settings = checked(options)
         folder = options.output or Path("runs") / f"{settings.method}-{options.style.stem}"
         if not options.benchmark:
@@ -196,7 +125,7 @@ class Train(Command):
             settings = replace(settings, vgg=download_weights())
         _warn_of_emulation(settings)
         if transparency(settings.style) is not None:
-            warn(f"{settings.style}: what is transparent in it is taken for white")
+            warn(f"{settings.style}: transparent parts are treated as white")
         data = training_data(recipe["data"], where)
         settings = steps_of(settings, data, recipe["epochs"], processes(), recipe["milestone_epochs"])
         if options.benchmark:
@@ -212,71 +141,19 @@ class Train(Command):
         out.print(f"Written: {path} and {', '.join([card.name, *_pictures(path.parent, curves)])}", markup=False)
 
 
-def checked_recipe(options: Any) -> tuple[Recipe, DataOptions]:
-    """The recipe that the options mean, whole, and where its data are.
-
-    Raises:
-        ReconetBenchError: a value makes no sense, or an option would have no effect.
-    """
-    from reconet_bench.core.errors import TrainingError
-    from reconet_bench.training.data import DataOptions, check_used
-    from reconet_bench.training.settings import whole_recipe
-
-    recipe, named = whole_recipe(_recipe(options)), settings_named(options)
-    where = DataOptions(
-        **{name: recipe[name] for name in ("size", "seed", "render_pass", "split", "flow", "fit", "luminance")},
-        textures=options.textures,
-        sintel=options.sintel,
-        footage=tuple(options.footage),
-        raft=options.raft,
-        report=lambda text: err.print(text, markup=False),
-    )
-    check_used(recipe["data"], where, named)
-    if named >= {"steps", "epochs"}:
-        raise TrainingError("--steps and --epochs both say how long to train: give one of them")
-    if not all(isinstance(epoch, int | float) and epoch > 0 for epoch in recipe["milestone_epochs"]):
-        raise TrainingError(f"milestone_epochs are numbers of epochs above 0, got {recipe['milestone_epochs']}")
-    return recipe, where
-
-
-def checked(options: Any) -> tuple[Recipe, DataOptions, TrainingSettings]:
-    """:func:`checked_recipe` and the settings to train with; painting, loss network, device and precision are to be had."""
-    from reconet_bench.core.errors import TrainingError
-    from reconet_bench.training.loop import check_files, check_start
-    from reconet_bench.training.settings import from_recipe
-
-    recipe, where = checked_recipe(options)
-    if options.style is None:
-        raise TrainingError("--style FILE is needed: the painting to learn from")
-    settings = from_recipe(
-        recipe,
-        options.style,
-        vgg=options.vgg,
-        device=options.device,
-        compile=options.compile,
-        workers=options.workers,
-        tensorboard=options.tensorboard,
-        branch_from=options.branch_from,
-    )
-    check_start(settings)
-    check_files(settings, network=not options.download_vgg)
-    if options.vgg and options.download_vgg:
-        raise TrainingError("--vgg and --download-vgg both say which loss network: give one of them")
-    return recipe, where, settings
-
-
 def _warn_of_emulation(settings: TrainingSettings) -> None:
-    """Say what bf16 costs that the processor does not have."""
+    """Warn if the processor has to emulate bf16."""
     from reconet_bench.core.machine import computes_bf16, pick_device
 
     if settings.precision == "bf16" and pick_device(settings.device).type == "cpu" and not computes_bf16():
         warn(
-            "precision bf16: this processor emulates it, several times slower than fp32; --precision auto or fp32 is faster"
+            "precision bf16: this processor only emulates it, several times slower than fp32: "
+            "use --precision auto or fp32"
         )
 
 
 def _pictures(folder: Path, curves: str) -> list[str]:
-    """Plot the run's curves and line up its samples; names of what could be drawn, a note of what could not."""
+    """Plot the loss curves and join the sample pictures; returns the names of the files written."""
     from reconet_bench.core.errors import DataError
     from reconet_bench.core.images import write_image
     from reconet_bench.report.loss_curves import parse_curves
@@ -312,34 +189,3 @@ def _benchmark(settings: TrainingSettings, data: TrainingCrops) -> None:
         f"size {data.size}, batch {settings.batch}, precision {found.precision}; first step {found.first:.1f} s",
         markup=False,
     )
-
-
-def settings_named(options: Any) -> set[str]:
-    """Settings of a recipe that the command line itself names, as ``--set`` would: ``optimizer``, ``weights.style``."""
-    pairs = [*options.set, *(f"weights.{item}" for item in options.weights)]
-    return {*_named(options), *(pair.partition("=")[0].strip() for pair in pairs)}
-
-
-def _named(options: Any) -> list[str]:
-    names = [name.replace("-", "_") for name, *_ in RECIPE] + ["render_pass"]
-    return [name for name in names if hasattr(options, name)]
-
-
-def _recipe(options: Any) -> Recipe:
-    """Preset, then ``--set``, then the options given by name."""
-    from reconet_bench.core.errors import TrainingError
-    from reconet_bench.training.presets import load_recipe, merged
-
-    recipe = load_recipe(options.preset, options.set)
-    given = {name: getattr(options, name) for name in _named(options)}
-    if hasattr(options, "data"):
-        given["data"] = " ".join(options.data)
-    recipe = merged(recipe, given, "command line")
-    weights = {}
-    for item in options.weights:
-        name, _, value = item.partition("=")
-        try:
-            weights[name] = float(value)
-        except ValueError:
-            raise TrainingError(f"--weights takes TERM=NUMBER, got '{item}'") from None
-    return merged(recipe, {"weights": weights}, "--weights")

@@ -82,10 +82,11 @@ def scikit_image_texture(name: str) -> np.ndarray:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Image files of a folder by name, numbers by value; raises DataError where there are none."""
+    """Image files of a folder by name, numbers by value, without hidden ones; raises DataError if there are none."""
     if not Path(folder).is_dir():
         raise DataError(f"no such folder of frames: {folder}")
-    files = sorted((path for path in Path(folder).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+    seen = (path for path in Path(folder).iterdir() if not path.name.startswith("."))
+    files = sorted((path for path in seen if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
     if not files:
         raise DataError(f"no frames in {folder}: put {', '.join(IMAGE_SUFFIXES)} files there")
     return files

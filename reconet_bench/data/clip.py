@@ -19,6 +19,7 @@ from reconet_bench.core.ops import (
     warp,
 )
 from reconet_bench.core.record import clip_title
+from reconet_bench.core.size import Size
 
 #: Frames between the two ends of a long-term pair, as in the dissertation.
 LONG_TERM_STEP = 5
@@ -74,8 +75,8 @@ class Clip(ABC):
 
     @property
     @abstractmethod
-    def size(self) -> tuple[int, int]:
-        """Height and width."""
+    def size(self) -> Size:
+        """Size of every frame."""
 
     @abstractmethod
     def frame(self, index: int) -> Tensor:
@@ -118,10 +119,10 @@ class FramesOnly(Clip):
     source = "footage"
     luminance = LUMINANCE_CAMERA
     kind: ClassVar[str]
-    _size: tuple[int, int]
+    _size: Size
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         return self._size
 
     def starts(self, step: int = 1) -> list[int]:
@@ -148,14 +149,14 @@ class ClipView(Clip):
     """A clip at another size and/or cut to its first frames.
 
     Args:
-        size: height and width; frames are resized with antialiasing, flow in both axes by its own ratio.
+        size: frames are resized with antialiasing, flow in both axes by its own ratio.
         frames: how many frames to keep from the start.
     """
 
-    def __init__(self, clip: Clip, size: tuple[int, int] | None = None, frames: int | None = None) -> None:
+    def __init__(self, clip: Clip, size: Size | None = None, frames: int | None = None) -> None:
         self.clip = clip
         self.name, self.source, self.luminance, self.flow = clip.name, clip.source, clip.luminance, clip.flow
-        self._size = size or clip.size
+        self._size = Size(*(size or clip.size))
         self._length = min(len(clip), frames or len(clip))
         if self._length < 2:
             raise DataError(f"{clip.name}: at least two frames are needed, got {self._length}")
@@ -164,7 +165,7 @@ class ClipView(Clip):
         return self._length
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         return self._size
 
     def frame(self, index: int) -> Tensor:

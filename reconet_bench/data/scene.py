@@ -19,6 +19,7 @@ from torch import Tensor
 
 from reconet_bench.core.errors import enough_memory
 from reconet_bench.core.ops import LUMINANCE_CAMERA, pixel_grid
+from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip, Motion
 
 #: Label of a pixel that shows more than one layer: no single flow is right there.
@@ -120,9 +121,9 @@ class Scene:
     samples: int = 2
 
 
-def memory_advice(name: str, size: tuple[int, int]) -> str:
+def memory_advice(name: str, size: Size) -> str:
     """What to do where there is too little memory to render a clip."""
-    return f"to render {name} at {size[1]}x{size[0]}: give a smaller --size or fewer --frames"
+    return f"to render {name} at {size}: use a smaller --size or fewer --frames"
 
 
 class SceneClip(Clip):
@@ -139,7 +140,7 @@ class SceneClip(Clip):
     luminance = LUMINANCE_CAMERA
 
     def __init__(self, name: str, scene: Scene, size: tuple[int, int], length: int) -> None:
-        self.name, self.scene, self._size, self._length = name, scene, size, length
+        self.name, self.scene, self._size, self._length = name, scene, Size(*size), length
         self._rendered = lru_cache(maxsize=length + 1)(self._render)
         self._motion = lru_cache(maxsize=2 * length)(self._trace)
 
@@ -147,7 +148,7 @@ class SceneClip(Clip):
         return self._length
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         return self._size
 
     def _memory(self) -> contextlib.AbstractContextManager[None]:

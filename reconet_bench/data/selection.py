@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reconet_bench.core.errors import DataError, UnknownName
+from reconet_bench.core.size import Size
 from reconet_bench.data import davis, synthetic
 from reconet_bench.data.clip import Clip, ClipView
 from reconet_bench.data.flow.base import ESTIMATORS, EstimatedClip
@@ -31,7 +32,7 @@ class Selection:
             name is a built-in clip, any other a sequence of Sintel or DAVIS, whichever is here and has it.
         sintel: folder that holds ``training``; see :func:`~reconet_bench.data.sintel.find_sintel`.
         render_pass: of Sintel.
-        size: height and width to resize (or render) to.
+        size: to resize (or render) to.
         frames: how many frames at most; built-in clips are rendered that long.
         seed: of the rendered clips' noise.
         flow: estimator of flow; empty: true flow where it is known, else :data:`DEFAULT_FLOW`; ``none``: only true flow.
@@ -42,12 +43,16 @@ class Selection:
     data: str = ""
     sintel: Path | None = None
     render_pass: str = "clean"
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     frames: int | None = None
     seed: int = 0
     flow: str = ""
     raft: Path | None = None
     davis: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.frames is not None and self.frames < 2:
+            raise DataError(f"frames must be at least 2 to compare one with the next, got {self.frames}")
 
     def clip(self, name: str) -> Clip:
         """The clip a name or path means; with its motion estimated where that is asked for, or where none is known.
@@ -82,8 +87,6 @@ class Selection:
         """The clip with what is known of its motion."""
         if self.render_pass not in PASSES:
             raise UnknownName("pass", self.render_pass, PASSES)
-        if self.frames is not None and self.frames < 2:
-            raise DataError(f"at least two frames are needed, got --frames {self.frames}")
         if name in synthetic.CLIPS and self.data in ("", "synthetic"):
             size = self.size or synthetic.DEFAULT_SIZE
             clip = synthetic.synthetic_clip(name, size, self.frames or synthetic.DEFAULT_LENGTH, self.seed)

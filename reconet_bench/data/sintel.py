@@ -23,6 +23,7 @@ from reconet_bench.core.errors import DataError, UnknownName
 from reconet_bench.core.flow_files import UNKNOWN_FLOW, read_flo, write_flo
 from reconet_bench.core.images import read_image, read_mask, write_image
 from reconet_bench.core.ops import LUMINANCE_ANIMATION, from_uint8, pixel_grid, to_uint8, warp
+from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip, Motion, composed_motion
 
 PASSES = ("clean", "final", "albedo")
@@ -114,17 +115,16 @@ class SintelClip(Clip):
         return len(self._frames)
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         if not hasattr(self, "_size"):
-            height, width = read_image(self._frames[0][1]).shape[:2]
-            self._size = (height, width)
+            self._size = Size(*read_image(self._frames[0][1]).shape[:2])
         return self._size
 
     def frame(self, index: int) -> Tensor:
         path = self._frames[index][1]
         image = read_image(path)
         if image.shape[:2] != self.size:
-            raise DataError(f"{path}: frame is {_by(image.shape[:2])}, the sequence is {_by(self.size)}")
+            raise DataError(f"{path}: frame is {Size(*image.shape[:2])}, the sequence is {self.size}")
         return from_uint8(image)
 
     def label(self, index: int) -> str:
@@ -160,7 +160,7 @@ class SintelClip(Clip):
         path = self._flow_path(index)
         flow = torch.from_numpy(read_flo(path))[None]
         if tuple(flow.shape[-2:]) != self.size:
-            raise DataError(f"{path}: flow is {_by(flow.shape[-2:])}, the frames are {_by(self.size)}")
+            raise DataError(f"{path}: flow is {Size(*flow.shape[-2:])}, the frames are {self.size}")
         unknown = (~flow.isfinite() | (flow.abs() >= UNKNOWN_FLOW)).any(1, keepdim=True)
         flow = torch.where(unknown, torch.zeros_like(flow), flow)
         traceable = (~unknown).float()
@@ -170,7 +170,7 @@ class SintelClip(Clip):
                 raise DataError(f"missing mask {mask_path}: flow alone does not tell which pixels can be traced")
             mask = read_mask(mask_path)
             if mask.shape != self.size:
-                raise DataError(f"{mask_path}: mask is {_by(mask.shape)}, the frames are {_by(self.size)}")
+                raise DataError(f"{mask_path}: mask is {Size(*mask.shape)}, the frames are {self.size}")
             traceable = traceable * (1 - torch.from_numpy(mask))[None, None]
         _, inside = warp(pixel_grid(*self.size)[:, :1], flow)
         return Motion(flow, traceable * inside)
@@ -213,7 +213,3 @@ def write_sintel(clip: Clip, root: Path) -> Path:
         for kind, mask in (("occlusions", hidden), ("invalid", np.zeros_like(hidden))):
             write_image(training / kind / clip.name / f"{name}.png", np.repeat(mask[..., None], 3, axis=2))
     return frames
-
-
-def _by(size: tuple[int, ...] | torch.Size) -> str:
-    return f"{size[1]}x{size[0]}"

@@ -15,6 +15,7 @@ from torch import Tensor
 from reconet_bench.core.errors import DataError, UnknownName, enough_memory
 from reconet_bench.core.images import IMAGE_SUFFIXES, read_image, scikit_image_texture
 from reconet_bench.core.ops import LUMINANCE_CAMERA, from_uint8, pixel_grid
+from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip, Motion
 from reconet_bench.data.scene import Layer, Light, Outline, Pose, Scene, SceneClip, Wave, memory_advice
 
@@ -151,9 +152,8 @@ class Motorcycle(Clip):
         return 2
 
     @property
-    def size(self) -> tuple[int, int]:
-        height, width = scikit_image_texture("motorcycle_left").shape[:2]
-        return height, width
+    def size(self) -> Size:
+        return Size(*scikit_image_texture("motorcycle_left").shape[:2])
 
     def frame(self, index: int) -> Tensor:
         return from_uint8(scikit_image_texture(("motorcycle_left", "motorcycle_right")[index]))
@@ -201,7 +201,7 @@ def synthetic_clip(
         return Motorcycle()
     if name not in _SCENES:
         raise UnknownName("built-in clip", name, CLIPS)
-    with enough_memory(memory_advice(name, size)):
+    with enough_memory(memory_advice(name, Size(*size))):
         return SceneClip(name, _SCENES[name](size[0], seed), size, length)
 
 

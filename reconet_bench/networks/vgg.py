@@ -9,7 +9,7 @@ weight then means the same with either file.
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -198,17 +198,26 @@ def download_weights() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / _TORCHVISION_FILE
 
 
-@cache
 def load_loss_network(path: Path | None = None, normalise: bool = True) -> LossNetwork:
-    """The loss network with the weights :func:`find_weights` names.
+    """The loss network with the weights that :func:`find_weights` finds.
+
+    A file is read once, and again when it has changed. The network is shared: copy it before changing it.
 
     Raises:
-        MetricUnavailable: no weights are here; the message tells how to get them.
+        MetricUnavailable: no weights were found; the message says how to get them.
         ModelError: the file is not VGG-16.
     """
     found = find_weights(path)
     if found is None:
         raise MetricUnavailable(f"no loss-network weights: {HOW_TO_GET}")
+    facts = found.stat() if found.is_file() else None
+    version = (facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_size) if facts else ()
+    return _read_loss_network(found, version, normalise)
+
+
+@lru_cache(maxsize=4)
+def _read_loss_network(found: Path, version: tuple[int, ...], normalise: bool) -> LossNetwork:
+    """The loss network of one file; ``version`` tells the cache when it is another file."""
     metadata: dict[str, str] = {}
     if found.suffix == ".pth":
         try:

@@ -1,7 +1,7 @@
 """Training samples: three frames of one clip (offsets 0, 1 and k) with the motion from the first to the others.
 
-Sample number ``i`` depends on the seed and ``i`` alone, so any worker can make it, and a resumed
-run sees exactly what an unbroken one would have seen.
+Sample number ``i`` depends only on the seed and ``i``. So any worker can make it, and a resumed run
+sees the same samples as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -23,28 +23,41 @@ from reconet_bench.data.clip import LONG_TERM_STEP, Clip, Motion
 from reconet_bench.data.scene import SceneClip
 from reconet_bench.data.synthetic import RENDERED, Textures, random_scene
 
-#: frames ``(3, 3, H, W)``, flows ``(2, 2, H, W)``, masks ``(2, 1, H, W)``, luminance coefficients ``(3,)``.
-Window = tuple[Tensor, Tensor, Tensor, Tensor]
+
+class Crop(NamedTuple):
+    """One training sample: a square part of three frames of one clip, and its motion.
+
+    Attributes:
+        frames: ``(3, 3, H, W)`` float32 in [0, 1]: frames 0, 1 and k after the start.
+        flows: ``(2, 2, H, W)`` pixels: from frame 0 to each of the other two.
+        masks: ``(2, 1, H, W)``, 1 = traceable.
+        luminance: ``(3,)``, coefficients that fit the clip.
+    """
+
+    frames: Tensor
+    flows: Tensor
+    masks: Tensor
+    luminance: Tensor
 
 
 class TrainingCrops(Protocol):
-    """A data set of windows that says what it is.
+    """A data set of training crops that can describe itself.
 
     Attributes:
-        size: height and width of a window.
+        size: height and width of a crop, pixels.
     """
 
     size: int
 
-    def __getitem__(self, index: int) -> Window: ...
+    def __getitem__(self, index: int) -> Crop: ...
     def describe(self) -> dict[str, object]:
-        """What a model card says of the data; ``sequences`` (and those of ``parts``) feed the leakage check."""
+        """Facts for the model card; the check for leaked test clips reads ``sequences`` and those of ``parts``."""
 
     def digest(self) -> str:
-        """Tells its files from others of the same names; empty where :meth:`describe` says all."""
+        """Checksum of the files it reads; empty if :meth:`describe` identifies the data completely."""
 
 
-class RandomScenes(Dataset[Window]):
+class RandomScenes(Dataset[Crop]):
     """An endless stream of random rendered scenes.
 
     Args:
@@ -56,33 +69,35 @@ class RandomScenes(Dataset[Window]):
         self.size, self.seed, self.textures = size, seed, Textures(textures)
 
     def describe(self) -> dict[str, object]:
-        """What a model card says of the data."""
+        """Facts for the model card."""
         folder = self.textures.folder
         photos = f"{len(self.textures.names)} photographs " + (f"in {folder.name}" if folder else "of scikit-image")
         # The built-in clips show those of scikit-image too.
         return {"name": "synthetic", "textures": photos, "sequences": [] if folder else list(RENDERED)}
 
     def digest(self) -> str:
-        """Of the photographs in a folder."""
+        """Checksum of the photographs, if they are in a folder of the user's."""
         return files_digest([Path(name) for name in self.textures.names]) if self.textures.folder else ""
 
-    def __getitem__(self, index: int) -> Window:
+    def __getitem__(self, index: int) -> Crop:
         scene = random_scene(np.random.default_rng((self.seed, index)), self.textures, self.size)
         clip = SceneClip("random", scene, (self.size, self.size), LONG_TERM_STEP + 1)
-        return (*_window(clip, 0), torch.tensor(LUMINANCE_CAMERA))
+        return Crop(*_frames_and_motion(clip, 0), torch.tensor(LUMINANCE_CAMERA))
 
 
-#: How frames become square: a random crop of a random scale, or the whole frame without regard to its proportions.
+#: How frames become square: a random crop at a random scale, or the whole frame, its proportions not kept.
 FITS = ("crop", "squash")
 
 
-class ClipWindows(Dataset[Window]):
-    """Square windows of real clips; one epoch, that is as many samples as there are windows, takes each once, in random order.
+class ClipCrops(Dataset[Crop]):
+    """Square crops of real clips.
+
+    There is one sample for each possible start. An epoch takes each of them once, in random order.
 
     Args:
         clips: clips; those without a pair :data:`LONG_TERM_STEP` apart are left out.
-        fit: ``crop`` cuts at random, scaled at random between the crop's size and the clip's own; ``squash`` brings the
-            whole frame to the square, as the dissertation does.
+        fit: ``crop`` takes a random part at a random scale, between the crop's size and the clip's own; ``squash``
+            resizes the whole frame to the square, as the dissertation does.
 
     Raises:
         DataError: no clip is long enough.
@@ -94,21 +109,22 @@ class ClipWindows(Dataset[Window]):
         if not self.places:
             names = ", ".join(f"{clip.name}: {len(clip)} frames" for clip in clips) or "no clips"
             raise DataError(
-                f"no clip is long enough to train on: {LONG_TERM_STEP + 1} consecutive frames with flow are needed ({names})"
+                f"no clip is long enough to train on ({names}): "
+                f"give clips with at least {LONG_TERM_STEP + 1} consecutive frames with flow"
             )
         # Two folders may each hold a clip of one name.
         clips_used = {id(clip): clip for clip, _ in self.places}.values()
         self.clips = sorted(((clip.name, clip) for clip in clips_used), key=lambda one: _order(one[1]))
 
     def describe(self) -> dict[str, object]:
-        """What a model card says of the data; a sequence from another source than most says so: ``family:name``."""
+        """Facts for the model card; with clips of several sources, a sequence is named ``source:name``."""
         sources = sorted({clip.source for _, clip in self.clips})
         names = [(clip.source.split("-")[0], name) for name, clip in self.clips]
         drawn = any(clip.source == "footage" and clip.luminance == LUMINANCE_ANIMATION for _, clip in self.clips)
         motion = sorted({clip.remark for _, clip in self.clips if clip.remark})
         return {
             "name": sources[0] if len(sources) == 1 else " and ".join(sources),
-            "windows": len(self.places),
+            "windows": len(self.places),  # the word that files of earlier versions have
             "sequences": list(
                 dict.fromkeys(name if len(sources) == 1 else f"{family}:{name}" for family, name in names)
             ),
@@ -118,23 +134,23 @@ class ClipWindows(Dataset[Window]):
         }
 
     def digest(self) -> str:
-        """Of the clips that have one."""
+        """Checksum of the clips' own checksums."""
         return _together([clip.digest for _, clip in self.clips])
 
-    def __getitem__(self, index: int) -> Window:
+    def __getitem__(self, index: int) -> Crop:
         epoch, place = divmod(index, len(self.places))
-        # A third number, so that an epoch's order is not drawn as a sample's crop is.
+        # The third number keeps the random order of an epoch independent of the random crops.
         order = np.random.default_rng((self.seed, epoch, 2)).permutation(len(self.places))
         clip, start = self.places[int(order[place])]
-        window = _window(clip, start)
+        whole = _frames_and_motion(clip, start)
         cut = (
-            self._squash(*window)
+            self._squash(*whole)
             if self.fit == "squash"
-            else self._crop(*window, np.random.default_rng((self.seed, index)))
+            else self._crop(*whole, np.random.default_rng((self.seed, index)))
         )
         frames, flows, masks = (part.contiguous() for part in cut)
         _, inside = warp(flows[:, :1], flows)
-        return frames, flows, masks * inside, torch.tensor(clip.luminance)
+        return Crop(frames, flows, masks * inside, torch.tensor(clip.luminance))
 
     def _squash(self, frames: Tensor, flows: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return (
@@ -156,7 +172,7 @@ class ClipWindows(Dataset[Window]):
         return frames[crop], flows[crop], masks[crop]
 
 
-class Mixture(Dataset[Window]):
+class Mixture(Dataset[Crop]):
     """Several data sets in one stream, each sample from one of them at random by weight.
 
     Args:
@@ -170,16 +186,16 @@ class Mixture(Dataset[Window]):
         self._bounds = np.cumsum([weight / total for _, weight in parts.values()])
 
     def describe(self) -> dict[str, object]:
-        """What a model card says of the data."""
+        """Facts for the model card."""
         name = " ".join(f"{name}:{weight:g}" for name, (_, weight) in self.parts.items())
         return {"name": name, "sequences": [], "parts": [data.describe() for data, _ in self.parts.values()]}
 
     def digest(self) -> str:
-        """Of the parts that have one."""
+        """Checksum of the parts' own checksums."""
         return _together([data.digest() for data, _ in self.parts.values()])
 
-    def __getitem__(self, index: int) -> Window:
-        # A third number, so that the choice is not the one that the part itself draws first.
+    def __getitem__(self, index: int) -> Crop:
+        # The third number keeps this choice independent of the part's own random numbers.
         chance = np.random.default_rng((self.seed, index, 1)).random()
         part = min(int(np.searchsorted(self._bounds, chance, side="right")), len(self.parts) - 1)
         return list(self.parts.values())[part][0][index]
@@ -189,12 +205,12 @@ def _together(digests: Sequence[str]) -> str:
     return f"sha256:{hashlib.sha256(repr(digests).encode()).hexdigest()}" if any(digests) else ""
 
 
-def _window(clip: Clip, start: int) -> tuple[Tensor, Tensor, Tensor]:
+def _frames_and_motion(clip: Clip, start: int) -> tuple[Tensor, Tensor, Tensor]:
     motions: list[Motion] = [clip.motion(start, step) for step in (1, LONG_TERM_STEP)]
     frames = torch.cat([clip.frame(start + offset) for offset in (0, 1, LONG_TERM_STEP)])
     return frames, torch.cat([m.flow for m in motions]), torch.cat([m.mask for m in motions])
 
 
 def _order(clip: Clip) -> tuple[str, str]:
-    """Clips in an order that stays: a resumed training takes them in the order in which it began."""
+    """Sort key of a clip; it never changes, so that a resumed run takes the clips in the same order."""
     return f"{clip.name}~{clip.flow}" if clip.flow else clip.name, clip.digest

@@ -10,7 +10,7 @@ from pathlib import Path
 from reconet_bench.core.errors import DataError, TrainingError, UnknownName
 from reconet_bench.core.ops import LUMINANCE_ANIMATION, LUMINANCE_CAMERA
 from reconet_bench.data.sintel import SintelClip, find_sintel, training_sequences
-from reconet_bench.training.crops import FITS, ClipWindows, Mixture, RandomScenes, TrainingCrops
+from reconet_bench.training.crops import FITS, ClipCrops, Mixture, RandomScenes, TrainingCrops
 from reconet_bench.training.footage_cache import footage_clips
 from reconet_bench.training.settings import TrainingSettings
 
@@ -35,7 +35,7 @@ class DataOptions:
         size: side of the training crops, pixels.
         textures: folder of photographs to render scenes from; ``None`` uses those in scikit-image's wheel.
         sintel, render_pass, split: see :mod:`reconet_bench.data.sintel`.
-        fit: how frames of clips become square, see :class:`ClipWindows`.
+        fit: how frames of clips become square, see :class:`ClipCrops`.
         footage: videos, folders of frames, or folders that hold any number of either.
         luminance: of footage, see :data:`LUMINANCES`.
         flow, raft: estimator of the footage's motion, and its weights.
@@ -136,7 +136,7 @@ def _source(name: str, options: DataOptions) -> TrainingCrops:
     if name == "sintel":
         root = find_sintel(options.sintel)
         names = training_sequences(root, options.render_pass, options.split)
-        return ClipWindows(
+        return ClipCrops(
             options.size,
             options.seed,
             [SintelClip(root, sequence, options.render_pass) for sequence in names],
@@ -144,12 +144,12 @@ def _source(name: str, options: DataOptions) -> TrainingCrops:
         )
     if not options.footage:
         raise TrainingError(
-            "footage to train on is named by --footage DIR|FILE …: videos, or folders of videos or frames"
+            "footage to train on is given by --footage DIR|FILE …: videos, or folders of videos or frames"
         )
     clips = footage_clips(
         options.footage, options.size, options.flow, options.raft, options.report, LUMINANCES[options.luminance]
     )
-    return ClipWindows(options.size, options.seed, clips, options.fit)
+    return ClipCrops(options.size, options.seed, clips, options.fit)
 
 
 def steps_of(

@@ -24,6 +24,7 @@ from reconet_bench.core.files import files_digest
 from reconet_bench.core.images import IMAGE_SUFFIXES, image_files, read_image, write_image
 from reconet_bench.core.machine import cache_folder
 from reconet_bench.core.ops import LUMINANCE_CAMERA, from_uint8
+from reconet_bench.core.size import Size
 from reconet_bench.data.clip import LONG_TERM_STEP, Clip, FramesOnly
 from reconet_bench.data.flow.base import ESTIMATORS, EstimatedClip
 from reconet_bench.data.sintel import sintel_clip
@@ -38,7 +39,7 @@ MAX_FRAMES = 3000
 _RUN = LONG_TERM_STEP + 1
 
 
-class SpooledClip(FramesOnly):
+class CachedFootage(FramesOnly):
     """A video or folder of frames as small images in the cache; without motion.
 
     Args:
@@ -64,10 +65,9 @@ class SpooledClip(FramesOnly):
         path = Path(path)
         self.name, self.source, self.luminance = path.stem if path.is_file() else path.resolve().name, source, luminance
         self.digest = files_digest(image_files(path) if path.is_dir() else [path])
-        self._files = image_files(_spooled(path, side, cache or cache_folder() / "frames"))
+        self._files = image_files(_cached_frames(path, side, cache or cache_folder() / "frames"))
         self._numbers = [int(file.stem) for file in self._files]
-        height, width = _image(self._files[0]).shape[:2]
-        self._size = (height, width)
+        self._size = Size(*_image(self._files[0]).shape[:2])
 
     def __len__(self) -> int:
         return len(self._files)
@@ -89,13 +89,13 @@ def _image(path: Path) -> np.ndarray:
     return read_image(path)
 
 
-def _spooled(path: Path, side: int, cache: Path) -> Path:
+def _cached_frames(path: Path, side: int, cache: Path) -> Path:
     """The folder of a footage's small frames, named by their numbers; made if it is not there."""
     folder = cache / _key(path, side)
     if folder.is_dir():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=cache, prefix=".spool-"))
+    temporary = Path(tempfile.mkdtemp(dir=cache, prefix=".frames-"))
     try:
         for number, image in _kept(path, side):
             write_image(temporary / f"{number:06d}.png", image)
@@ -168,7 +168,7 @@ def footage_clips(
             clips.append(true)
             continue
         known = (true.source, true.luminance) if true is not None else ("footage", luminance)
-        clip = EstimatedClip(SpooledClip(place, round(MARGIN * crop), *known), flow, raft, remembered=2)
+        clip = EstimatedClip(CachedFootage(place, round(MARGIN * crop), *known), flow, raft, remembered=2)
         if not ESTIMATORS[flow].in_workers:
             for number in clip.starts():
                 clip.motion(number)  # now and here, since a loader process cannot

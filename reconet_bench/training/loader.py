@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from reconet_bench.core import machine
 from reconet_bench.core.errors import DataError
 from reconet_bench.methods.base import Batch
-from reconet_bench.training.crops import TrainingCrops, Window
+from reconet_bench.training.crops import Crop, TrainingCrops
 from reconet_bench.training.distributed import Group
 from reconet_bench.training.settings import TrainingSettings
 
@@ -45,8 +45,8 @@ class Loader:
         self._device, self._steps = device, range(start, settings.steps)
         workers = worker_count(settings, device)
         with _no_advice():
-            self._loader: DataLoader[Window] = DataLoader(
-                cast(Dataset[Window], data),
+            self._loader: DataLoader[Crop] = DataLoader(
+                cast(Dataset[Crop], data),
                 batch_size=settings.batch,
                 sampler=_Part(settings, start, group),
                 num_workers=workers,
@@ -72,7 +72,7 @@ class Loader:
             end()
             atexit.unregister(end)
 
-    def _batches(self, batches: Iterator[Window]) -> Iterator[tuple[int, Batch]]:
+    def _batches(self, batches: Iterator[Crop]) -> Iterator[tuple[int, Batch]]:
         for step in self._steps:
             began = time.perf_counter()
             try:
@@ -86,7 +86,7 @@ class Loader:
             yield step, batch
 
 
-def _end(batches: Iterator[Window], helpers: list[BaseProcess]) -> None:
+def _end(batches: Iterator[Crop], helpers: list[BaseProcess]) -> None:
     """Ask the processes behind ``batches`` to end, and make those end that are stuck."""
     if helpers:
         cast(Any, batches)._shutdown_workers()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -30,7 +30,7 @@ from reconet_bench.training.crops import TrainingCrops
 from reconet_bench.training.distributed import Group, joined, local_device
 from reconet_bench.training.loader import Loader
 from reconet_bench.training.precision import Precision
-from reconet_bench.training.progress import Diary, Ledger, Progress, check_tensorboard
+from reconet_bench.training.progress import LossMeter, ProgressLog, TrainingProgress, check_tensorboard
 from reconet_bench.training.progress_pictures import write_sample
 from reconet_bench.training.run_folder import (
     RECIPE_FILE,
@@ -51,12 +51,34 @@ LOUDEST = 10.0
 AGREE = 16
 
 
+@dataclass(frozen=True)
+class Hardware:
+    """The device that a run trains on, and the number format."""
+
+    device: torch.device
+    precision: Precision
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run is kept.
+
+    Attributes:
+        resume: whether to go on from the state in ``folder``.
+        recipe: the run as a preset file, kept in the folder; empty if there is none.
+    """
+
+    folder: Path
+    resume: bool
+    recipe: str
+
+
 def train(
     settings: TrainingSettings,
     data: TrainingCrops,
     folder: Path,
     resume: bool = False,
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Callable[[TrainingProgress], None] = lambda progress: None,
     recipe: str = "",
 ) -> Path:
     """Train one network; returns the path of its checkpoint in ``folder``.
@@ -73,23 +95,26 @@ def train(
             finite, or memory or disk ran out; the last saved state stays.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after the step at hand is done and saved.
     """
-    device, precision = check_start(settings)
+    hardware = check_start(settings)
     check_folder(folder, resume)
-    with joined(device) as group, one_line(data.size, settings.batch, settings.compile, lambda: last_state(folder)):
-        return _train(settings, data, folder, resume, report, recipe, device, group, precision)
+    with (
+        joined(hardware.device) as group,
+        one_line(data.size, settings.batch, settings.compile, lambda: last_state(folder)),
+    ):
+        return _train(settings, data, Run(folder, resume, recipe), report, hardware, group)
 
 
-def check_start(settings: TrainingSettings) -> tuple[torch.device, Precision]:
-    """The device and number format to train in; what a run would fail on is found here, before any data are prepared.
+def check_start(settings: TrainingSettings) -> Hardware:
+    """The hardware to train on. Settings that this machine cannot run are found here, before any data is prepared.
 
     Raises:
-        ReconetBenchError: a setting makes no sense, or is not to be had on this machine.
+        ReconetBenchError: a setting makes no sense, or this machine cannot provide it.
     """
     settings.check()
     if settings.tensorboard:
         check_tensorboard()
     device = local_device(machine.pick_device(settings.device))
-    return device, Precision.of(settings.precision, device)
+    return Hardware(device, Precision.of(settings.precision, device))
 
 
 def check_files(settings: TrainingSettings, network: bool = True) -> None:
@@ -114,14 +139,12 @@ def check_folder(folder: Path, resume: bool) -> None:
 def _train(
     settings: TrainingSettings,
     data: TrainingCrops,
-    folder: Path,
-    resume: bool,
-    report: Callable[[Progress], None],
-    recipe: str,
-    device: torch.device,
+    run: Run,
+    report: Callable[[TrainingProgress], None],
+    hardware: Hardware,
     group: Group,
-    precision: Precision,
 ) -> Path:
+    folder, device, precision = run.folder, hardware.device, hardware.precision
     weights, options = settings.check()
     perceptual, targets = prepare_loss_network(settings, device, precision)
     torch.manual_seed(settings.seed)
@@ -130,7 +153,7 @@ def _train(
     optimizer = make_optimizer(settings, network)
     folder.mkdir(parents=True, exist_ok=True)
     facts = fingerprint(settings, data, group.world, precision.name)
-    start, sums = load_state(folder, facts, network, optimizer, precision) if resume else (0, {})
+    start, sums = load_state(folder, facts, network, optimizer, precision) if run.resume else (0, {})
     if group.any(start > 0, device) and not start:
         raise TrainingError(
             f"{folder} holds no state on this machine, and it does on another: --output must be on a disk that all machines share"
@@ -140,16 +163,16 @@ def _train(
     group.wait()
     if group.main:
         trim_curves(folder, start)
-        if recipe:
-            write_text(folder / RECIPE_FILE, recipe)
+        if run.recipe:
+            write_text(folder / RECIPE_FILE, run.recipe)
 
     forward = group.wrap(method.training_module(network), device)
     generator = torch.Generator()
     context = LossContext(perceptual, targets, generator, options)
     if settings.compile:
         forward, context = compiled(forward, context)
-    loader, ledger = Loader(settings, data, start, device, group), Ledger(folder, group, device, sums)
-    diary = Diary(folder, start, settings.steps, report, settings.tensorboard) if group.main else None
+    loader, losses = Loader(settings, data, start, device, group), LossMeter(folder, group, device, sums)
+    log = ProgressLog(folder, start, settings.steps, report, settings.tensorboard) if group.main else None
     # A group stops at one step, so all must agree on it; on GPUs to ask is to wait for them.
     agree_every = AGREE if group.world > 1 and device.type == "cuda" else 1
     done = start
@@ -160,20 +183,20 @@ def _train(
                 for parameters in optimizer.param_groups:
                     parameters["lr"] = settings.learning_rate_at(step)
                 done = step + 1
-                ledger.add(done, train_step(method, forward, optimizer, batch, context, weights, precision))
+                losses.add(done, train_step(method, forward, optimizer, batch, context, weights, precision))
                 last = done == settings.steps
                 if settings.row_due(done):
-                    means, _ = ledger.take()
-                    if diary:
-                        diary.row(done, means, loader, settings.learning_rate_at(step))
+                    means, _ = losses.take()
+                    if log:
+                        log.row(done, means, loader, settings.learning_rate_at(step))
                 asked = done % agree_every == 0 and group.any(stop.asked, device)
                 if asked or last or done % settings.save_every == 0:
-                    sums = ledger.sums()
+                    sums = losses.sums()
                     if group.main:
                         save_state(folder, facts, done, network, optimizer, precision, sums)
                 # After the state: a picture that finds no room costs no steps.
-                if diary and settings.picture_due(done):
-                    diary.picture(done, write_sample(folder, done, network, data, device))
+                if log and settings.picture_due(done):
+                    log.picture(done, write_sample(folder, done, network, data, device))
                 if asked:
                     group.wait()
                     raise KeyboardInterrupt
@@ -181,8 +204,8 @@ def _train(
         # One that was not waited for falls anywhere inside a step: what is saved is the last whole state.
         raise KeyboardInterrupt(f"stopped at step {done}: {last_state(folder)}; go on with --resume") from None
     finally:
-        if diary:
-            diary.close()
+        if log:
+            log.close()
     # What style_distance judges by, whatever the training optimised against.
     judged = targets if settings.scale == "unit" else at_unit_scale(targets, load_loss_network(settings.vgg))
     checkpoint = Checkpoint(network.eval(), settings.method, settings.style.stem, judged, _info(settings, facts))

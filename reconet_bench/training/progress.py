@@ -25,7 +25,7 @@ _UNSEEN = 16
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """What the caller may show after a step.
 
     Attributes:
@@ -40,7 +40,7 @@ class Progress:
     waiting: float = 0.0
 
 
-class Ledger:
+class LossMeter:
     """Loss terms since the last row. A GPU keeps those of a few steps, so that it need not be waited for.
 
     Args:
@@ -97,7 +97,7 @@ class Ledger:
         return means
 
 
-class Diary:
+class ProgressLog:
     """Writes down a run; in a group only the first process does.
 
     Args:
@@ -109,7 +109,12 @@ class Diary:
     """
 
     def __init__(
-        self, folder: Path, start: int, steps: int, report: Callable[[Progress], None], tensorboard: bool = False
+        self,
+        folder: Path,
+        start: int,
+        steps: int,
+        report: Callable[[TrainingProgress], None],
+        tensorboard: bool = False,
     ) -> None:
         self._folder, self._steps, self._report = folder, steps, report
         self._since, self._clock = start, time.perf_counter()
@@ -120,7 +125,9 @@ class Diary:
         now = time.perf_counter()
         seconds, waited, loader.waited = now - self._clock, loader.waited, 0.0
         total, terms = means[TOTAL], {name: value for name, value in means.items() if name != TOTAL}
-        progress = Progress(step, self._steps, terms, (step - self._since) / seconds, min(1.0, waited / seconds))
+        progress = TrainingProgress(
+            step, self._steps, terms, (step - self._since) / seconds, min(1.0, waited / seconds)
+        )
         append_curves(self._folder, step, terms, total, progress.steps_per_second, progress.waiting)
         if self._events is not None:
             values = {

@@ -33,7 +33,7 @@ class Frame(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Timing:
+class StreamFormat:
     """How frames lie in time and how their colours are described.
 
     Attributes:

@@ -1,6 +1,6 @@
 """Footage as people have it: a video, a folder of frames, a pattern, one image or a camera; and the same on the way out.
 
-A source gives :class:`~reconet_bench.video.frames.Frame` after frame and knows size, timing and length; a
+A source gives :class:`~reconet_bench.video.frames.Frame` after frame and knows size, format and length; a
 sink takes them. What either is follows from its name.
 """
 
@@ -21,7 +21,8 @@ import numpy as np
 from reconet_bench.core.errors import DataError
 from reconet_bench.core.files import natural_key
 from reconet_bench.core.images import IMAGE_SUFFIXES, image_files, read_image, write_image
-from reconet_bench.video.frames import TOLERANCE, Frame, Timing, moment
+from reconet_bench.core.size import Size
+from reconet_bench.video.frames import TOLERANCE, Frame, StreamFormat, moment
 from reconet_bench.video.reader import VideoReader
 from reconet_bench.video.writer import SUFFIXES, VideoWriter
 
@@ -32,10 +33,10 @@ _NUMBER = re.compile(r"%(?:0(\d{1,2})d|d(?![^\W\d_]))")
 
 
 class Source(Protocol):
-    """Frames in: ``size`` (height, width), ``timing``, ``length`` (0 = unknown), and an iterator over all frames."""
+    """Frames in: ``size``, ``format``, ``length`` (0 = unknown), and an iterator over all frames."""
 
-    size: tuple[int, int]
-    timing: Timing
+    size: Size
+    format: StreamFormat
     length: int
 
     def __iter__(self) -> Iterator[Frame]: ...
@@ -73,18 +74,17 @@ class ImageSequence:
         if not self._files:
             until = "on" if end is None else f"to {end:g} s"
             raise DataError(f"{len(files)} images at {float(rate):g} a second: none from {start:g} s {until}")
-        self.timing = Timing(1 / rate, rate)
+        self.format = StreamFormat(1 / rate, rate)
         self.length = len(self._files)
         self.names = [path.stem for path in self._files]
-        height, width = read_image(self._files[0]).shape[:2]
-        self.size = (height, width)
+        self.size = Size(*read_image(self._files[0]).shape[:2])
 
     def __iter__(self) -> Iterator[Frame]:
         for index, path in enumerate(self._files):
             image = read_image(path)
             if image.shape[:2] != self.size:
                 raise DataError(
-                    f"{path}: frame is {image.shape[1]}x{image.shape[0]}, the first is {self.size[1]}x{self.size[0]}"
+                    f"{path}: frame is {Size(*image.shape[:2])}, the first is {self.size}: resize one of them"
                 )
             yield Frame(image, index, 1)
 
@@ -108,8 +108,10 @@ class Camera:
             self._camera.release()
             raise DataError(f"camera {index} cannot be opened: is it connected, and may this user read it?")
         rate = Fraction(self._camera.get(cv2.CAP_PROP_FPS) or 25).limit_denominator(1001)
-        self.timing = Timing(Fraction(1, 1000), rate)
-        self.size = (int(self._camera.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(self._camera.get(cv2.CAP_PROP_FRAME_WIDTH)))
+        self.format = StreamFormat(Fraction(1, 1000), rate)
+        self.size = Size(
+            int(self._camera.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(self._camera.get(cv2.CAP_PROP_FRAME_WIDTH))
+        )
 
     def __iter__(self) -> Iterator[Frame]:
         began, last = time.monotonic(), -1
@@ -248,13 +250,13 @@ def open_source(name: str | Path, rate: Fraction | None = None, start: float = 0
     return VideoReader(path, start, end)
 
 
-def open_sink(path: Path, source: Source, size: tuple[int, int], codec: str = "", sound: Path | None = None) -> Sink:
+def open_sink(path: Path, source: Source, size: Size, codec: str = "", sound: Path | None = None) -> Sink:
     """What ``path`` names: a video by its suffix, an image, ``FOLDER/frame_%04d.png``, or a folder of PNG files.
 
     Args:
-        source: where the frames come from: their timing, names and sound go along.
-        size: height and width of the frames to be written.
-        sound: the file whose sound goes along; ``None`` is silent.
+        source: where the frames come from: their times, colours, names and sound go along.
+        size: of the frames to be written.
+        sound: the file whose sound goes along; ``None``: no sound.
 
     Raises:
         DataError, UnknownName: no such kind of file or codec, or no place to write to.
@@ -270,7 +272,7 @@ def open_sink(path: Path, source: Source, size: tuple[int, int], codec: str = ""
         return SingleImage(path)
     if path.suffix.lower() in SUFFIXES or codec:
         origin, end = (source.origin, source.stop) if isinstance(source, VideoReader) else (Fraction(0), None)
-        return VideoWriter(path, size, source.timing, codec, sound, origin, end)
+        return VideoWriter(path, size, source.format, codec, sound, origin, end)
     if path.suffix and not path.is_dir():
         kinds = ", ".join([*SUFFIXES, *IMAGE_SUFFIXES])
         raise DataError(f"cannot write {path}: its name ends in none of {kinds}, nor is it a folder for PNG frames")

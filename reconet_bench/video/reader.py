@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from reconet_bench.core.errors import DataError
+from reconet_bench.core.size import Size
 from reconet_bench.video.frames import (
     BT601,
     BT709,
@@ -21,7 +22,7 @@ from reconet_bench.video.frames import (
     SWSCALE,
     TOLERANCE,
     Frame,
-    Timing,
+    StreamFormat,
     moment,
     one_line,
 )
@@ -37,9 +38,9 @@ class VideoReader:
         start, end: cut to this part, seconds from the beginning; timestamps then count from ``start``.
 
     Attributes:
-        size: height and width as shown, rotation applied.
+        size: as shown, rotation applied.
         length: number of frames as far as the file tells, for progress; 0 = unknown.
-        timing: see :class:`Timing`.
+        format: see :class:`StreamFormat`.
         origin: where time 0 is on the file's own clock, seconds.
         stop: where the part ends on that clock; ``None`` where it has no end of its own.
 
@@ -69,9 +70,9 @@ class VideoReader:
             self.close()
             part = f" from {start:g} s " + ("on" if end is None else f"to {end:g} s")
             raise DataError(f"{path}: no frame in it" + (part if start or self._first else " can be decoded"))
-        self.timing = self._describe(self._first)
+        self.format = self._describe(self._first)
         first = self._picture(self._first)
-        self.size: tuple[int, int] = (first.shape[0], first.shape[1])
+        self.size = Size(*first.shape[:2])
         self.length = self._expected()
 
     def _open(self) -> None:
@@ -88,13 +89,13 @@ class VideoReader:
         self._stream: Any = streams[0]
         self._stream.thread_type = "AUTO"
 
-    def _describe(self, frame: Any) -> Timing:
+    def _describe(self, frame: Any) -> StreamFormat:
         stream = self._stream
         aspect = stream.sample_aspect_ratio or Fraction(1)
         if frame.rotation % 180:
             aspect = 1 / aspect
         color_range = FULL if _is_full(frame) else LIMITED
-        return Timing(
+        return StreamFormat(
             stream.time_base, _rate(stream), _matrix(frame), color_range, frame.color_primaries, frame.color_trc, aspect
         )
 
@@ -103,8 +104,8 @@ class VideoReader:
 
         whole = int(self._stream.frames)
         if not whole and self._container.duration:
-            whole = round(self._container.duration / av.time_base * float(self.timing.rate))
-        rate, start = self.timing.rate, self.origin - self._began
+            whole = round(self._container.duration / av.time_base * float(self.format.rate))
+        rate, start = self.format.rate, self.origin - self._began
         last = whole if self.stop is None else min(whole, round((self.stop - self._began) * rate))
         return max(0, last - round(start * rate))
 
@@ -138,9 +139,9 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame]:
         """Every frame once; raises DataError where the file is damaged or ends before it should."""
-        tick = self.timing.time_base
+        tick = self.format.time_base
         origin = round(self.origin / tick)
-        step = max(1, round(1 / (self.timing.rate * tick)))
+        step = max(1, round(1 / (self.format.rate * tick)))
         last, count, shown = -step, 0, 0
         decoded, frame = self._decoded, self._first
         while frame is not None:

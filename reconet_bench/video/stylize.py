@@ -1,7 +1,7 @@
-"""Footage in, footage out: decoding, the network and encoding at the same time, in constant memory.
+"""Stylise footage: decoding, the network and encoding run at the same time, in constant memory.
 
-Three threads, joined by queues of a few frames: one decodes and scales, the caller's runs the
-network, one blends and encodes. The slowest of them, which is the network, sets the pace.
+Three threads are joined by queues of a few frames: one decodes and scales, the caller's thread runs the
+network, and one blends and encodes. The slowest of them, the network, sets the speed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from reconet_bench.core.errors import DataError
+from reconet_bench.core.size import Size
 from reconet_bench.video.frames import Frame
 from reconet_bench.video.media import Camera, Sink, Source, is_image, open_sink, open_source
 
@@ -32,11 +33,11 @@ Network = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Look:
-    """What becomes of a stylised frame.
+    """How a stylised frame is shown.
 
     Attributes:
-        strength: 1 is the network's frame, 0 the content's, between them a blend.
-        keep_colors: take light and strokes from the network, hue and saturation from the content.
+        strength: 1 is the network's frame, 0 is the content frame, values between are a blend.
+        keep_colors: luminance from the network, colours from the content.
         side_by_side: content on the left, result on the right.
     """
 
@@ -46,7 +47,7 @@ class Look:
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
-            raise DataError(f"strength is between 0 (content) and 1 (style), got {self.strength:g}")
+            raise DataError(f"strength must be between 0 (content) and 1 (style), got {self.strength:g}")
 
     def apply(self, content: np.ndarray, stylized: np.ndarray) -> np.ndarray:
         """Both ``(H, W, 3)`` uint8, one result; twice as wide when side by side."""
@@ -61,52 +62,97 @@ class Look:
 
 
 @dataclass(frozen=True)
+class FootageInput:
+    """Which footage to read.
+
+    Attributes:
+        name: a video, a folder of images, a glob or printf pattern, or one image.
+        start, end: the part to read, seconds from the beginning; ``end`` ``None`` is the end of the footage.
+        rate: frames per second of images; a video has its own.
+        camera: number of a camera to read instead of ``name``.
+    """
+
+    name: str | Path = ""
+    start: float = 0.0
+    end: float | None = None
+    rate: Fraction | None = None
+    camera: int | None = None
+
+    def open(self) -> Source:
+        """Open it.
+
+        Raises:
+            DataError: nothing is there, it cannot be read, or a camera is asked for a part.
+        """
+        if self.camera is None:
+            return open_source(self.name, self.rate, self.start, self.end)
+        if self.start or self.end is not None or self.rate is not None:
+            raise DataError("--start, --end and --fps work with files only: leave them out with --camera")
+        return Camera(self.camera)
+
+    @property
+    def sound(self) -> Path | None:
+        """The file whose sound goes along; ``None`` for images and cameras."""
+        path = Path(self.name)
+        return path if self.camera is None and path.is_file() and not is_image(path) else None
+
+
+@dataclass(frozen=True)
+class FootageOutput:
+    """What to write.
+
+    Attributes:
+        path: see :func:`~reconet_bench.video.media.open_sink`.
+        look: how the stylised frames are shown.
+        max_size: longest side in pixels; larger frames are scaled down before the network.
+        codec: one of :data:`reconet_bench.video.writer.ENCODERS`; by default the file suffix decides.
+    """
+
+    path: Path
+    look: Look = Look()
+    max_size: int | None = None
+    codec: str = ""
+
+
+@dataclass(frozen=True)
 class Done:
-    """What was written: number of frames, and one line on sound that was not kept as it is (or nothing)."""
+    """What was written: the number of frames, and one line if the sound could not be kept as it was."""
 
     frames: int
     remark: str = ""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Stopped by the user; what was done so far is finished and playable. The message says so."""
+    """Stopped by the user. The frames so far are in a finished, playable file; the message says so."""
 
 
-def fitted(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
-    """``size`` (height, width) scaled down to at most ``longest`` pixels a side, both sides even if anything changes."""
+def fitted(size: Size, longest: int | None) -> Size:
+    """``size`` scaled down to at most ``longest`` pixels a side; if it is scaled, both sides are even."""
     if longest is None or max(size) <= longest:
         return size
-    height, width = (max(2, min(2 * round(side * longest / max(size) / 2), longest - longest % 2)) for side in size)
-    return height, width
+    return Size(*(max(2, min(2 * round(side * longest / max(size) / 2), longest - longest % 2)) for side in size))
 
 
 def stylize_video(
     network: Network,
     source: Source,
-    target: Path,
-    look: Look = Look(),
-    *,
-    max_size: int | None = None,
-    codec: str = "",
+    output: FootageOutput,
     sound: Path | None = None,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Done:
-    """Every frame of ``source`` through ``network`` into ``target``; as many frames, at the same times.
+    """Put every frame of ``source`` through ``network``; the output has as many frames, at the same times.
 
     Args:
-        target: see :func:`~reconet_bench.video.media.open_sink`.
-        max_size: longest side in pixels; larger frames are scaled down before the network.
-        codec: of :data:`reconet_bench.video.writer.ENCODERS`; by default what the suffix means.
         sound: the video file whose sound goes along.
-        progress: told the number of frames done.
+        progress: called with the number of frames done.
 
     Raises:
-        ReconetBenchError: the footage is broken, or the network does not take it; nothing is left behind.
+        ReconetBenchError: the footage is broken, or the network does not accept it; no file is left behind.
         Interrupted: Ctrl-C, once the frames done so far are in a finished file.
     """
-    size = fitted(source.size, max_size)
-    shown = (size[0], size[1] * 2) if look.side_by_side else size
-    sink, count = open_sink(target, source, shown, codec, sound), 0
+    look, size = output.look, fitted(source.size, output.max_size)
+    shown = Size(size.height, size.width * 2) if look.side_by_side else size
+    sink, count = open_sink(output.path, source, shown, output.codec, sound), 0
     try:
         with _Ahead(_scaled(source, size)) as frames, _Behind(sink, look) as written:
             try:
@@ -119,7 +165,7 @@ def stylize_video(
                 if not written.count:
                     raise
                 sink.close(whole=isinstance(source, Camera))
-                raise Interrupted(f"stopped after {written.count} frames, which are in {target}") from None
+                raise Interrupted(f"stopped after {written.count} frames: they are in {output.path}") from None
         sink.close()
     finally:
         sink.abandon()
@@ -128,49 +174,29 @@ def stylize_video(
 
 def stylize_file(
     network: Network,
-    name: str | Path,
-    target: Path,
-    look: Look = Look(),
-    *,
-    start: float = 0.0,
-    end: float | None = None,
-    rate: Fraction | None = None,
-    camera: int | None = None,
-    max_size: int | None = None,
-    codec: str = "",
+    footage: FootageInput,
+    output: FootageOutput,
     begin: Callable[[int], None] = lambda length: None,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Done:
-    """:func:`stylize_video` on footage by its name, or on a camera.
+    """Open the footage, :func:`stylize_video` it with its sound, and close it.
 
     Args:
-        start, end: the part to stylise, seconds.
-        rate: frames per second of images.
-        begin: told the expected number of frames (0 = unknown) before the first.
+        begin: called before the first frame with the expected number of frames (0 = unknown).
+        progress: called with the number of frames done.
     """
-    if camera is None and Path(name).exists() and Path(target).exists() and Path(name).samefile(target):
+    name, target = Path(footage.name), Path(output.path)
+    if footage.camera is None and name.exists() and target.exists() and name.samefile(target):
         raise DataError(f"{target} is the input: give another name for the output")
-    if camera is not None and (start or end is not None or rate is not None):
-        raise DataError("a camera gives frames as they come: --start, --end and --fps are for files")
-    source = open_source(name, rate, start, end) if camera is None else Camera(camera)
+    source = footage.open()
     try:
         begin(source.length)
-        has_sound = camera is None and Path(name).is_file() and not is_image(Path(name))
-        return stylize_video(
-            network,
-            source,
-            target,
-            look,
-            max_size=max_size,
-            codec=codec,
-            sound=Path(name) if has_sound else None,
-            progress=progress,
-        )
+        return stylize_video(network, source, output, footage.sound, progress)
     finally:
         source.close()
 
 
-def _scaled(source: Source, size: tuple[int, int]) -> Iterator[Frame]:
+def _scaled(source: Source, size: Size) -> Iterator[Frame]:
     for frame in source:
         if frame.image.shape[:2] != size:
             frame = frame._replace(image=cv2.resize(frame.image, size[::-1], interpolation=cv2.INTER_AREA))
@@ -178,7 +204,7 @@ def _scaled(source: Source, size: tuple[int, int]) -> Iterator[Frame]:
 
 
 class _Stage(ABC, Generic[T]):
-    """A thread and a queue of at most :data:`DEPTH` items; an error on one side ends the other."""
+    """A thread and a queue of at most :data:`DEPTH` items; an error on one side stops the other."""
 
     def __init__(self) -> None:
         self._queue: queue.Queue[Any] = queue.Queue(DEPTH)
@@ -189,17 +215,17 @@ class _Stage(ABC, Generic[T]):
 
     @abstractmethod
     def _work(self) -> None:
-        """What the thread does; returns when there is no more, or nobody wants more."""
+        """What the thread does; returns at the end, or when the other side has stopped."""
 
     def _guarded(self) -> None:
         try:
             self._work()
-        except BaseException as error:  # whatever it is belongs to the caller's thread
+        except BaseException as error:  # raised again in the caller's thread
             self._error = error
         self._stopped.set()
 
     def _put(self, item: T | None) -> bool:
-        """Wait for room; False once nobody takes anything any more."""
+        """Wait for room in the queue; False once the other side has stopped."""
         while not self._stopped.is_set():
             try:
                 self._queue.put(item, timeout=0.1)
@@ -209,7 +235,7 @@ class _Stage(ABC, Generic[T]):
         return False
 
     def _get(self) -> T | None:
-        """The next item; ``None`` is the end."""
+        """The next item; ``None`` at the end."""
         while True:
             try:
                 item: T | None = self._queue.get(timeout=0.1)
@@ -229,7 +255,7 @@ class _Stage(ABC, Generic[T]):
 
 
 class _Ahead(_Stage[Frame]):
-    """An iterator that is worked off in a thread of its own, a few items ahead."""
+    """Reads an iterator in its own thread, a few items ahead."""
 
     def __init__(self, items: Iterable[Frame]) -> None:
         self._items = items
@@ -250,7 +276,7 @@ class _Ahead(_Stage[Frame]):
 
 
 class _Behind(_Stage[tuple[Frame, np.ndarray]]):
-    """A sink that is written in a thread of its own, a few frames behind.
+    """Writes a sink in its own thread, a few frames behind.
 
     Attributes:
         count: frames written.
@@ -267,7 +293,7 @@ class _Behind(_Stage[tuple[Frame, np.ndarray]]):
             self.count += 1
 
     def put(self, frame: Frame, stylized: np.ndarray) -> None:
-        """One frame more; raises what went wrong with those before."""
+        """Write one more frame; raises the error of an earlier one."""
         if not self._put((frame, stylized)):
             self._raise()
 

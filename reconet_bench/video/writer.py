@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from reconet_bench.core.errors import DataError, UnknownName
-from reconet_bench.video.frames import BT709, FULL, SWSCALE, Frame, Timing, one_line
+from reconet_bench.video.frames import BT709, FULL, SWSCALE, Frame, StreamFormat, one_line
 from reconet_bench.video.sound import Sound
 
 #: Codec that a suffix means where none is asked for.
@@ -50,7 +50,7 @@ class VideoWriter:
         self,
         path: Path,
         size: tuple[int, int],
-        timing: Timing,
+        stream_format: StreamFormat,
         codec: str = "",
         sound: Path | None = None,
         origin: Fraction = Fraction(0),
@@ -58,7 +58,7 @@ class VideoWriter:
     ) -> None:
         import av
 
-        self.path, self.size, self.timing = Path(path), size, timing
+        self.path, self.size, self.format = Path(path), size, stream_format
         suffix = self.path.suffix.lower()
         if suffix not in SUFFIXES:
             raise DataError(f"cannot write {path}: a video's name ends in {', '.join(SUFFIXES)}")
@@ -78,7 +78,7 @@ class VideoWriter:
         self.remark, self._end = "", Fraction(0)
         try:
             with one_line(self.path, f"cannot write {size[1]}x{size[0]} {codec}"):
-                ticks = str(timing.time_base.denominator)
+                ticks = str(stream_format.time_base.denominator)
                 options = (
                     {"movflags": "+faststart", "video_track_timescale": ticks}
                     if suffix in (".mp4", ".m4v", ".mov")
@@ -100,22 +100,22 @@ class VideoWriter:
 
     def _add_video(self, codec: str, size: tuple[int, int]) -> Any:
         encoder, options = ENCODERS[codec]
-        timing = self.timing
+        stream_format = self.format
         stream: Any = self._container.add_stream(
-            encoder, rate=timing.rate.limit_denominator(1001 * 240), options=options
+            encoder, rate=stream_format.rate.limit_denominator(1001 * 240), options=options
         )
         height, width = size
         stream.width, stream.height = width, height
         # Half the chroma resolution needs even sides; the full one keeps an odd size exactly.
         stream.pix_fmt = "pal8" if codec == "gif" else "yuv444p" if width % 2 or height % 2 else "yuv420p"
         context: Any = stream.codec_context
-        ticks = context.time_base = Fraction(1, 100) if codec == "gif" else timing.time_base
-        context.sample_aspect_ratio = timing.aspect
+        ticks = context.time_base = Fraction(1, 100) if codec == "gif" else stream_format.time_base
+        context.sample_aspect_ratio = stream_format.aspect
         if codec == "gif":
             self._palette = _palette(size, ticks)
         else:
-            context.colorspace, context.color_range = timing.matrix, timing.color_range
-            context.color_primaries, context.color_trc = timing.primaries, timing.transfer
+            context.colorspace, context.color_range = stream_format.matrix, stream_format.color_range
+            context.color_primaries, context.color_trc = stream_format.primaries, stream_format.transfer
         return stream
 
     def write(self, frame: Frame) -> None:
@@ -132,19 +132,19 @@ class VideoWriter:
             if self._palette is None:
                 picture = picture.reformat(
                     format=self._stream.pix_fmt,
-                    dst_colorspace=SWSCALE.get(self.timing.matrix, BT709),
+                    dst_colorspace=SWSCALE.get(self.format.matrix, BT709),
                     src_color_range=FULL,
-                    dst_color_range=self.timing.color_range,
+                    dst_color_range=self.format.color_range,
                     interpolation="BICUBIC",
                 )
-            picture.pts, picture.time_base = frame.pts, self.timing.time_base
+            picture.pts, picture.time_base = frame.pts, self.format.time_base
             if self._palette is not None:
                 picture = self._palette(picture)
-            self._durations[picture.pts] = round(frame.duration * self.timing.time_base / picture.time_base)
+            self._durations[picture.pts] = round(frame.duration * self.format.time_base / picture.time_base)
             self._mux(self._stream.encode(picture))
-            self._end = (frame.pts + max(frame.duration, 1)) * self.timing.time_base
+            self._end = (frame.pts + max(frame.duration, 1)) * self.format.time_base
             if self._sound:
-                self._sound.copy_until(frame.pts * self.timing.time_base)
+                self._sound.copy_until(frame.pts * self.format.time_base)
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:

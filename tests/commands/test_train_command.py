@@ -62,7 +62,7 @@ def test_cheap_mistakes_come_before_footage_and_downloads(fails, style, tmp_path
     words = ("train", *footage, "--vgg", stand_in_weights, "--style", style)
     assert "cannot read image none.png" in fails(*words, "--style", "none.png", "--download-vgg")
     assert "no device 'tpu' here" in fails(*words, "--device", "tpu", "--download-vgg")
-    assert "--vgg and --download-vgg both say which loss network" in fails(*words, "--download-vgg")
+    assert "--vgg and --download-vgg both choose the loss network" in fails(*words, "--download-vgg")
     assert "precision fp16 needs a CUDA GPU" in fails(*words, "--device", "cpu", "--precision", "fp16")
     assert "no such file: none.safetensors" in fails(*words, "--vgg", "none.safetensors")
     assert "is not a writable folder" in fails(*words, "-o", style / "run")
@@ -99,11 +99,14 @@ def test_cheap_mistakes_come_before_footage_and_downloads(fails, style, tmp_path
         (("--pass", "final"), "--pass has no use with --data synthetic: give --data sintel"),
         (("--set", "fit=squash"), "--set fit has no use with --data synthetic: give --data sintel or footage"),
         (("--set", "luminance=animation"), "--set luminance has no use with --data synthetic: give --data footage"),
-        (("--steps", "3", "--epochs", "2"), "--steps and --epochs both say how long to train: give one of them"),
+        (
+            ("--steps", "3", "--epochs", "2"),
+            "--steps and --epochs both set the length of the training: give only one of them",
+        ),
         (("--textures", "nope"), "no such folder: nope"),
         (("--method", "jonson"), "unknown method 'jonson': did you mean 'johnson'"),
         (("--weights", "flicker=3"), "unknown loss term of reconet 'flicker'"),
-        (("--set", "milestone_epochs=[0]"), "milestone_epochs are numbers of epochs above 0"),
+        (("--set", "milestone_epochs=[0]"), "milestone_epochs must be numbers above 0"),
     ],
 )
 def test_what_makes_no_sense_is_neither_shown_nor_trained(fails, words, message):
@@ -131,7 +134,9 @@ def test_a_run_leaves_its_recipe_which_repeats_it(style, tmp_path, stand_in_weig
 
 
 def test_a_study_finds_its_mistakes_before_it_begins(fails, tmp_path, style, stand_in_weights):
-    assert "--style FILE is needed" in fails("study", "weights", "-o", "st", "--", "--steps", "3")
+    assert "no style image: give the painting to learn from by --style FILE" in fails(
+        "study", "weights", "-o", "st", "--", "--steps", "3"
+    )
     words = ("--style", style, "--vgg", stand_in_weights)
     assert "unknown loss term of johnson 'temporal_" in fails(
         "study", "weights", "-o", "st", "--", *words, "--method", "johnson"

@@ -10,6 +10,7 @@ import torch
 from clips import make_clip, scene
 from conftest import SIZE, TINY_SEQUENCES, picture
 
+from reconet_bench.benchmark.evaluate import evaluate
 from reconet_bench.core.errors import DataError, UnknownName
 from reconet_bench.core.images import image_files, write_image
 from reconet_bench.core.ops import LUMINANCE_CAMERA, to_uint8
@@ -62,7 +63,7 @@ def test_stylised_frames_of_a_folder_are_cut_and_kept_within_memory(tmp_path, mo
         write_image(tmp_path / f"{number}.png", picture(number, (1, 0)))
     assert len(footage.read_stylized(tmp_path)) == 5
     monkeypatch.setattr(footage, "MEMORY", 3 * 3 * SIZE[0] * SIZE[1])
-    with pytest.raises(DataError, match="too long to measure as a whole: give --frames 3 or fewer"):
+    with pytest.raises(DataError, match="too long to measure as a whole: use --frames 3 or fewer"):
         footage.read_stylized(tmp_path)
     np.testing.assert_array_equal(to_uint8(footage.read_stylized(tmp_path, 3)[2])[0], picture(2, (1, 0)))
 
@@ -203,9 +204,9 @@ def test_a_video_that_memory_cannot_hold_is_told_before_it_is_full(tmp_path, mon
             UnknownName,
             "unknown pass 'clear': did you mean 'clean'? known: albedo, clean, final",
         ),
-        ({"frames": 1}, "stroll", DataError, "at least two frames are needed, got --frames 1"),
-        ({"frames": 0}, "stroll", DataError, "at least two frames are needed, got --frames 0"),
-        ({"frames": -3}, "stroll", DataError, "at least two frames are needed, got --frames -3"),
+        ({"frames": 1}, "stroll", DataError, "frames must be at least 2 to compare one with the next, got 1"),
+        ({"frames": 0}, "stroll", DataError, "frames must be at least 2 to compare one with the next, got 0"),
+        ({"frames": -3}, "stroll", DataError, "frames must be at least 2 to compare one with the next, got -3"),
         ({}, "no/such/folder", DataError, "no such file or folder: "),
     ],
 )
@@ -250,3 +251,67 @@ def test_two_videos_of_one_name_would_share_a_row_and_are_refused(tiny_sintel, f
         write_image(folder / "holiday" / f"{number}.png", picture(number, (1, 0)))
     with pytest.raises(DataError, match=r"two videos are called 'holiday \(DIS flow\)'"):
         Selection().clips([str(folder), str(folder / "holiday")])
+
+
+def named_frames(folder: Path, names: list[str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, name in enumerate(names):
+        write_image(folder / name, picture(index, (1, 0)))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        (["frame_0001", "frame_0002", "frame_0010"], [1, 2, 10]),
+        (["a_7", "a_08"], [7, 8]),
+        (["x2_1_big", "x2_3_big"], [1, 3]),
+        (["00000"], [0]),
+        (["1", "01"], []),
+        (["a_1", "b_2"], []),
+        (["first", "second"], []),
+        (["1_1", "2_2"], []),
+        ([], []),
+    ],
+)
+def test_a_numbered_series_is_recognised(names, numbers):
+    assert footage.frame_numbers(names) == numbers
+
+
+def test_hidden_files_and_images_without_a_number_are_no_frames(tmp_path):
+    folder = named_frames(tmp_path, ["f_1.png", "f_2.png", "f_3.png", "mask.png", "._f_1.png", ".f_9.png"])
+    assert [path.name for path in footage.frame_files(folder)] == ["f_1.png", "f_2.png", "f_3.png"]
+    assert len(FrameFolder(folder)) == len(footage.read_stylized(folder)) == 3
+    assert len(read_frames(named_frames(tmp_path / "words", ["first.png", "second.png", "take1.png"]))) == 3
+
+
+SERIES = [f"frame_{number:04d}.png" for number in range(1, 8)]
+
+
+@pytest.mark.parametrize(
+    ("stylized", "told"),
+    [
+        (SERIES, None),
+        ([f"out{number}.png" for number in range(7)], None),  # counted from 0
+        (["mask.png", *SERIES], None),
+        ([f"{word}.png" for word in "abcdefg"], None),  # no numbers: by order
+        (SERIES[:5] + SERIES[6:], r"frame_0006\.png is missing from the stylised frames"),
+        (SERIES[1:], r"frame_0001\.png is missing"),
+        (SERIES[:1] + SERIES[3:], r"frame_0002\.png and frame_0003\.png are missing"),
+        (SERIES[:1] + SERIES[5:], r"frame_0002\.png and 3 more are missing"),
+        ([*SERIES[:5], SERIES[6], "frame_0008.png"], r"frame_0006\.png is missing"),  # as many, and not the same
+        ([*SERIES, "frame_0008.png"], r"has frame_0008\.png without a content frame"),
+        ([f"{number}.png" for number in (0, 1, 3, 4, 5, 6)], r"2\.png is missing"),
+    ],
+)
+def test_a_missing_or_an_extra_stylised_frame_is_named(tmp_path, stylized, told):
+    clip = FrameFolder(named_frames(tmp_path / "content", SERIES))
+    frames = footage.read_stylized(named_frames(tmp_path / "stylised", stylized))
+    if told is None:
+        frames.check_numbers(clip)
+        assert len(frames) == len(clip)
+        return
+    with pytest.raises(DataError, match=told):
+        frames.check_numbers(clip)
+    with pytest.raises(DataError, match=told):
+        evaluate(str(tmp_path / "content"), frames)

@@ -17,7 +17,7 @@ from reconet_bench.methods.base import METHODS, Batch, LossContext
 from reconet_bench.methods.dissertation import SINTEL_ASPECT, _as_coded, _steady
 from reconet_bench.networks.reconet import ReCoNet
 from reconet_bench.networks.vgg import style_targets
-from reconet_bench.training.crops import ClipWindows
+from reconet_bench.training.crops import ClipCrops
 
 CODE = METHODS["dissertation-code"]
 OFF = dict.fromkeys(CODE.options, False)
@@ -25,7 +25,7 @@ OFF = dict.fromkeys(CODE.options, False)
 
 @pytest.fixture(scope="module")
 def batch() -> Batch:
-    windows = ClipWindows(32, 0, [TranslationClip((2.0, 1.0))])
+    windows = ClipCrops(32, 0, [TranslationClip((2.0, 1.0))])
     frames, flows, masks, coefficients = (torch.stack(parts) for parts in zip(windows[0], windows[1], strict=True))
     return Batch(frames, flows, masks, coefficients)
 

@@ -13,21 +13,21 @@ from reconet_bench.core.registry import Registry
 from reconet_bench.methods.base import METHODS, Batch, LossContext, perceptual_terms
 from reconet_bench.networks.reconet import Identity, ReCoNet
 from reconet_bench.networks.vgg import gram, style_targets
-from reconet_bench.training.crops import ClipWindows
+from reconet_bench.training.crops import ClipCrops
 
 TRAINABLE = sorted(name for name, method in METHODS.items() if method.trainable)
 
 
 @pytest.fixture(scope="module")
 def batch() -> Batch:
-    frames, flows, masks, _ = ClipWindows(32, 0, [TranslationClip((2.0, 1.0))])[0]
+    frames, flows, masks, _ = ClipCrops(32, 0, [TranslationClip((2.0, 1.0))])[0]
     return Batch(frames[None], flows[None], masks[None], torch.tensor([LUMINANCE_ANIMATION]))
 
 
 @pytest.fixture(scope="module")
 def two() -> Batch:
     """A batch of two windows."""
-    windows = ClipWindows(32, 0, [TranslationClip((2.0, 1.0))])
+    windows = ClipCrops(32, 0, [TranslationClip((2.0, 1.0))])
     frames, flows, masks, _ = (torch.stack(parts) for parts in zip(windows[0], windows[1], strict=True))
     return Batch(frames, flows, masks, torch.tensor([LUMINANCE_ANIMATION]))
 

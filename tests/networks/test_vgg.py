@@ -6,6 +6,7 @@ The stand-in has random weights: these tests are of the plumbing. Those with Ima
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -195,7 +196,7 @@ def test_where_weights_are_looked_for(tmp_path, monkeypatch, stand_in_weights):
 def test_no_weights_says_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     with pytest.raises(MetricUnavailable) as caught:
-        load_loss_network.__wrapped__()
+        load_loss_network()
     for part in ("--vgg", "RECONET_BENCH_VGG", "528 MB", "--download-vgg"):
         assert part in str(caught.value)
     with pytest.raises(ModelError, match="no such file"):
@@ -277,3 +278,20 @@ def test_the_advice_fetches_the_file_that_is_looked_for():
 
     (name,) = re.findall(r"weights='(\w+)'", vgg.HOW_TO_GET)
     assert VGG16_Weights[name].url.endswith(f"/{vgg._TORCHVISION_FILE}")
+
+
+def test_a_later_environment_variable_or_file_is_read(tmp_path, monkeypatch, stand_in_weights):
+    first, second = tmp_path / "first.safetensors", write_stand_in(tmp_path / "second.safetensors", 16)
+    shutil.copy(stand_in_weights, first)
+
+    def width() -> int:
+        return load_loss_network().layers[0].out_channels
+
+    monkeypatch.setenv("RECONET_BENCH_VGG", str(first))
+    assert width() == 8
+    assert load_loss_network() is load_loss_network(first), "one file is read once"
+    monkeypatch.setenv("RECONET_BENCH_VGG", str(second))
+    assert width() == 16
+    shutil.copy(second, first)
+    monkeypatch.setenv("RECONET_BENCH_VGG", str(first))
+    assert width() == 16, "the file at the same place has changed"

@@ -1,4 +1,4 @@
-"""Training windows: reproducible by index, and frames, flow and masks in register after every crop and scale."""
+"""Training crops: reproducible by index, and frames, flow and masks in register after every crop and scale."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from conftest import TranslationClip
 from reconet_bench.core.errors import DataError
 from reconet_bench.core.ops import LUMINANCE_ANIMATION, LUMINANCE_CAMERA, warp
 from reconet_bench.data.sintel import SintelClip, training_sequences
-from reconet_bench.training.crops import ClipWindows, RandomScenes
+from reconet_bench.training.crops import ClipCrops, RandomScenes
 
 
 def same(one, other) -> bool:
@@ -63,7 +63,7 @@ def test_random_scenes_move_as_their_flow_says():
 
 @pytest.mark.parametrize("size", [24, 40])
 def test_crops_keep_frames_flow_and_masks_in_register(size):
-    data = ClipWindows(size, 0, [TranslationClip((2.0, 1.0))])
+    data = ClipCrops(size, 0, [TranslationClip((2.0, 1.0))])
     flows = set()
     for index in range(12):
         window = data[index]
@@ -84,7 +84,7 @@ def test_crops_keep_frames_flow_and_masks_in_register(size):
 
 
 def test_pixels_that_leave_the_crop_are_masked():
-    frames, flows, masks, _ = ClipWindows(24, 1, [TranslationClip((2.0, 1.0))])[0]
+    frames, flows, masks, _ = ClipCrops(24, 1, [TranslationClip((2.0, 1.0))])[0]
     shift = float(flows[1, 0].mean())
     assert masks[1, 0, :, 24 - int(shift) :].max() == 0
     assert masks[1, 0, 0, 0] == 1
@@ -92,7 +92,7 @@ def test_pixels_that_leave_the_crop_are_masked():
 
 
 def test_a_clip_smaller_than_the_window_is_enlarged():
-    window = ClipWindows(64, 0, [TranslationClip((2.0, 1.0))])[0]
+    window = ClipCrops(64, 0, [TranslationClip((2.0, 1.0))])[0]
     check_shapes(window, 64)
     assert float(window[1][0, 0].mean()) == pytest.approx(2 * 64 / 40, rel=0.03)
     assert residual(window)[0] < 0.035
@@ -100,13 +100,13 @@ def test_a_clip_smaller_than_the_window_is_enlarged():
 
 def test_a_window_depends_on_seed_and_index_alone():
     clips = [TranslationClip((2.0, 1.0)), TranslationClip((-1.0, 1.0), name="other")]
-    data = ClipWindows(24, 9, clips)
+    data = ClipCrops(24, 9, clips)
     second = data[2]
     data[0]
     assert same(data[2], second)
-    assert same(ClipWindows(24, 9, clips)[2], second)
-    assert not same(ClipWindows(24, 8, clips)[2], second)
-    assert not same(ClipWindows(24, 8, clips)[3], second)  # nor on their sum
+    assert same(ClipCrops(24, 9, clips)[2], second)
+    assert not same(ClipCrops(24, 8, clips)[2], second)
+    assert not same(ClipCrops(24, 8, clips)[3], second)  # nor on their sum
     assert len({float(data[i][1][0, 0].mean()) > 0 for i in range(12)}) == 2  # both clips are drawn
     assert data[0][3].tolist() == pytest.approx(LUMINANCE_ANIMATION)
 
@@ -118,7 +118,7 @@ def shift_of(window) -> tuple[float, float]:
 
 def test_an_epoch_takes_every_window_once_and_each_epoch_in_its_own_order():
     clips = [TranslationClip((2.0, 1.0), length=6 + number, name=f"clip {number}") for number in range(3)]
-    data = ClipWindows(24, 5, clips)
+    data = ClipCrops(24, 5, clips)
     count = data.describe()["windows"]
     assert count == 1 + 2 + 3
     taken: list[tuple[str, int]] = []
@@ -128,7 +128,7 @@ def test_an_epoch_takes_every_window_once_and_each_epoch_in_its_own_order():
             taken.append((self.name, index))
             return super().frame(index)
 
-    noted = ClipWindows(24, 5, [Noted((2.0, 1.0), length=len(clip), name=clip.name) for clip in clips])
+    noted = ClipCrops(24, 5, [Noted((2.0, 1.0), length=len(clip), name=clip.name) for clip in clips])
     for index in range(2 * count):
         noted[index]
     starts = taken[::3]
@@ -139,32 +139,32 @@ def test_an_epoch_takes_every_window_once_and_each_epoch_in_its_own_order():
 
 def test_a_whole_frame_is_squashed_to_the_square():
     """40x56 to 28: right by a half, down by 0.7, and the whole of it."""
-    data = ClipWindows(28, 0, [TranslationClip((2.0, 1.0))], fit="squash")
+    data = ClipCrops(28, 0, [TranslationClip((2.0, 1.0))], fit="squash")
     for index in range(3):
         window = data[index]
         check_shapes(window, 28)
         assert shift_of(window) == pytest.approx((2 * 28 / 56, 28 / 40))
         assert residual(window)[0] < 0.06
     assert data.describe()["fit"] == "squash"
-    assert "fit" not in ClipWindows(28, 0, [TranslationClip((2.0, 1.0))]).describe()
+    assert "fit" not in ClipCrops(28, 0, [TranslationClip((2.0, 1.0))]).describe()
 
 
 def test_clips_that_are_too_short_are_left_out_and_named_if_none_is_left():
     short, long = TranslationClip(length=5, name="short"), TranslationClip(length=6, name="long")
-    data = ClipWindows(24, 0, [short, long])
+    data = ClipCrops(24, 0, [short, long])
     assert data.describe() == {"name": "translation", "windows": 1, "sequences": ["long"]}
     with pytest.raises(
         DataError,
-        match=r"no clip is long enough to train on: 6 consecutive frames with flow are needed \(short: 5 frames\)",
+        match=r"no clip is long enough to train on \(short: 5 frames\): give clips with at least 6 consecutive frames",
     ):
-        ClipWindows(24, 0, [short])
+        ClipCrops(24, 0, [short])
     with pytest.raises(DataError, match="no clips"):
-        ClipWindows(24, 0, [])
+        ClipCrops(24, 0, [])
 
 
 def test_windows_of_a_sintel_folder(tiny_sintel):
     clips = [SintelClip(tiny_sintel, name) for name in training_sequences(tiny_sintel)]
-    data = ClipWindows(24, 0, clips)
+    data = ClipCrops(24, 0, clips)
     assert data.describe() == {"name": "sintel-clean", "windows": 2, "sequences": ["bandage_1"]}
     window = data[0]
     check_shapes(window, 24)

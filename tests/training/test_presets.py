@@ -13,7 +13,7 @@ from reconet_bench.core.errors import TrainingError, UnknownName
 from reconet_bench.core.images import write_image
 from reconet_bench.methods.base import METHODS
 from reconet_bench.models.checkpoint import load_checkpoint
-from reconet_bench.training.crops import ClipWindows
+from reconet_bench.training.crops import ClipCrops
 from reconet_bench.training.data import steps_of
 from reconet_bench.training.loop import train
 from reconet_bench.training.presets import FOLDER, as_toml, load_recipe, preset_names
@@ -158,7 +158,7 @@ def test_settings_are_checked(change, message):
 
 
 def test_epochs_are_passes_over_the_windows():
-    data = ClipWindows(32, 0, [TranslationClip((2.0, 1.0))])
+    data = ClipCrops(32, 0, [TranslationClip((2.0, 1.0))])
     settings = TrainingSettings("reconet", Path("s.png"), batch=2)
     count = data.describe()["windows"]
     assert steps_of(settings, data, 3).steps == 3 * -(-count // 2)
@@ -168,7 +168,7 @@ def test_epochs_are_passes_over_the_windows():
 
 def test_milestones_in_epochs_are_those_of_a_run_in_epochs():
     """Epochs 8 and 20, whether there are 60 of them or 20, where the second is never reached."""
-    data = ClipWindows(32, 0, [TranslationClip((2.0, 1.0))])
+    data = ClipCrops(32, 0, [TranslationClip((2.0, 1.0))])
     for name in ("dissertation", "dissertation-code"):
         recipe = load_recipe(name)
         settings = from_recipe(recipe, Path("s.png"))
@@ -233,7 +233,7 @@ def test_every_method_trains_saves_and_loads(method, tmp_path, stand_in_weights)
         save_every=1,
         log_every=1,
     )
-    data = ClipWindows(32, 0, [TranslationClip((2.0, 1.0))])
+    data = ClipCrops(32, 0, [TranslationClip((2.0, 1.0))])
     checkpoint = load_checkpoint(train(settings, data, tmp_path / "run"))
     assert checkpoint.info["options"] == METHODS[method].options
     assert (checkpoint.info["optimizer"], checkpoint.info["scale"]) == ("adamax", "raw")

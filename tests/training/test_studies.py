@@ -22,7 +22,7 @@ from reconet_bench.core.images import read_image, write_image
 from reconet_bench.core.machine import usable_cpus
 from reconet_bench.models.checkpoint import load_checkpoint
 from reconet_bench.networks.reconet import Identity
-from reconet_bench.training.crops import ClipWindows
+from reconet_bench.training.crops import ClipCrops
 from reconet_bench.training.presets import load_recipe
 from reconet_bench.training.progress_pictures import MARGIN, sample_strip
 from reconet_bench.training.studies import STUDIES, Processes, _shares, _train, run_study
@@ -248,7 +248,7 @@ def test_the_settings_are_those_of_table_5_1():
 
 
 def test_a_sample_shows_content_two_frames_and_their_difference():
-    data = ClipWindows(32, 0, [TranslationClip((2.0, 1.0))])
+    data = ClipCrops(32, 0, [TranslationClip((2.0, 1.0))])
     strip = sample_strip(Identity(), data, torch.device("cpu"))
     assert strip.shape == (32, 128, 3)
     np.testing.assert_array_equal(strip[:, :32], strip[:, 32:64])

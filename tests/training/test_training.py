@@ -26,12 +26,12 @@ from reconet_bench.models.checkpoint import Checkpoint, load_checkpoint, save_ch
 from reconet_bench.report.loss_curves import parse_curves
 from reconet_bench.report.model_card import model_card
 from reconet_bench.training import precision as precision_module
-from reconet_bench.training.crops import ClipWindows
+from reconet_bench.training.crops import ClipCrops
 from reconet_bench.training.data import DataOptions, training_data
 from reconet_bench.training.distributed import Group
 from reconet_bench.training.loader import Loader
 from reconet_bench.training.loop import train
-from reconet_bench.training.progress import Progress
+from reconet_bench.training.progress import TrainingProgress
 from reconet_bench.training.run_folder import CURVES_FILE, STATE_FILE
 from reconet_bench.training.settings import LARGEST_SEED
 
@@ -46,7 +46,7 @@ def test_the_loss_goes_down(settings, tmp_path):
 
 
 def test_a_run_leaves_a_checkpoint_a_state_and_curves(settings, tmp_path):
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     path = train(replace(settings, log_every=2), windows(), tmp_path / "run", report=seen.append)
     assert sorted(p.name for p in path.parent.iterdir()) == sorted([path.name, STATE_FILE, CURVES_FILE, "samples"])
     assert [(p.step, p.steps) for p in seen] == [(2, 6), (4, 6), (6, 6)]
@@ -131,10 +131,10 @@ def test_the_row_after_a_resume_is_of_all_its_steps(settings, tmp_path):
 
 
 def test_other_files_of_the_same_names_are_another_run(settings, tmp_path):
-    def data(digest: str) -> ClipWindows:
+    def data(digest: str) -> ClipCrops:
         clip = TranslationClip((2.0, 1.0))
         clip.digest = digest
-        return ClipWindows(32, 0, [clip])
+        return ClipCrops(32, 0, [clip])
 
     quick = replace(settings, steps=3, save_every=1, sample_every=0)
     with pytest.raises(KeyboardInterrupt):
@@ -149,11 +149,11 @@ def test_other_files_of_the_same_names_are_another_run(settings, tmp_path):
 
 
 def test_two_clips_of_one_name_are_both_among_the_data():
-    def data(digest: str) -> ClipWindows:
+    def data(digest: str) -> ClipCrops:
         clips = [TranslationClip((2.0, 1.0)), TranslationClip((1.0, 2.0))]
         for clip, word in zip(clips, (digest, "last"), strict=True):
             clip.digest = word
-        return ClipWindows(32, 0, clips)
+        return ClipCrops(32, 0, clips)
 
     assert data("one").digest() != data("two").digest()
     assert data("one").describe()["sequences"] == ["moving"]
@@ -299,8 +299,8 @@ def test_a_state_of_another_painting_or_other_data_is_refused(settings, tmp_path
     broken_off(replace(settings, save_every=1), tmp_path / "run", 2)
     other = [TranslationClip((2.0, 1.0), name="other")]
     for data, message in (
-        (ClipWindows(32, 0, other), "data was"),
-        (ClipWindows(24, 0, [TranslationClip()]), "size was 32, now 24"),
+        (ClipCrops(32, 0, other), "data was"),
+        (ClipCrops(24, 0, [TranslationClip()]), "size was 32, now 24"),
     ):
         with pytest.raises(TrainingError, match=message):
             train(settings, data, tmp_path / "run", resume=True)
@@ -310,7 +310,7 @@ def test_a_state_of_another_painting_or_other_data_is_refused(settings, tmp_path
 
 
 def test_a_loss_that_is_no_number_stops_with_step_and_term_and_keeps_the_state(settings, tmp_path):
-    class Poisoned(ClipWindows):
+    class Poisoned(ClipCrops):
         def __getitem__(self, index):
             frames, *rest = super().__getitem__(index)
             return (frames * float("nan") if index == 4 else frames), *rest
@@ -520,7 +520,7 @@ def test_processes_that_load_data_change_nothing_but_the_pace(settings, tmp_path
     assert curves(one.parent) == curves(other.parent)
 
 
-class Slow(ClipWindows):
+class Slow(ClipCrops):
     """Data that take a fifth of a second a sample."""
 
     def __getitem__(self, index):
@@ -529,7 +529,7 @@ class Slow(ClipWindows):
 
 
 def test_the_time_spent_waiting_for_data_is_told(settings, tmp_path):
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     data = Slow(32, 0, [TranslationClip((2.0, 1.0))])
     began = time.perf_counter()
     path = train(replace(settings, steps=3, sample_every=0), data, tmp_path / "run", report=seen.append)

@@ -20,9 +20,9 @@ from reconet_bench.core.ops import LUMINANCE_ANIMATION, LUMINANCE_CAMERA, to_uin
 from reconet_bench.data.flow.base import ESTIMATORS, EstimatedClip
 from reconet_bench.models.loading import trained_on
 from reconet_bench.training import footage_cache
-from reconet_bench.training.crops import ClipWindows, Mixture, RandomScenes
+from reconet_bench.training.crops import ClipCrops, Mixture, RandomScenes
 from reconet_bench.training.data import DataOptions, check_used, training_data
-from reconet_bench.training.footage_cache import SpooledClip, footage_clips
+from reconet_bench.training.footage_cache import CachedFootage, footage_clips
 
 SIZE = (96, 128)
 
@@ -41,7 +41,7 @@ def frames_folder(folder: Path, count: int, size: tuple[int, int] = SIZE) -> Pat
 
 
 def test_a_video_becomes_small_frames_once(film, monkeypatch):
-    clip = SpooledClip(film, 48)
+    clip = CachedFootage(film, 48)
     assert (clip.name, clip.source, len(clip), clip.size) == ("pan", "footage", 10, (48, 64))
     assert clip.luminance == LUMINANCE_CAMERA
     assert clip.adjacent() == list(range(9))
@@ -51,22 +51,22 @@ def test_a_video_becomes_small_frames_once(film, monkeypatch):
         whole = scene(number, SIZE).reshape(48, 2, 64, 2, 3).mean((1, 3))
         assert np.abs(small - whole).mean() < 3
     monkeypatch.setattr(footage_cache, "open_source", lambda path: pytest.fail("it was read before"))
-    again = SpooledClip(film, 48)
+    again = CachedFootage(film, 48)
     assert torch.equal(again.frame(4), clip.frame(4))
 
 
 def test_another_file_under_the_same_name_is_read_anew(film):
-    before = SpooledClip(film, 48)
+    before = CachedFootage(film, 48)
     make_clip(film, range(0, 24 * 7, 24), SIZE)
-    assert (len(before), len(SpooledClip(film, 48))) == (10, 7)
-    assert SpooledClip(film, 32).size == (32, 43)
-    assert SpooledClip(film, 500).size == SIZE, "small footage is not enlarged"
+    assert (len(before), len(CachedFootage(film, 48))) == (10, 7)
+    assert CachedFootage(film, 32).size == (32, 43)
+    assert CachedFootage(film, 500).size == SIZE, "small footage is not enlarged"
 
 
 def test_of_a_long_video_runs_are_kept_evenly_spread(film, monkeypatch):
     monkeypatch.setattr(footage_cache, "MAX_FRAMES", 12)
     long = make_clip(film.with_name("long.mp4"), range(0, 24 * 40, 24), SIZE)
-    clip = SpooledClip(long, 48)
+    clip = CachedFootage(long, 48)
     assert [int(clip.label(i)) for i in range(len(clip))] == [*range(1, 7), *range(25, 31)]
     assert clip.adjacent() == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
     assert EstimatedClip(clip, "dis").starts(5) == [0, 6], "no pair goes over what was left out"
@@ -190,7 +190,7 @@ def test_footage_that_is_none_is_one_line(tmp_path, film):
     assert fails(tmp_path / "empty").startswith(f"no footage in {tmp_path / 'empty'}: neither videos (.mp4")
     assert fails(tmp_path / "none") == f"no such footage: {tmp_path / 'none'}"
     one = make_clip(tmp_path / "one.mp4", [0], SIZE)
-    assert "6 consecutive frames with flow are needed (one: 1 frames)" in fails(one)
+    assert "(one: 1 frames): give clips with at least 6 consecutive frames with flow" in fails(one)
     image = frames_folder(tmp_path / "still", 1) / "shot_000.png"
     assert "is one image: footage is a video or a folder of frames" in fails(image)
     assert "(still: 1 frames)" in fails(tmp_path / "still")
@@ -253,14 +253,14 @@ def test_an_estimator_that_holds_a_gpu_is_done_before_the_loaders_begin(film, mo
     (clip,) = footage_clips([film], 32)
     monkeypatch.setattr(clip, "_estimate", lambda first, second: pytest.fail("estimated in a worker"))
     clip._step.cache_clear()
-    ClipWindows(32, 0, [clip])[0]
+    ClipCrops(32, 0, [clip])[0]
     assert not ESTIMATORS["raft"].in_workers
 
 
 def test_windows_of_several_clips_carry_their_own_luminance():
     camera = TranslationClip((2.0, 1.0), name="camera")
     camera.luminance = LUMINANCE_CAMERA
-    data = ClipWindows(32, 0, [camera, TranslationClip((1.0, 1.0), name="drawn")])
+    data = ClipCrops(32, 0, [camera, TranslationClip((1.0, 1.0), name="drawn")])
     assert {tuple(round(v, 4) for v in data[i][3].tolist()) for i in range(20)} == {
         LUMINANCE_CAMERA,
         LUMINANCE_ANIMATION,

@@ -20,7 +20,7 @@ from training_runs import curves, network_state, same, windows
 from reconet_bench.core.errors import DataError, TrainingError
 from reconet_bench.core.tensor_files import read_tensors
 from reconet_bench.methods.reconet import ReCoNetMethod
-from reconet_bench.training.crops import ClipWindows
+from reconet_bench.training.crops import ClipCrops
 from reconet_bench.training.loop import train
 from reconet_bench.training.run_folder import STATE_FILE
 from reconet_bench.training.signals import stopping
@@ -104,11 +104,11 @@ def test_a_program_ends_though_data_are_being_loaded(seconds):
         sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parents[2])!r}]
         from conftest import TranslationClip
         from training_runs import TrainingSettings
-        from reconet_bench.training.crops import ClipWindows
+        from reconet_bench.training.crops import ClipCrops
         from reconet_bench.training.distributed import Group
         from reconet_bench.training.loader import Loader
 
-        class Stuck(ClipWindows):
+        class Stuck(ClipCrops):
             def __getitem__(self, index):
                 time.sleep(bool(index) * {seconds})
                 return super().__getitem__(index)
@@ -242,7 +242,7 @@ def test_an_error_of_another_kind_is_not_dressed_up(settings, tmp_path, monkeypa
         train(settings, windows(), tmp_path / "run")
 
 
-class Broken(ClipWindows):
+class Broken(ClipCrops):
     """Data that end in an error at the third sample."""
 
     def __getitem__(self, index):
@@ -261,20 +261,20 @@ def test_broken_data_are_one_line_from_whichever_process(settings, tmp_path, wor
 def test_losses_that_stay_on_the_device_name_the_step_that_broke(tmp_path):
     """A GPU's losses are looked at every few steps; the step named is the one that was not finite."""
     from reconet_bench.training.distributed import Group
-    from reconet_bench.training.progress import Ledger
+    from reconet_bench.training.progress import LossMeter
 
-    ledger = Ledger(tmp_path, Group(), torch.device("cuda"))
+    meter = LossMeter(tmp_path, Group(), torch.device("cuda"))
     for step in range(5, 9):
-        ledger.add(step, {"content": torch.tensor(float(step)), "style": torch.tensor(2.0)})
-    means, count = ledger.take()
+        meter.add(step, {"content": torch.tensor(float(step)), "style": torch.tensor(2.0)})
+    means, count = meter.take()
     assert (means, count) == ({"content": 6.5, "style": 2.0}, 4)
     for step in range(9, 13):
-        ledger.add(step, {"content": torch.tensor(1.0), "style": torch.tensor(float("inf") if step >= 11 else 1.0)})
+        meter.add(step, {"content": torch.tensor(1.0), "style": torch.tensor(float("inf") if step >= 11 else 1.0)})
     with pytest.raises(
         TrainingError, match="loss term 'style' is inf at step 11: nothing was saved yet; lower the learning rate"
     ):
-        ledger.settle()
-    many = Ledger(tmp_path, Group(), torch.device("cuda"))
+        meter.settle()
+    many = LossMeter(tmp_path, Group(), torch.device("cuda"))
     for step in range(1, 16):
         many.add(step, {"content": torch.tensor(float("nan"))})
     with pytest.raises(TrainingError, match="at step 1: "):

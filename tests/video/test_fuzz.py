@@ -28,7 +28,7 @@ from reconet_bench.models.checkpoint import Checkpoint, load_checkpoint, save_ch
 from reconet_bench.models.onnx_inspection import inspect_onnx
 from reconet_bench.networks.reconet import Identity
 from reconet_bench.video.reader import VideoReader
-from reconet_bench.video.stylize import stylize_file
+from reconet_bench.video.stylize import FootageInput, FootageOutput, stylize_file
 
 
 def one_line(error: ReconetBenchError, path: Path) -> None:
@@ -118,7 +118,7 @@ def test_stylising_a_damaged_video_ends_whole_or_not_at_all(samples, folder, how
     source.write_bytes(harm(samples[suffix], how))
     target.unlink(missing_ok=True)
     try:
-        done = stylize_file(identity, source, target)
+        done = stylize_file(identity, FootageInput(source), FootageOutput(target))
     except ReconetBenchError as error:
         one_line(error, source)
         assert not target.parent.exists() or list(target.parent.iterdir()) == []
@@ -140,7 +140,7 @@ def test_any_size_and_length_comes_out_as_it_went_in(folder, height, width, suff
         old.unlink()
     for number in range(count):
         write_image(frames / f"{number}.png", scene(number, (height, width)))
-    assert stylize_file(identity, frames, target).frames == count
+    assert stylize_file(identity, FootageInput(frames), FootageOutput(target)).frames == count
     with VideoReader(target) as reader:
         assert reader.size == (height, width)
         assert len(list(reader)) == count
@@ -153,7 +153,7 @@ def test_8k_and_one_pixel_in_and_out(tmp_path):
         frames, target = tmp_path / f"{width}x{height}", tmp_path / f"{width}x{height}.mp4"
         for number in range(count):
             write_image(frames / f"{number}.png", scene(number, (height, width)))
-        assert stylize_file(identity, frames, target).frames == count
+        assert stylize_file(identity, FootageInput(frames), FootageOutput(target)).frames == count
         with VideoReader(target) as reader:
             assert reader.size == (height, width)
             first = next(iter(reader)).image.astype(int)
@@ -187,7 +187,7 @@ IMAGES = {
 @pytest.mark.parametrize("name", IMAGES)
 def test_images_of_every_kind(tmp_path, name):
     (tmp_path / name).write_bytes(IMAGES[name]())
-    stylize_file(identity, tmp_path / name, tmp_path / "результат" / "out put.png")
+    stylize_file(identity, FootageInput(tmp_path / name), FootageOutput(tmp_path / "результат" / "out put.png"))
     expected = np.repeat(scene(0)[..., :1], 3, 2) if name.startswith("grey") else scene(0)
     got = read_image(tmp_path / "результат" / "out put.png").astype(int)
     assert np.abs(got - expected).mean() < (6 if name.endswith((".webp", ".jpg")) else 0.51)

@@ -10,7 +10,7 @@ import pytest
 from browser import ARGUMENTS, CHROMIUM
 from clips import make_clip, scene
 
-from reconet_bench.video.stylize import stylize_file
+from reconet_bench.video.stylize import FootageInput, FootageOutput, stylize_file
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 pytestmark = [
@@ -69,7 +69,7 @@ def page() -> Iterator:
 def test_it_plays_in_chromium(tmp_path, page, source, sound, target, size):
     times = [0, 24, 55, 60, 130, 190, 240, 264]  # a variable frame rate
     clip = make_clip(tmp_path / f"a{source}", times, size, pixels="yuv444p" if size[0] % 2 else "yuv420p", sound=sound)
-    stylize_file(lambda image: 255 - image, clip, tmp_path / f"b{target}")
+    stylize_file(lambda image: 255 - image, FootageInput(clip), FootageOutput(tmp_path / f"b{target}"))
     data = base64.b64encode((tmp_path / f"b{target}").read_bytes()).decode()
     seen = page.evaluate(PLAY, f"data:{TYPES[target]};base64,{data}")
     assert (seen["height"], seen["width"]) == size

@@ -16,10 +16,19 @@ from onnx import TensorProto, helper
 from reconet_bench import cli
 from reconet_bench.core.errors import DataError
 from reconet_bench.core.images import read_image, write_image
-from reconet_bench.video.frames import Frame, Timing
+from reconet_bench.video.frames import Frame, StreamFormat
 from reconet_bench.video.media import Camera, open_source
 from reconet_bench.video.reader import VideoReader
-from reconet_bench.video.stylize import DEPTH, Interrupted, Look, fitted, stylize_file, stylize_video
+from reconet_bench.video.stylize import (
+    DEPTH,
+    FootageInput,
+    FootageOutput,
+    Interrupted,
+    Look,
+    fitted,
+    stylize_file,
+    stylize_video,
+)
 from reconet_bench.video.writer import VideoWriter
 
 
@@ -81,7 +90,7 @@ def test_a_video_keeps_frames_times_and_sound(model, tmp_path, capsys):
 )
 def test_sound_ends_where_the_part_ends(tmp_path, start, end, lasts):
     source = make_clip(tmp_path / "a.mp4", range(0, 24 * 50, 24), sound="aac", sounds_longer=0.3)
-    stylize_file(negative, source, tmp_path / "b.mp4", start=start, end=end)
+    stylize_file(negative, FootageInput(source, start=start, end=end), FootageOutput(tmp_path / "b.mp4"))
     assert len(times(tmp_path / "b.mp4")) == round(25 * (min(end or 2, 2) - start))
     assert sound_end(tmp_path / "b.mp4") == pytest.approx(lasts, abs=0.05)
 
@@ -99,12 +108,12 @@ def test_a_part_of_images_begins_and_ends_at_the_frames_that_are_meant(tmp_path,
 def test_a_gif_keeps_the_time_of_every_frame(tmp_path):
     for name in ("a.gif", "b.gif"):
         if name == "a.gif":
-            writer = VideoWriter(tmp_path / name, (40, 56), Timing(Fraction(1, 100), Fraction(10)))
+            writer = VideoWriter(tmp_path / name, (40, 56), StreamFormat(Fraction(1, 100), Fraction(10)))
             for number, (at, lasts) in enumerate(((0, 10), (10, 20), (30, 50))):
                 writer.write(Frame(scene(9 * number), at, lasts))
             writer.close()
         else:
-            stylize_file(negative, tmp_path / "a.gif", tmp_path / name)
+            stylize_file(negative, FootageInput(tmp_path / "a.gif"), FootageOutput(tmp_path / name))
         with VideoReader(tmp_path / name) as reader:
             assert [(frame.pts, frame.duration) for frame in reader] == [(0, 10), (10, 20), (30, 50)]
 
@@ -145,33 +154,35 @@ def test_images_come_in_the_order_of_their_numbers(tmp_path):
 def test_names_that_several_frames_have_are_counted(tmp_path):
     for number, name in enumerate(("a/1.png", "a/2.png", "b/1.png", "b/2.png")):
         write_image(tmp_path / "in" / name, np.full((4, 4, 3), number, np.uint8))
-    done = stylize_file(lambda image: image, tmp_path / "in" / "*" / "*.png", tmp_path / "out")
+    done = stylize_file(
+        lambda image: image, FootageInput(tmp_path / "in" / "*" / "*.png"), FootageOutput(tmp_path / "out")
+    )
     assert "counted" in done.remark
     assert [colour(path) for path in sorted((tmp_path / "out").iterdir())] == [0, 1, 2, 3]
     write_image(tmp_path / "same" / "1.jpg", np.zeros((4, 4, 3), np.uint8))
     write_image(tmp_path / "same" / "1.png", np.zeros((4, 4, 3), np.uint8))
-    stylize_file(lambda image: image, tmp_path / "same", tmp_path / "out2")
+    stylize_file(lambda image: image, FootageInput(tmp_path / "same"), FootageOutput(tmp_path / "out2"))
     assert len(list((tmp_path / "out2").iterdir())) == 2
 
 
 def test_a_percent_sign_in_a_name_stands_for_itself(frames, tmp_path):
-    stylize_file(negative, frames, tmp_path / "a" / "50%_%03d.png")
+    stylize_file(negative, FootageInput(frames), FootageOutput(tmp_path / "a" / "50%_%03d.png"))
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
         f"50%_{number:03d}.png" for number in range(1, 6)
     ]
-    stylize_file(negative, frames / "shot 1.png", tmp_path / "b" / "100%done.png")
+    stylize_file(negative, FootageInput(frames / "shot 1.png"), FootageOutput(tmp_path / "b" / "100%done.png"))
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["100%done.png"]
 
 
 def test_an_empty_folder_that_cannot_be_renamed_onto_is_filled(frames, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     (tmp_path / "link").symlink_to("empty", target_is_directory=True)
-    stylize_file(negative, frames, tmp_path / "link")
+    stylize_file(negative, FootageInput(frames), FootageOutput(tmp_path / "link"))
     assert (tmp_path / "link").is_symlink()
     assert sorted(path.name for path in (tmp_path / "empty").iterdir()) == [f"shot {number}.png" for number in range(5)]
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    stylize_file(negative, frames, Path())
+    stylize_file(negative, FootageInput(frames), FootageOutput(Path()))
     assert len(list(Path(tmp_path / "here").iterdir())) == 5
     (tmp_path / "failed").mkdir()
 
@@ -179,7 +190,7 @@ def test_an_empty_folder_that_cannot_be_renamed_onto_is_filled(frames, tmp_path,
         raise DataError("no more")
 
     with pytest.raises(DataError):
-        stylize_file(broken, frames, tmp_path / "failed")
+        stylize_file(broken, FootageInput(frames), FootageOutput(tmp_path / "failed"))
     assert list((tmp_path / "failed").iterdir()) == []
 
 
@@ -202,7 +213,7 @@ def test_what_is_asked_of_the_look_is_done():
         ]
         > 0.95
     )
-    with pytest.raises(DataError, match="strength is between 0"):
+    with pytest.raises(DataError, match="strength must be between 0"):
         Look(strength=1.5)
 
 
@@ -235,7 +246,7 @@ def test_no_more_frames_are_held_than_the_queues_take(tmp_path):
 
     class Counted:
         def __init__(self, source) -> None:
-            self.size, self.timing, self.length, self._source = source.size, source.timing, source.length, source
+            self.size, self.format, self.length, self._source = source.size, source.format, source.length, source
 
         def __iter__(self):
             nonlocal read
@@ -253,7 +264,7 @@ def test_no_more_frames_are_held_than_the_queues_take(tmp_path):
         return image
 
     with VideoReader(make_clip(tmp_path / "a.mp4", range(0, 24 * 60, 24))) as reader:
-        done = stylize_video(slow, Counted(reader), tmp_path / "b.mp4")
+        done = stylize_video(slow, Counted(reader), FootageOutput(tmp_path / "b.mp4"))
     assert done.frames == len(ahead) == 60
     assert max(ahead) <= DEPTH + 2
 
@@ -271,12 +282,12 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
 
     images = [scene(number) for number in range(40)]
     source = tmp_path / "long.mp4"
-    writer = VideoWriter(source, images[0].shape[:2], Timing(Fraction(1, 25), Fraction(25)))
+    writer = VideoWriter(source, images[0].shape[:2], StreamFormat(Fraction(1, 25), Fraction(25)))
     for number in range(2010):
         writer.write(Frame(images[number % 40], number, 1))
     writer.close()
     with VideoReader(source) as reader:
-        assert stylize_video(negative, reader, tmp_path / "b.mp4", progress=count).frames == 2010
+        assert stylize_video(negative, reader, FootageOutput(tmp_path / "b.mp4"), progress=count).frames == 2010
     assert pages[2000] < 1.01 * pages[200]
 
 
@@ -288,7 +299,7 @@ def test_the_stages_overlap(tmp_path):
         return image
 
     before = threading.active_count()
-    stylize_file(network, make_clip(tmp_path / "a.mp4"), tmp_path / "b.mp4")
+    stylize_file(network, FootageInput(make_clip(tmp_path / "a.mp4")), FootageOutput(tmp_path / "b.mp4"))
     assert len(names) >= 3
     assert threading.active_count() == before
 
@@ -304,13 +315,13 @@ def test_ctrl_c_leaves_what_was_done_and_it_plays(tmp_path):
         return image
 
     source = make_clip(tmp_path / "a.mp4", range(0, 24 * 60, 24), sound="aac")
-    with pytest.raises(Interrupted, match="stopped after 19 frames, which are in"):
-        stylize_file(network, source, tmp_path / "b.mp4")
+    with pytest.raises(Interrupted, match="stopped after 19 frames: they are in"):
+        stylize_file(network, FootageInput(source), FootageOutput(tmp_path / "b.mp4"))
     assert times(tmp_path / "b.mp4") == times(source)[:19]
     assert len(sound_packets(tmp_path / "b.mp4")) * 1024 / 48000 == pytest.approx(19 / 25, abs=0.05)
     count = 19
     with pytest.raises(KeyboardInterrupt):
-        stylize_file(network, source, tmp_path / "c.mp4")
+        stylize_file(network, FootageInput(source), FootageOutput(tmp_path / "c.mp4"))
     assert not (tmp_path / "c.mp4").exists(), "before the first frame there is nothing to keep"
 
 
@@ -326,7 +337,11 @@ def test_a_network_that_fails_leaves_nothing(tmp_path, where):
         return image
 
     with pytest.raises(DataError, match="no more"):
-        stylize_file(network, make_clip(tmp_path / "a.mp4", range(0, 24 * 30, 24)), tmp_path / "b.mp4")
+        stylize_file(
+            network,
+            FootageInput(make_clip(tmp_path / "a.mp4", range(0, 24 * 30, 24))),
+            FootageOutput(tmp_path / "b.mp4"),
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
     assert threading.active_count() == before
 
@@ -336,7 +351,11 @@ def test_an_encoder_that_fails_is_heard(tmp_path):
         return image[:20]
 
     with pytest.raises(DataError, match="cannot encode"):
-        stylize_file(network, make_clip(tmp_path / "a.mp4", range(0, 24 * 30, 24)), tmp_path / "b.mp4")
+        stylize_file(
+            network,
+            FootageInput(make_clip(tmp_path / "a.mp4", range(0, 24 * 30, 24))),
+            FootageOutput(tmp_path / "b.mp4"),
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
@@ -362,7 +381,7 @@ def test_a_camera_is_footage_without_end(tmp_path, monkeypatch):
         def release(self): ...
 
     monkeypatch.setattr(cv2, "VideoCapture", Fake)
-    assert stylize_file(negative, "", tmp_path / "a.mp4", camera=0).frames == 5
+    assert stylize_file(negative, FootageInput(camera=0), FootageOutput(tmp_path / "a.mp4")).frames == 5
     assert len(times(tmp_path / "a.mp4")) == 5
     with pytest.raises(DataError, match="camera 3 cannot be opened"):
         Camera(3)
@@ -383,9 +402,9 @@ def test_a_camera_is_footage_without_end(tmp_path, monkeypatch):
         (["a.mp4", "-o", "%d_%d.png"], "a name counts in one place"),
         (["a.mp4", "-o", "b.mp4", "--fps", "5"], "a.mp4 has frame times of its own: --fps is for images"),
         (["a.mp4", "-o", "b/%d.png", "--codec", "hevc"], "--codec hevc is for videos"),
-        (["--camera", "0", "-o", "b.mp4", "--end", "5"], "--start, --end and --fps are for files"),
+        (["--camera", "0", "-o", "b.mp4", "--end", "5"], "--start, --end and --fps work with files only"),
         (["a.mp4", "-o", "."], "not empty"),
-        (["a.mp4", "-o", "b.mp4", "--strength", "2"], "strength is between 0"),
+        (["a.mp4", "-o", "b.mp4", "--strength", "2"], "strength must be between 0"),
         (["a.mp4", "-o", "b.mp4", "--start", "x"], "give a time such as"),
         (["a.mp4", "-o", "b.mp4", "--fps", "0"], "give frames per second"),
         (["a.mp4", "-o", "b.mp4", "--start", "5"], "no frame in it from 5"),

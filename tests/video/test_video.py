@@ -13,7 +13,7 @@ from clips import TICK, make_clip, make_sound, remux, scene, sound_packets, time
 from conftest import SIZE
 
 from reconet_bench.core.errors import DataError, UnknownName
-from reconet_bench.video.frames import FULL, Frame, Timing
+from reconet_bench.video.frames import FULL, Frame, StreamFormat
 from reconet_bench.video.reader import VideoReader
 from reconet_bench.video.writer import SUFFIXES, VideoWriter
 
@@ -23,7 +23,7 @@ VARIABLE = [0, 24, 55, 60, 130, 131, 200]
 def copy(source: Path, target: Path, codec: str = "", **cut: float) -> VideoWriter:
     """Every frame of a file into another, with its sound."""
     with VideoReader(source, **cut) as reader:
-        writer = VideoWriter(target, reader.size, reader.timing, codec, source, reader.origin, reader.stop)
+        writer = VideoWriter(target, reader.size, reader.format, codec, source, reader.origin, reader.stop)
         for frame in reader:
             writer.write(frame)
         writer.close()
@@ -37,7 +37,7 @@ def read(path: Path, **cut: float) -> list[Frame]:
 
 def timed(path: Path) -> list[tuple[Frame, Fraction]]:
     with VideoReader(path) as reader:
-        return [(frame, reader.timing.time_base) for frame in reader]
+        return [(frame, reader.format.time_base) for frame in reader]
 
 
 def far(a: np.ndarray, b: np.ndarray) -> float:
@@ -75,7 +75,7 @@ def test_pictures_are_turned_upright(tmp_path, rotation, turns):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_size_comes_back_as_it_was(tmp_path, suffix, size):
     path = tmp_path / f"out{suffix}"
-    writer = VideoWriter(path, size, Timing(TICK, Fraction(25)))
+    writer = VideoWriter(path, size, StreamFormat(TICK, Fraction(25)))
     for number in range(3):
         writer.write(Frame(scene(number, size), 24 * number, 24))
     writer.close()
@@ -112,7 +112,7 @@ def test_variable_frame_rates_keep_their_timestamps(tmp_path, suffix):
 )
 def test_the_last_frame_is_shown_as_long_as_it_was(tmp_path, suffix, codec, count):
     """Whatever place it has in the order of decoding: a still at the end of a clip is a frame of two seconds."""
-    writer = VideoWriter(tmp_path / f"a{suffix}", SIZE, Timing(Fraction(1, 1000), Fraction(25)), codec)
+    writer = VideoWriter(tmp_path / f"a{suffix}", SIZE, StreamFormat(Fraction(1, 1000), Fraction(25)), codec)
     shown = [(number * 40, 40) for number in range(count - 1)] + [(count * 40 - 40, 2000)]
     for number, (pts, duration) in enumerate(shown):
         writer.write(Frame(scene(number), pts, duration))
@@ -231,7 +231,7 @@ def test_a_part_begins_at_zero_with_its_sound(tmp_path):
 )
 def test_a_part_begins_and_ends_at_the_frames_that_are_meant(tmp_path, tick, step):
     path = tmp_path / "a.mkv"
-    writer = VideoWriter(path, SIZE, Timing(tick, 1 / step))
+    writer = VideoWriter(path, SIZE, StreamFormat(tick, 1 / step))
     for number in range(16):
         writer.write(Frame(scene(number), round(number * step / tick), round(step / tick)))
     writer.close()
@@ -306,7 +306,7 @@ def test_colours_keep_their_description(tmp_path):
     source = make_clip(tmp_path / "a.mp4", full=True)
     copy(source, tmp_path / "b.mp4")
     with VideoReader(tmp_path / "b.mp4") as reader:
-        assert reader.timing.color_range == FULL
+        assert reader.format.color_range == FULL
         assert far(next(iter(reader)).image, scene(0)) < 5
 
 
@@ -324,7 +324,7 @@ def test_names_of_any_alphabet(tmp_path):
 
 
 def test_what_is_written_is_not_there_before_it_is_whole(tmp_path):
-    writer = VideoWriter(tmp_path / "b.mp4", SIZE, Timing(TICK, Fraction(25)))
+    writer = VideoWriter(tmp_path / "b.mp4", SIZE, StreamFormat(TICK, Fraction(25)))
     writer.write(Frame(scene(0), 0))
     assert not (tmp_path / "b.mp4").exists()
     writer.abandon()
@@ -360,7 +360,7 @@ def test_what_is_no_video_is_one_line(tmp_path, make, message):
 
 
 def test_what_cannot_be_written_is_one_line(tmp_path):
-    timing = Timing(TICK, Fraction(25))
+    described = StreamFormat(TICK, Fraction(25))
     for name, codec, error, message in (
         ("a.txt", "", DataError, r"a video's name ends in \.mp4"),
         ("a.mp4", "h265", UnknownName, "unknown codec 'h265'"),
@@ -368,7 +368,7 @@ def test_what_cannot_be_written_is_one_line(tmp_path):
         ("a.mkv", "hevc", DataError, "cannot write 1x1 hevc"),
     ):
         with pytest.raises(error, match=message):
-            VideoWriter(tmp_path / name, (1, 1), timing, codec)
+            VideoWriter(tmp_path / name, (1, 1), described, codec)
     with pytest.raises(DataError, match="nothing to read from 2"):
         VideoReader(tmp_path / "a.mp4", start=2, end=1)
     with pytest.raises(DataError, match="no frame in it from 9"):

@@ -17,6 +17,7 @@ from reconet_bench.core.errors import ModelError
 from reconet_bench.core.machine import cache_folder
 from reconet_bench.core.ops import to_uint8, warp
 from reconet_bench.core.registry import Registry
+from reconet_bench.core.size import Size
 from reconet_bench.core.tensor_files import read_tensors, write_tensors
 from reconet_bench.data.clip import Clip, Motion, composed_motion
 
@@ -114,7 +115,7 @@ class EstimatedClip(Clip):
         return len(self.clip)
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         return self.clip.size
 
     def frame(self, index: int) -> Tensor:
@@ -147,7 +148,7 @@ class EstimatedClip(Clip):
         return motion
 
 
-def _cached(path: Path, size: tuple[int, int]) -> Motion | None:
+def _cached(path: Path, size: Size) -> Motion | None:
     """What the cache holds; a broken file is as good as none."""
     try:
         tensors, _ = read_tensors(path)
