@@ -53,6 +53,20 @@ def test_the_default_preset_is_what_the_settings_say():
     assert from_recipe(recipe, Path("style.png")) == TrainingSettings(recipe["method"], Path("style.png"))
 
 
+def test_the_rate_falls_at_its_milestones():
+    settings = TrainingSettings(
+        "reconet",
+        Path("wave.png"),
+        steps=4,
+        schedule="steps",
+        milestones=(0.5,),
+        decay=0.1,
+        learning_rate=0.01,
+        warm_up=0,
+    )
+    assert [settings.learning_rate_at(step) for step in range(4)] == pytest.approx([0.01, 0.01, 0.001, 0.001])
+
+
 def test_the_dissertation_in_its_own_numbers():
     text, code = load_recipe("dissertation"), load_recipe("dissertation-code")
     assert text["weights"] == {"content": 1, "style": 1e5, "tv": 1e-6, "temporal_short": 100, "temporal_long": 10}

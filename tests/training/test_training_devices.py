@@ -222,7 +222,7 @@ def test_a_plot_has_a_panel_for_each_term_and_a_line_for_each_run(tmp_path):
     assert read_image(tmp_path / "one.png").shape[2] == 3
     with pytest.raises(DataError, match=r"use \.png, \.svg or \.pdf"):
         plot_losses(tmp_path / "one.txt", {"one": one})
-    with pytest.raises(DataError, match=r"a curve needs two rows at least \(one\)"):
+    with pytest.raises(DataError, match=r"each curve needs at least two rows \(one\)"):
         plot_losses(tmp_path / "one.png", {"one": Curves([1], {"content": [3]}, {})})
 
 
