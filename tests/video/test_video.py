@@ -13,8 +13,8 @@ from clips import TICK, make_clip, make_sound, remux, scene, sound_packets, time
 from conftest import SIZE
 
 from reconet_bench.core.errors import DataError, UnknownName
-from reconet_bench.video.frames import FULL, Frame, StreamFormat
-from reconet_bench.video.reader import VideoReader
+from reconet_bench.video.frames import BT601, BT709, FULL, Frame, StreamFormat
+from reconet_bench.video.reader import VideoReader, _matrix
 from reconet_bench.video.writer import SUFFIXES, VideoWriter
 
 VARIABLE = [0, 24, 55, 60, 130, 131, 200]
@@ -357,6 +357,12 @@ def test_what_is_no_video_is_one_line(tmp_path, make, message):
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("height", "matrix"), [(480, BT601), (719, BT601), (720, BT709), (2160, BT709)])
+def test_untagged_footage_has_the_colours_of_its_height(height, matrix):
+    """As players take it: BT.709 from 720 lines on."""
+    assert _matrix(av.VideoFrame(64, height, "yuv420p")) == matrix
 
 
 def test_what_cannot_be_written_is_one_line(tmp_path):
