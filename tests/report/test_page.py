@@ -166,13 +166,14 @@ def test_a_difference_to_the_best_is_shown_by_its_corrected_p_value(difference, 
     assert marks == {"reconet-wave": "best", "johnson-wave": standing, "identity": ""}
 
 
-def test_stability_that_was_bought_with_style_is_called_so():
+@pytest.mark.parametrize(("distance", "said"), [(0.03, False), (0.039, False), (0.041, True), (0.2, True)])
+def test_stability_that_was_bought_with_style_is_called_so(distance, said):
+    """Twice the best style distance, which is 0.02, is the limit."""
     some = [
-        dataclasses.replace(r, value=0.2) if (r.model, r.metric) == ("reconet-wave", "style_distance") else r
+        dataclasses.replace(r, value=distance) if (r.model, r.metric) == ("reconet-wave", "style_distance") else r
         for r in quality()
     ]
-    assert "because it stylises less" in verdict(some, overall(some), [], []).cards[0].detail
-    assert "because it stylises less" not in verdict(quality(), overall(quality()), [], []).cards[0].detail
+    assert ("because it stylises less" in verdict(some, overall(some), [], []).cards[0].detail) == said
 
 
 def test_who_paints_nothing_does_not_win_unmeasured():
