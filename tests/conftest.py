@@ -18,6 +18,7 @@ from torch import Tensor
 from reconet_bench.core.flow_files import write_flo
 from reconet_bench.core.images import write_image
 from reconet_bench.core.ops import LUMINANCE_ANIMATION, from_uint8
+from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip, Motion
 from reconet_bench.models.checkpoint import Checkpoint
 from reconet_bench.models.export import cached_export
@@ -73,8 +74,8 @@ class TranslationClip(Clip):
         return self._length
 
     @property
-    def size(self) -> tuple[int, int]:
-        return self._size
+    def size(self) -> Size:
+        return Size(*self._size)
 
     def frame(self, index: int) -> Tensor:
         return from_uint8(picture(index, self.shift, self._size))

@@ -155,7 +155,7 @@ class _Comparison:
 
         def choose() -> Choice:
             self.report(f"choosing a runtime for {model.source.name}")
-            return choose_runtime(model, Size(*plan.clips[0].size), plan.resources)
+            return choose_runtime(model, plan.clips[0].size, plan.resources)
 
         def note(choice: Choice) -> None:
             if choice.reason:

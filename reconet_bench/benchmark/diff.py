@@ -205,11 +205,7 @@ def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
 
 def place_of(record: Record) -> str:
     """Where a record was taken, in words."""
-    return (
-        record.runtime
-        if record.video
-        else f"{record.runtime} {record.precision} {record.device} {record.width}x{record.height}"
-    )
+    return record.runtime if record.video else f"{record.runtime} {record.precision} {record.device} {record.size}"
 
 
 def _same_place(one: Record, other: Record, model: str) -> bool:

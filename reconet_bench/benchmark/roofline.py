@@ -156,13 +156,15 @@ def measure_runtimes(
     resources: Resources,
     rounds: int = 5,
     report: Callable[[str], None] = lambda text: None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> RooflineResult:
     """Time runtimes against one another on frames of a built-in clip, and set them beside the limit.
 
     Args:
         size: of the frames.
         runtimes: names; ``auto`` is the fastest faithful one.
-        report: told what ``auto`` tries and chooses, and which runtime cannot run the model, and why.
+        report: told what ``auto`` tries and chooses.
+        warn: told which runtime cannot run the model, and why.
 
     Raises:
         ModelError: an ONNX file, whose operations are not known; or no runtime runs the model.
@@ -175,7 +177,7 @@ def measure_runtimes(
 
     def skip(name: str, error: ReconetBenchError) -> None:
         left_out[name] = f"{name}: {error}"
-        report(f"skipped {left_out[name]}")
+        warn(f"skipped {left_out[name]}")
 
     chosen: list[str] = []
 

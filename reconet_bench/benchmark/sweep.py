@@ -129,12 +129,16 @@ class Growth:
 
 
 def sweep(
-    plan: SweepPlan, report: Callable[[str], None] = lambda text: None, result: SweepResult | None = None
+    plan: SweepPlan,
+    report: Callable[[str], None] = lambda text: None,
+    warn: Callable[[str], None] = lambda text: None,
+    result: SweepResult | None = None,
 ) -> SweepResult:
     """Time every runtime at every size, batch and thread count; runtimes of one size take turns.
 
     Args:
-        report: told which size is being timed, what ``auto`` tries and chooses, and what cannot run.
+        report: told which size is being timed, and what ``auto`` tries and chooses.
+        warn: told what cannot run, and why.
         result: filled as the work goes on, so that an interrupted sweep keeps what was measured.
 
     Raises:
@@ -142,7 +146,7 @@ def sweep(
     """
     result = SweepResult() if result is None else result
     for threads in dict.fromkeys(plan.threads):
-        with _OneThreadCount(plan, threads, result, report) as sweeping:
+        with _OneThreadCount(plan, threads, result, report, warn) as sweeping:
             for size in dict.fromkeys(plan.sizes):
                 sweeping.all_batches(size)
     if not result.rows:
@@ -156,9 +160,14 @@ class _OneThreadCount:
     """The sweep on one number of threads: a pool of runtimes that stays open for all sizes."""
 
     def __init__(
-        self, plan: SweepPlan, threads: int | None, result: SweepResult, report: Callable[[str], None]
+        self,
+        plan: SweepPlan,
+        threads: int | None,
+        result: SweepResult,
+        report: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
-        self._plan, self._threads, self._result, self._report = plan, threads, result, report
+        self._plan, self._threads, self._result, self._report, self._warn = plan, threads, result, report, warn
         self._place = ""
         self._pool = RuntimePool(plan.model, Resources(plan.device, threads), self._skip_runtime)
 
@@ -210,7 +219,7 @@ class _OneThreadCount:
     def _skip(self, what: str, error: Exception) -> None:
         """Note what is not timed, and why."""
         self._result.skipped.append(f"{what}: {str(error) or 'not enough memory'}")
-        self._report(f"skipped {self._result.skipped[-1]}")
+        self._warn(f"skipped {self._result.skipped[-1]}")
 
     def _time(self, probe: Probe, size: Size, batch: int, names: Sequence[str]) -> None:
         """All runtimes at one size and batch."""

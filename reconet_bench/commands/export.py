@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reconet_bench.commands.base import COMMANDS, Command, out, size
+from reconet_bench.core.size import Size
 
 
 @COMMANDS.register("export")
@@ -44,8 +45,8 @@ class Export(Command):
                 f"{options.model} is an ONNX file already: "
                 "give a checkpoint (.safetensors) or the name of a shipped model"
             )
-        fixed: tuple[int, int] | None = options.size
-        taken = f"one frame of {fixed[1]}x{fixed[0]}" if fixed else "dynamic batch, height and width"
+        fixed: Size | None = options.size
+        taken = f"one frame of {fixed}" if fixed else "dynamic batch, height and width"
         checkpoint = load_checkpoint(find_checkpoint(options.model))
 
         def say(form: Form) -> None:

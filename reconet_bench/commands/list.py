@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,27 @@ class List(Command):
         from reconet_bench.report.terminal import listing
 
         known = inventory(options.sintel)
-        for name in options.what or known:
-            if name not in known:
-                raise UnknownName("kind", name, known)
-            out.print(listing(name, known[name]))
+        for kind in options.what or known.entries:
+            if kind not in known.entries:
+                raise UnknownName("kind", kind, known.entries)
+            out.print(listing(kind, known.entries[kind], known.unusable))
 
 
-def inventory(sintel: Path | None = None) -> dict[str, list[tuple[str, str]]]:
-    """Everything there is, by kind, as (name, what it is or why it is missing)."""
+@dataclass(frozen=True)
+class Inventory:
+    """Everything there is.
+
+    Attributes:
+        entries: by kind, as (name, what it is or why it is missing).
+        unusable: names of those that are missing or cannot be used here.
+    """
+
+    entries: dict[str, list[tuple[str, str]]]
+    unusable: frozenset[str]
+
+
+def inventory(sintel: Path | None = None) -> Inventory:
+    """Methods, models, runtimes, metrics and data; ``sintel`` is the folder of MPI-Sintel, if it is said."""
     from reconet_bench.core.errors import DataError
     from reconet_bench.data import davis, synthetic
     from reconet_bench.data.sintel import PASSES, find_sintel, sequences
@@ -43,22 +57,28 @@ def inventory(sintel: Path | None = None) -> dict[str, list[tuple[str, str]]]:
     from reconet_bench.models.checkpoint import shipped_models
     from reconet_bench.runtimes.base import RUNTIMES
 
+    runtimes = {name: RUNTIMES[name].status for name in RUNTIMES.names()}
+    unusable = {name for name, status in runtimes.items() if not status.usable}
+    data = list(synthetic.CLIPS.items())
     try:
         root = find_sintel(sintel)
-        found = [(f"sintel {p}", ", ".join(names)) for p in PASSES if (names := sequences(root, p))]
+        data += [(f"sintel {p}", ", ".join(names)) for p in PASSES if (names := sequences(root, p))]
     except DataError as error:
-        found = [("sintel", f"missing: {error}")]
+        data.append(("sintel", f"missing: {error}"))
+        unusable.add("sintel")
     try:
-        found.append(("davis", ", ".join(davis.sequences(davis.find_davis()))))
+        data.append(("davis", ", ".join(davis.sequences(davis.find_davis()))))
     except DataError as error:
-        found.append(("davis", f"missing: {error}"))
-    return {
+        data.append(("davis", f"missing: {error}"))
+        unusable.add("davis")
+    entries = {
         "methods": [(name, method.summary) for name, method in METHODS.items()],
         "models": [(name, _model_line(path)) for name, path in shipped_models().items()],
-        "runtimes": [(name, RUNTIMES[name].status) for name in RUNTIMES.names()],
+        "runtimes": [(name, status.text) for name, status in runtimes.items()],
         "metrics": [(name, metric.summary) for name, metric in METRICS.items()],
-        "data": [*synthetic.CLIPS.items(), *found],
+        "data": data,
     }
+    return Inventory(entries, frozenset(unusable))
 
 
 def _model_line(path: Path) -> str:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconet_bench.commands.base import COMMANDS, Command, at_least, err, out, size, writable
+from reconet_bench.commands.base import COMMANDS, Command, at_least, err, out, size, warn, writable
 
 if TYPE_CHECKING:
     from reconet_bench.benchmark.reference_check import Fidelity
@@ -94,13 +94,13 @@ class Roofline(Command):
             writable(options.output.parent)
 
         def say(line: str) -> None:
-            err.print(line, style="yellow" if line.startswith("skipped") else "", markup=False)
+            err.print(line, markup=False)
 
-        names = selection.usable_runtimes(options.runtimes, say)
+        names = selection.usable_runtimes(options.runtimes, warn)
         resources = selection.Resources(options.device, options.threads)
         with loading.workspace() as folder:
             model = loading.load_by_name(options.model, Path(folder))
-            found = measure_runtimes(model, options.size, names, resources, options.rounds, say)
+            found = measure_runtimes(model, options.size, names, resources, options.rounds, say, warn)
         cost = found.cost
         out.print(
             f"{model.source.name} at {options.size}: {cost.macs / 1e9:.1f} GMAC and "

@@ -102,9 +102,9 @@ class Sweep(Command):
         target = own_folder(options.output, "sweep", "sweep.csv")
 
         def say(line: str) -> None:
-            err.print(line, style="yellow" if line.startswith("skipped") else "", markup=False)
+            err.print(line, markup=False)
 
-        names = selection.usable_runtimes(options.runtimes, say)
+        names = selection.usable_runtimes(options.runtimes, warn)
         with loading.workspace() as folder:
             model = loading.load_by_name(options.model, Path(folder), onnx_hints(options), warn)
             plan = SweepPlan(
@@ -118,7 +118,7 @@ class Sweep(Command):
             )
             result, failure = SweepResult(), None
             try:
-                sweep(plan, say, result)
+                sweep(plan, say, warn, result)
             except BaseException as stop:  # whatever it was that stopped it, an hour of rows is kept
                 if not result.rows:
                     raise

@@ -114,7 +114,7 @@ def speed_rows(records: Sequence[Record], metrics: Iterable[str] = SPEED) -> tup
             + ("" if said else f" {record.precision}")
             + ("" if record.device == "cpu" else f" {record.device}")
         )
-        groups.setdefault((record.model, place, f"{record.width}x{record.height}"), []).append(record)
+        groups.setdefault((record.model, place, str(record.size)), []).append(record)
     rows = []
     for key, group in groups.items():
         values = {record.metric: record for record in group}

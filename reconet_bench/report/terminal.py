@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -198,11 +198,15 @@ def history(runs: Sequence[Run]) -> RenderableType:
     return Group(*parts)
 
 
-def listing(kind: str, rows: Sequence[tuple[str, str]]) -> Table:
-    """One kind of thing that there is: name and what it is, or why it is missing."""
+def listing(kind: str, rows: Sequence[tuple[str, str]], unusable: Collection[str] = ()) -> Table:
+    """One kind of thing that there is: name and what it is, or why it is missing.
+
+    Args:
+        unusable: names of those that cannot be used here; they are coloured.
+    """
     out = Table(title=kind, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0), title_style="bold")
     for name, text in rows:
-        out.add_row(Text(name), Text(text, style="yellow" if text.startswith(("missing", "unusable")) else ""))
+        out.add_row(Text(name), Text(text, style="yellow" if name in unusable else ""))
     return out
 
 

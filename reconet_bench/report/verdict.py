@@ -55,7 +55,7 @@ def verdict(
         cards.append(Card("Most stable", stable.label, _stability(stable, rows, differences, styled)))
         said.append(f"{stable.label} flickers least")
     if fast:
-        place = f"{fast.runtime} {fast.precision}, {fast.width}x{fast.height}, {fast.device}"
+        place = f"{fast.runtime} {fast.precision}, {fast.size}, {fast.device}"
         name = next((row.label for row in rows if row.model == fast.model), fast.model)
         cards.append(
             Card(

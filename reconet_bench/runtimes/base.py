@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import torch
@@ -76,6 +77,14 @@ class Runtimes(Registry["Runtime"]):
 RUNTIMES = Runtimes("runtime", "reconet_bench.runtimes")
 
 
+@dataclass(frozen=True)
+class Status:
+    """Whether something can be used here, and one line for people: what it is, or why it cannot be used."""
+
+    text: str
+    usable: bool = True
+
+
 class Runtime(ABC):
     """Something that runs models.
 
@@ -136,15 +145,15 @@ class Runtime(ABC):
         return None
 
     @property
-    def status(self) -> str:
-        """One line: what it is, or why it cannot be used here, on the device that ``auto`` means."""
+    def status(self) -> Status:
+        """What it is, or why it cannot be used here, on the device that ``auto`` means."""
         if reason := self.missing():
-            return f"missing: {reason}"
+            return Status(f"missing: {reason}", usable=False)
         try:
             self.check()
         except RuntimeUnavailable as error:
-            return f"unusable here: {error}"
-        return self.description
+            return Status(f"unusable here: {error}", usable=False)
+        return Status(self.description)
 
     @abstractmethod
     def open(self, model: ModelSource, device: torch.device, threads: int) -> Session:

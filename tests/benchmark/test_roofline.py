@@ -195,7 +195,7 @@ def test_a_row_has_the_ceiling_of_its_own_threads_and_precision_or_none(
     monkeypatch.setattr(roofline, "measure_ceiling", ceiling)
     said: list[str] = []
     model = Model(ModelSource("blur", Blur().eval(), Path), "reconet", "")
-    found = measure_runtimes(model, Size(32, 48), ["torch", "wider", "odd", "broken"], CPU, 2, said.append)
+    found = measure_runtimes(model, Size(32, 48), ["torch", "wider", "odd", "broken"], CPU, 2, said.append, said.append)
     one, two, odd = found.rows
     assert asked == [("fp32", 1), ("fp32", 2)]
     assert one.limit > two.limit
@@ -225,7 +225,7 @@ def test_auto_says_what_it_tries_and_takes_and_why(small: None, monkeypatch: pyt
     monkeypatch.setattr(roofline, "choose_runtime", choose)
     said: list[str] = []
     model = Model(ModelSource("blur", Blur().eval(), Path), "reconet", "")
-    found = measure_runtimes(model, Size(32, 48), ["auto"], CPU, 1, said.append)
+    found = measure_runtimes(model, Size(32, 48), ["auto"], CPU, 1, said.append, said.append)
     assert [row.runtime for row in found.rows] == ["torch"]
     assert found.chosen == "torch: for a reason"
     assert said == ["trying torch", "auto: torch: for a reason"]
@@ -245,7 +245,7 @@ def test_the_product_is_of_numbers_that_differ(small: None, monkeypatch: pytest.
 
 
 def test_an_onnx_file_has_no_operations_to_count() -> None:
-    with pytest.raises(ModelError, match="'theirs' is an ONNX file: its operations"):
+    with pytest.raises(ModelError, match="'theirs' is an ONNX file: operations can only"):
         measure_runtimes(Model(ModelSource("theirs", None, Path), "x", ""), Size(32, 48), ["onnxruntime"], CPU)
 
 

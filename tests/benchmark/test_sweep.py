@@ -80,7 +80,7 @@ def row(runtime: str, size: tuple[int, int], milliseconds: float, threads: int =
 def test_every_runtime_size_batch_and_thread_count_has_a_row(model: Model) -> None:
     said: list[str] = []
     plan = SweepPlan(model, sizes((32, 48), (64, 96)), ["torch", "torch:fp16"], [1, 2], (1, 3), "cpu", quick(2))
-    result = sweep(plan, said.append)
+    result = sweep(plan, said.append, said.append)
     rows = result.rows
     assert [(r.threads, r.height, r.batch, r.runtime) for r in rows] == [
         (threads, height, batch, "torch") for threads in (1, 2) for height in (32, 64) for batch in (1, 3)
@@ -166,7 +166,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_runtime_that_does_not_take_the_model_costs_its_rows_alone(model: Model, made: None) -> None:
     said: list[str] = []
-    rows = sweep(one_thread(model, ["torch", "refusing", "late"], (32, 48), (32, 64)), said.append).rows
+    rows = sweep(one_thread(model, ["torch", "refusing", "late"], (32, 48), (32, 64)), said.append, said.append).rows
     assert [(row.runtime, row.width) for row in rows] == [("torch", 48), ("torch", 64), ("late", 64)]
     assert "skipped refusing at 48x32 on 1 threads: no such layer" in said
     assert "skipped late at 48x32 on 1 threads: 'blur' in late: the output contains NaN or infinity" in said
@@ -177,7 +177,7 @@ def test_a_reference_that_fails_costs_the_parity_and_no_runtime(
 ) -> None:
     monkeypatch.setattr("reconet_bench.benchmark.runtime_pool.reference_runtime", lambda model: ("late", None))
     said: list[str] = []
-    rows = sweep(one_thread(model, ["torch"], (32, 48), (32, 64)), said.append).rows
+    rows = sweep(one_thread(model, ["torch"], (32, 48), (32, 64)), said.append, said.append).rows
     assert [(row.width, row.psnr is None) for row in rows] == [(48, True), (64, False)]
     assert rows[0].note.startswith(
         "no parity, the reference failed: 'blur' in late: the output contains NaN or infinity"
@@ -210,7 +210,9 @@ def test_a_size_without_room_in_memory_costs_that_size_alone(
     monkeypatch.setattr(reference_check, "synthetic_clip", rendered)
     said: list[str] = []
     widths = sizes(*((32, width) for width in (64, 96, 112, 48)))
-    result = sweep(SweepPlan(model, widths, ["torch", "hungry"], device="cpu", timing=quick(1)), said.append)
+    result = sweep(
+        SweepPlan(model, widths, ["torch", "hungry"], device="cpu", timing=quick(1)), said.append, said.append
+    )
     assert [(row.runtime, row.width) for row in result.rows] == [("torch", 64), ("torch", 48), ("hungry", 48)]
     assert result.skipped == [
         "hungry at 64x32: not enough memory",
@@ -233,7 +235,9 @@ def test_auto_that_finds_nothing_at_a_size_costs_that_row(model: Model, monkeypa
 
     monkeypatch.setattr("reconet_bench.benchmark.sweep.choose_runtime", none)
     said: list[str] = []
-    result = sweep(SweepPlan(model, sizes((32, 48)), ["auto", "torch"], device="cpu", timing=quick(1)), said.append)
+    result = sweep(
+        SweepPlan(model, sizes((32, 48)), ["auto", "torch"], device="cpu", timing=quick(1)), said.append, said.append
+    )
     assert [row.runtime for row in result.rows] == ["torch"]
     assert "skipped auto at 48x32: no runtime passes" in said
 
@@ -249,7 +253,9 @@ def test_auto_says_what_it_tries_and_takes_and_why(model: Model, monkeypatch: py
 
     monkeypatch.setattr("reconet_bench.benchmark.sweep.choose_runtime", choose)
     said: list[str] = []
-    result = sweep(dataclasses.replace(one_thread(model, ["auto"], (32, 48), (32, 64)), batches=(1, 2)), said.append)
+    result = sweep(
+        dataclasses.replace(one_thread(model, ["auto"], (32, 48), (32, 64)), batches=(1, 2)), said.append, said.append
+    )
     assert asked == [(32, 48), (32, 64)]
     assert len(result.rows) == 4
     assert result.chosen == ["on 1 threads: torch: for a reason at 48x32", "on 1 threads: torch: for a reason at 64x32"]

@@ -13,6 +13,7 @@ from torch import Tensor
 from reconet_bench.core.errors import DataError, MetricUnavailable
 from reconet_bench.core.images import scikit_image_texture
 from reconet_bench.core.ops import from_uint8, warp
+from reconet_bench.core.size import Size
 from reconet_bench.data.clip import LONG_TERM_STEP, Clip, ClipView, Motion, composed_motion
 from reconet_bench.data.sintel import SintelClip
 from reconet_bench.metrics import temporal_error
@@ -45,8 +46,8 @@ class FixedClip(Clip):
         return len(self._frames)
 
     @property
-    def size(self) -> tuple[int, int]:
-        return self._frames[0].shape[-2], self._frames[0].shape[-1]
+    def size(self) -> Size:
+        return Size(*self._frames[0].shape[-2:])
 
     def frame(self, index: int) -> Tensor:
         return self._frames[index]

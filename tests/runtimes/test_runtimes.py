@@ -996,11 +996,11 @@ def test_what_cannot_compute_here_is_known_before_anything_is_loaded(monkeypatch
         expected = {name for name in RUNTIMES.names() if any(word in name for word in others)}
         assert unusable == expected - {"openvino:bf16"} if place == cpu else unusable == expected
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert RUNTIMES["torch:fp16"].status == "unusable here: torch:fp16 is for GPUs: on a CPU use torch:bf16"
-    assert RUNTIMES["torch:bf16"].status == "unusable here: this CPU has no fast bf16: use torch"
-    assert RUNTIMES["torch"].status == RUNTIMES["torch"].description
+    assert RUNTIMES["torch:fp16"].status.text == "unusable here: torch:fp16 is for GPUs: on a CPU use torch:bf16"
+    assert RUNTIMES["torch:bf16"].status.text == "unusable here: this CPU has no fast bf16: use torch"
+    assert RUNTIMES["torch"].status.text == RUNTIMES["torch"].description
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert RUNTIMES["tensorrt"].status.startswith("missing: tensorrt is not installed")
+    assert RUNTIMES["tensorrt"].status.text.startswith("missing: tensorrt is not installed")
 
 
 def test_providers_are_asked_for_in_order_and_with_what_they_need(model: ModelSource, a_gpu: None) -> None:
