@@ -166,6 +166,14 @@ def test_a_difference_to_the_best_is_shown_by_its_corrected_p_value(difference, 
     assert marks == {"reconet-wave": "best", "johnson-wave": standing, "identity": ""}
 
 
+@pytest.mark.parametrize(("samples", "known"), [(2, False), (3, True)])
+def test_a_mean_over_two_videos_needs_six_samples_for_an_interval(samples, known):
+    (row,) = [
+        row for row in overall([dataclasses.replace(r, n=samples) for r in quality()]) if row.model == "reconet-wave"
+    ]
+    assert (row.cells["temporal_error"].low is not None) == known
+
+
 @pytest.mark.parametrize(("distance", "said"), [(0.03, False), (0.039, False), (0.041, True), (0.2, True)])
 def test_stability_that_was_bought_with_style_is_called_so(distance, said):
     """Twice the best style distance, which is 0.02, is the limit."""
