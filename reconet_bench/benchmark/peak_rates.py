@@ -1,8 +1,8 @@
 """What a machine gives at most: the ceilings of the roofline model, measured by PyTorch.
 
 Arithmetic is the faster of a large matrix product and a large convolution, whose libraries differ (on some processors
-the product reaches half of what a convolution does), memory a large copy. They are what the machine gave, not what its data
-sheet says.
+the product reaches half of what a convolution does), memory a large copy. They are what the machine gave, not what
+its data sheet says.
 """
 
 from __future__ import annotations

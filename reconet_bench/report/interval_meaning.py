@@ -25,7 +25,8 @@ _OF_DIFFERENCES = {
     "bootstrap of neighbouring frames. Each row is tested for itself: of twenty rows in which nothing differs, one "
     "shows a difference by chance.",
     2: "First minus second, on the same frames, each video with the same weight; the bracket is the 95 % interval. "
-    "“all” holds for other videos like the measured ones; “these clips” holds for the measured ones alone. The p value in brackets is corrected for the number of rows that were tested (Holm) and decides the "
+    "“all” holds for other videos like the measured ones; “these clips” holds for the measured ones alone. "
+    "The p value in brackets is corrected for the number of rows that were tested (Holm) and decides the "
     "verdict.",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
 import json
@@ -26,6 +25,7 @@ from reconet_bench.runtimes.onnx_forms import (
     quantized,
     refuse_twice,
 )
+from reconet_bench.runtimes.onnxruntime_options import session_options, tensorrt_options, without_graph
 from reconet_bench.runtimes.placement import check_placement, compute_nodes
 
 CPU_PROVIDER, CUDA_PROVIDER, TENSORRT_PROVIDER = (
@@ -44,22 +44,6 @@ _REMEDIES = {
 _TRACE_SIZE = 64
 _TYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16, "tensor(uint8)": torch.uint8}
 _NUMPY = {torch.float32: np.float32, torch.float16: np.float16, torch.uint8: np.uint8}
-
-
-def session_options(threads: int) -> Any:
-    """Options of every session here: quiet, sequential, and idle threads that sleep.
-
-    A pool that spins while it waits takes cores from whichever runtime is measured next.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
-
 
 #: Frame shapes that a session keeps an engine or a captured graph for; footage has one shape, a sweep a few.
 KEPT_SHAPES = 8
@@ -229,7 +213,7 @@ class OnnxSession(Session):
 
         shape = tuple(x.shape)
         if shape not in self._captured and len(self._captured) >= KEPT_SHAPES:
-            return self._run(self._session, x, _without_graph())  # a captured graph cannot be given back
+            return self._run(self._session, x, without_graph())  # a captured graph cannot be given back
         if shape not in self._captured:
             source, result = torch.empty_like(x), torch.empty_like(x)
             options = onnxruntime.RunOptions()
@@ -245,38 +229,6 @@ class OnnxSession(Session):
         self._captured.clear()
         self._shaped.clear()
         self._session = None
-
-
-def _without_graph() -> Any:
-    """Run options of a session with CUDA graphs for a frame that is neither captured nor replayed."""
-    import onnxruntime
-
-    options = onnxruntime.RunOptions()
-    options.add_run_config_entry("gpu_graph_id", "-1")
-    return options
-
-
-def tensorrt_options(
-    path: Path, device: int, half: bool, input_name: str = "", shape: tuple[int, ...] = ()
-) -> dict[str, Any]:
-    """Options of the TensorRT provider; engines are kept, and none is used for another model, shape, version or GPU.
-
-    Where the cache cannot be written nothing is kept: engines are built again next time.
-
-    Args:
-        shape: of the tensors that ``input_name`` will get; empty where none will run.
-    """
-    size = "x".join(map(str, shape))
-    gpu, precision = torch.cuda.get_device_name(device), "fp16" if half else "tf32"
-    folder = kept("onnxruntime-tensorrt", path, gpu=gpu, precision=precision, shape=size)
-    options: dict[str, Any] = {"device_id": device, "trt_fp16_enable": half, "trt_layer_norm_fp32_fallback": half}
-    if shape:
-        options |= {f"trt_profile_{end}_shapes": f"{input_name}:{size}" for end in ("min", "opt", "max")}
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        for kind in ("engine", "timing"):
-            options |= {f"trt_{kind}_cache_enable": True, f"trt_{kind}_cache_path": str(folder)}
-    return options
 
 
 @RUNTIMES.register("onnxruntime")

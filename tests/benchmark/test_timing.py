@@ -277,7 +277,7 @@ def test_frames_must_be_of_one_size(clock: Clock, frames: list[np.ndarray]) -> N
 
 
 def test_unknown_boundaries_and_no_rounds_are_refused(clock: Clock) -> None:
-    with pytest.raises(ValueError, match=r"boundary must be one of .* got \['disk'\]"):
+    with pytest.raises(ValueError, match=r"boundaries must be among .* got \['disk'\]"):
         TimingOptions(boundaries=("device", "disk"))
     with pytest.raises(ValueError, match="rounds must be 1 or more, got 0"):
         TimingOptions(rounds=0)

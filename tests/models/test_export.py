@@ -374,7 +374,7 @@ def test_every_form_says_what_it_is_and_where_it_comes_from(forms: dict[str, For
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("", "is a folder: name the file, such as "), ("a.pt", "an export is an ONNX file, .* name it .*a.onnx$")],
+    [("", "is a folder: name the file, such as "), ("a.pt", "an export must end in .onnx: name it .*a.onnx$")],
 )
 def test_where_it_cannot_be_written_is_said_before_the_work(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str
@@ -392,7 +392,7 @@ def test_the_command_says_what_is_onnx_already_and_what_changes_the_output(
         cli.main(["export", str(exported), "-o", "b.onnx"])
     printed = capsys.readouterr().err
     assert (caught.value.code, printed.count("\n")) == (2, 1)
-    assert "is ONNX already; export takes a checkpoint" in printed
+    assert "is an ONNX file already: give a checkpoint" in printed
     made = [Form(exported, name, Parity(0.1, psnr, 1)) for name, psnr in {"fp32": 130.0, "int8": 34.4}.items()]
     monkeypatch.setattr(export_formats, "export_all", lambda *_: made)
     cli.main(["export", "reconet-starry_night", "-o", str(exported), "--all"])

@@ -1,0 +1,58 @@
+"""Options of ONNX Runtime: of sessions, of its TensorRT provider, and of single runs."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reconet_bench.runtimes.artifact_cache import kept
+
+
+def session_options(threads: int) -> Any:
+    """Options of every session here: quiet, sequential, and idle threads that sleep.
+
+    A pool that spins while it waits takes cores from whichever runtime is measured next.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def without_graph() -> Any:
+    """Run options of a session with CUDA graphs for a frame that is neither captured nor replayed."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("gpu_graph_id", "-1")
+    return options
+
+
+def tensorrt_options(
+    path: Path, device: int, half: bool, input_name: str = "", shape: tuple[int, ...] = ()
+) -> dict[str, Any]:
+    """Options of the TensorRT provider; engines are kept, and none is used for another model, shape, version or GPU.
+
+    Where the cache cannot be written nothing is kept: engines are built again next time.
+
+    Args:
+        shape: of the tensors that ``input_name`` will get; empty where none will run.
+    """
+    size = "x".join(map(str, shape))
+    gpu, precision = torch.cuda.get_device_name(device), "fp16" if half else "tf32"
+    folder = kept("onnxruntime-tensorrt", path, gpu=gpu, precision=precision, shape=size)
+    options: dict[str, Any] = {"device_id": device, "trt_fp16_enable": half, "trt_layer_norm_fp32_fallback": half}
+    if shape:
+        options |= {f"trt_profile_{end}_shapes": f"{input_name}:{size}" for end in ("min", "opt", "max")}
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind in ("engine", "timing"):
+            options |= {f"trt_{kind}_cache_enable": True, f"trt_{kind}_cache_path": str(folder)}
+    return options
