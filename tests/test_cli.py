@@ -622,7 +622,7 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
         (["train"], "no style image: give the painting to learn from by --style FILE"),
         (
             ["study", "optimizers", "--", "--optimizer", "adamax"],
-            "study optimizers sets optimizer itself, a value for each run: leave it out after --",
+            "study optimizers sets optimizer itself, differently for each run: leave it out after --",
         ),
         (
             ["study", "optimizers", "--", "--set", "steps=3", "optimizer=adamax"],
@@ -721,7 +721,7 @@ def test_a_loss_network_that_is_none(trains, tmp_path):
 
 def test_nothing_to_train_on(trains, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "no images below" in trains("--textures", tmp_path / "empty")
+    assert "no images in" in trains("--textures", tmp_path / "empty")
     assert "no footage in" in trains("--data", "footage", "--footage", tmp_path / "empty")
     assert "--footage DIR|FILE" in trains("--data", "footage")
     assert "with a weight above zero, got 'sintel:0'" in trains("--data", "synthetic:1", "sintel:0")

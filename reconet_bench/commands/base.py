@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False)
 if not out.is_terminal:
-    # A pipe or a file has no width of its own: wide enough that no table folds.
+    # A pipe or a file has no width: use one at which no table wraps.
     out = Console(highlight=False, width=140)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -158,7 +158,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 
 
 def selection(options: Any) -> Selection:
-    """The clips that the options of :func:`add_data_options` name; raises DataError where one would be passed over."""
+    """The clips that the options of :func:`add_data_options` name; raises DataError if one would have no effect."""
     from reconet_bench.data.selection import Selection
 
     if options.raft and options.flow != "raft":
@@ -217,7 +217,7 @@ def add_vgg_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_style_options(parser: argparse.ArgumentParser, painted: str) -> None:
-    """The painting, for what brings no style of its own."""
+    """The style image, for frames and models that do not carry one."""
     parser.add_argument(
         "--style", type=Path, metavar="FILE", help=f"style image, needed for style_distance of {painted}"
     )
@@ -232,7 +232,7 @@ def add_style_options(parser: argparse.ArgumentParser, painted: str) -> None:
 
 @contextlib.contextmanager
 def show_training(steps: int) -> Iterator[Callable[[TrainingProgress], None]]:
-    """A bar with every loss term, steps per second and time left; plain lines where there is no terminal."""
+    """A progress bar with loss terms, steps per second and time left; plain lines if there is no terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 

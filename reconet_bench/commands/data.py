@@ -1,4 +1,4 @@
-"""``reconet-bench data``: which standard data there is, get a part of it, see that it is whole."""
+"""``reconet-bench data``: list standard data sets, download a part of one, check that it is complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from reconet_bench.commands.base import COMMANDS, Command, err, out
 class Data(Command):
     """``reconet-bench data``."""
 
-    summary = "List, describe, fetch or verify standard data; of archives only what is asked for, where the server serves ranges."
+    summary = (
+        "List, describe, fetch or verify standard data. Of an archive only the wanted part is downloaded, if the "
+        "server supports range requests."
+    )
     example = "reconet-bench data fetch sintel --videos alley_2 market_6"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -26,7 +29,7 @@ class Data(Command):
             nargs="+",
             default=[],
             metavar="NAME",
-            help="sequences or paintings to fetch; 'all' is everything (default: see info)",
+            help="sequences or paintings to fetch, or 'all' (default: see info)",
         )
         parser.add_argument(
             "--pass",
@@ -40,10 +43,13 @@ class Data(Command):
             "-o",
             type=Path,
             metavar="DIR",
-            help="where it goes or is (default: data/…, where the other commands look)",
+            help="folder of the data (default: data/…, where the other commands look)",
         )
         parser.add_argument(
-            "--url", default="", metavar="URL", help="a mirror of the archive (of styles: a folder of NAME.jpg)"
+            "--url",
+            default="",
+            metavar="URL",
+            help="address of a mirror of the archive (for styles: of a folder of NAME.jpg)",
         )
 
     def run(self, options: Any) -> None:
@@ -59,7 +65,7 @@ class Data(Command):
             out.print(listing("data", rows))
             return
         if options.name is None:
-            raise DataError(f"which data? {', '.join(DATASETS)}")
+            raise DataError(f"no data set given: choose one of {', '.join(DATASETS)}")
         known = dataset(options.name)
         folder = options.output or known.folder
         if options.action == "info":
@@ -85,11 +91,13 @@ class Data(Command):
             err.print(line, style="yellow", markup=False)
         if found.wrong:
             raise DataError(
-                f"{len(found.wrong)} of {found.files} files are wrong, e.g. {found.wrong[0]}; fetch again mends what was fetched"
+                f"{len(found.wrong)} of {found.files} files are wrong, e.g. {found.wrong[0]}; "
+                "run data fetch again to replace the files that it fetched"
             )
         alike = "all" if found.compared == found.files else found.compared
         out.print(
-            f"{folder}: {found.files} files, all readable, {alike or 'none'} compared with what was fetched",
+            f"{folder}: {found.files} files, all readable, "
+            f"{alike or 'none'} compared with the checksums from the download",
             markup=False,
         )
 
@@ -106,7 +114,7 @@ class Data(Command):
             transient=True,
             disable=not err.is_terminal,
         ) as progress:
-            task = progress.add_task("asking for the archive's directory")
+            task = progress.add_task("reading the archive's directory")
 
             def show(name: str, size: int) -> None:
                 nonlocal received
@@ -114,4 +122,4 @@ class Data(Command):
                 progress.update(task, description=f"{name} ({received / 2**20:.1f} MiB so far)")
 
             target, count = fetch(options.name, folder, options.videos, options.render_pass, options.url, show)
-        out.print(f"{target}: {count} files whole, {received / 2**20:.1f} MiB fetched", markup=False)
+        out.print(f"{target}: {count} files complete, {received / 2**20:.1f} MiB downloaded", markup=False)

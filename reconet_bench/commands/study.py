@@ -47,8 +47,7 @@ class StudyCommand(Command):
         for name in ("show", "benchmark", "output"):
             if getattr(shared, name):
                 raise TrainingError(
-                    f"--{name} cannot follow --: a study trains every setting in its own folder below the study's --output. "
-                    "Leave it out"
+                    f"--{name} cannot follow --: a study trains every setting in a folder of its own: leave it out"
                 )
         check_shared(options.study, settings_named(shared))
         for setting in STUDIES[options.study].settings:

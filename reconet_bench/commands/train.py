@@ -38,8 +38,8 @@ class Train(Command):
             "--textures",
             type=Path,
             metavar="DIR",
-            help="folder of photographs to render scenes from (default: those of scikit-image; the built-in clips show the "
-            "same, so compare marks their numbers)",
+            help="folder of photographs to render scenes from (default: those of scikit-image; the built-in clips show "
+            "them too, so compare marks their numbers)",
         )
         parser.add_argument(
             "--sintel",

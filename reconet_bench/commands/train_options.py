@@ -40,7 +40,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     from reconet_bench.training.presets import load_recipe, preset_names
 
     default = load_recipe()
-    recipe = parser.add_argument_group("recipe (what determines the result)")
+    recipe = parser.add_argument_group("recipe")
     recipe.add_argument(
         "--preset",
         default="default",

@@ -46,11 +46,11 @@ class Clip(ABC):
     """A sequence of frames ``(1, 3, H, W)`` with known motion.
 
     Attributes:
-        name: as the user names it, e.g. ``alley_2``.
-        source: where it is from, e.g. ``sintel-clean`` or ``synthetic``.
+        name: as the user gives it, e.g. ``alley_2``.
+        source: data set, e.g. ``sintel-clean`` or ``synthetic``.
         luminance: coefficients that fit the footage, see :mod:`reconet_bench.core.ops`.
-        flow: what estimates its motion; empty if that is true, or not known.
-        digest: tells its files, and what estimated its motion, from others of the same name; empty where the name says it.
+        flow: name of the flow estimator; empty if the flow is true, or unknown.
+        digest: checksum of its files and of the flow estimator; empty if the name identifies the clip.
     """
 
     name: str
@@ -61,12 +61,12 @@ class Clip(ABC):
 
     @property
     def title(self) -> str:
-        """What it is called in tables and folders: a clip along true and along estimated motion has two titles."""
+        """Name in tables and folders; it tells true flow from estimated flow of the same clip."""
         return clip_title(self.name, self.flow)
 
     @property
     def remark(self) -> str:
-        """What to know about its motion; empty if that is true, or not known."""
+        """A note if its motion is estimated; empty if it is true, or unknown."""
         return f"estimated flow ({self.flow})" if self.flow else ""
 
     @abstractmethod
@@ -91,17 +91,17 @@ class Clip(ABC):
         return list(range(len(self) - step))
 
     def adjacent(self) -> list[int]:
-        """Indices of frames whose successor in the footage is here, with or without known motion."""
+        """Indices of frames that are followed by the next frame of the footage, with or without known motion."""
         return list(range(len(self) - 1))
 
     def why_no_pairs(self, step: int) -> str:
-        """The reason, for a person, where :meth:`starts` is empty."""
+        """The reason, in words, why :meth:`starts` is empty."""
         if len(self) <= step:
             return f"{self.name} has {len(self)} frames, pairs {step} apart need {step + 1}"
         return f"{self.name} has no {step + 1} consecutive frames with true flow between them"
 
     def label(self, index: int) -> str:
-        """What frame ``index`` is called in the source, for messages and file names."""
+        """Name of frame ``index`` in the source, for messages and file names."""
         return f"{index + 1:04d}"
 
     def pair(self, index: int, step: int = 1) -> Pair:

@@ -1,4 +1,4 @@
-"""Standard data sets: what they are, where they come from, how to get a part of one and see that it is whole."""
+"""Standard data sets: what they are, where they come from, and how to download and verify a part of one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reconet_bench.core.images import read_image
 from reconet_bench.data.sintel import HELD_OUT, PASSES
 from reconet_bench.data.zip_over_http import Report, crc32, download, fetch_members
 
-#: What was asked for with its CRC-32 (``null``: not known before it is here), beside the data; written before the first file comes.
+#: The files asked for, each with its CRC-32 (``null`` until it is downloaded); kept beside the data and written first.
 MANIFEST = "fetched.json"
 ALL = "all"
 
@@ -114,7 +114,7 @@ def fetch(
         The folder, and how many files of it were asked for.
 
     Raises:
-        UnknownName, DataError: no such data set, sequence or server; what was fetched until then stays, each file whole.
+        UnknownName, DataError: no such data set, sequence or server; complete files fetched before the error stay.
     """
     known = dataset(name)
     folder, wanted = Path(target or known.folder), set(videos or known.videos)
@@ -177,7 +177,7 @@ def _paintings(folder: Path, wanted: set[str], url: str, report: Report) -> int:
 
 
 def _is_whole(path: Path, sum_: int | None) -> bool:
-    """Whether a picture is there that can be read and, where its checksum is known, is the one that was fetched."""
+    """Whether a picture can be read and, if its checksum is known, is unchanged since the download."""
     try:
         read_image(path)
     except DataError:
@@ -204,7 +204,8 @@ class Verified:
 
     Attributes:
         files: how many were looked at.
-        compared: how many of them have a checksum from when they were fetched; the others are readable, no more is known.
+        compared: how many of them were compared with a checksum from the download; the others are only known to be
+            readable.
         wrong: one line for each fault.
     """
 
@@ -214,10 +215,10 @@ class Verified:
 
 
 def verify(folder: Path) -> Verified:
-    """Whether all that was asked for is there, unchanged and readable.
+    """Check that every file asked for is there, unchanged and readable.
 
     Raises:
-        DataError: nothing to look at.
+        DataError: the folder holds no data.
     """
     folder = Path(folder)
     sums = _read_manifest(folder / MANIFEST)
@@ -237,7 +238,7 @@ def verify(folder: Path) -> Verified:
             elif path.suffix in (".png", ".jpg"):
                 sizes[path] = read_image(path).shape[:2]
             if sums.get(name) is not None and crc32(path) != sums[name]:
-                wrong.append(f"{name}: not as it was fetched")
+                wrong.append(f"{name}: changed since the download")
         except DataError as error:
             wrong.append(str(error))
     for flow in folder.glob("training/flow/*/*.flo"):

@@ -153,7 +153,7 @@ class FrameFolder(FramesOnly):
         image = read_image(self._files[index])
         if image.shape[:2] != self._size:
             raise DataError(
-                f"{self._files[index]}: frame is {Size(*image.shape[:2])}, the first is {self._size}: resize one of them"
+                f"{self._files[index]}: frame is {Size(*image.shape[:2])}, the first is {self._size}: resize it"
             )
         return from_uint8(image)
 

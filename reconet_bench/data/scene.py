@@ -122,7 +122,7 @@ class Scene:
 
 
 def memory_advice(name: str, size: Size) -> str:
-    """What to do where there is too little memory to render a clip."""
+    """The end of the error message if memory is too small to render a clip."""
     return f"to render {name} at {size}: use a smaller --size or fewer --frames"
 
 

@@ -1,4 +1,4 @@
-"""Which clip a name means: a built-in one, a Sintel or DAVIS sequence, a video or a folder; and where its motion is from."""
+"""Find the clip that a name means: built-in, a Sintel or DAVIS sequence, a video or a folder; and choose its motion."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Selection:
         size: to resize (or render) to.
         frames: how many frames at most; built-in clips are rendered that long.
         seed: of the rendered clips' noise.
-        flow: estimator of flow; empty: true flow where it is known, else :data:`DEFAULT_FLOW`; ``none``: only true flow.
+        flow: flow estimator; empty: true flow if it is known, else :data:`DEFAULT_FLOW`; ``none``: only true flow.
         raft: weights file for ``flow="raft"``.
         davis: folder that holds ``JPEGImages``; see :func:`~reconet_bench.data.davis.find_davis`.
     """
@@ -63,7 +63,7 @@ class Selection:
         if self.data and self.data not in SOURCES:
             return self._in_folder().clip(name)
         if self.flow and self.flow != NO_FLOW:
-            ESTIMATORS[self.flow]  # a wrong name is told before frames are read
+            ESTIMATORS[self.flow]  # an unknown name is reported before frames are read
         clip = self._known(name)
         return self._estimated(clip) if self.flow or not clip.starts() else clip
 
@@ -71,7 +71,7 @@ class Selection:
         return clip if self.flow == NO_FLOW else EstimatedClip(clip, self.flow or DEFAULT_FLOW, self.raft)
 
     def _in_folder(self) -> Selection:
-        """The same with the data set named that lies in the folder ``data``; found by its layout."""
+        """The same, with the data set that the folder ``data`` holds; recognised by its layout."""
         folder = Path(self.data)
         if davis.frames_folder(folder) is not None:
             return replace(self, data="davis", davis=folder)
@@ -79,7 +79,8 @@ class Selection:
             return replace(self, data="sintel", sintel=folder)
         if folder.is_dir():
             raise DataError(
-                f"{folder} holds neither MPI-Sintel ('training') nor DAVIS ('JPEGImages/480p'): give its clips by --videos"
+                f"{folder} holds neither MPI-Sintel ('training') nor DAVIS ('JPEGImages/480p'): "
+                "give its clips by --videos"
             )
         raise UnknownName("data source", self.data, SOURCES)
 
@@ -154,7 +155,8 @@ class Selection:
         for name, clip in found:
             if clip.title in called:
                 raise DataError(
-                    f"two videos are called '{clip.title}' ('{called[clip.title]}' and '{name}'): compare them in two runs"
+                    f"two videos are called '{clip.title}' ('{called[clip.title]}' and '{name}'): "
+                    "compare them in two runs"
                 )
             called[clip.title] = name
         return [clip for _, clip in found]
@@ -167,7 +169,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _from_path(folder: Path, frames: int | None) -> Clip:
-    """A folder in its place in Sintel (then with its flow) or DAVIS is a sequence, any other one frames, a file a video."""
+    """A sequence, if the folder is in a copy of Sintel (with its flow) or DAVIS; else a folder of frames or a video."""
     folder = folder.resolve()
     if folder.is_file():
         return VideoClip(folder, frames)

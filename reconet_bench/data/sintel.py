@@ -149,7 +149,8 @@ class SintelClip(Clip):
         numbers = [number for number, _ in self._frames[index : index + step + 1]]
         if numbers[-1:] != [self._frames[index][0] + step]:
             raise DataError(
-                f"{self.name}: no frame {self._frames[index][0] + step:04d}, so no motion to it from {self.label(index)}"
+                f"{self.name}: no frame {self._frames[index][0] + step:04d}, "
+                f"so no motion to it from {self.label(index)}"
             )
         return self._step(index) if step == 1 else composed_motion(self, index, step)
 
@@ -193,14 +194,15 @@ def write_sintel(clip: Clip, root: Path) -> Path:
         The folder of its frames.
 
     Raises:
-        DataError: frames are there that this clip would leave, so that the two would be one sequence.
+        DataError: the folder has frames that this clip would not overwrite, so the two would mix.
     """
     training = Path(root) / "training"
     frames = training / "clean" / clip.name
     names = {f"frame_{number + 1:04d}.png" for number in range(len(clip))}
     if left := sorted(path.name for path in frames.glob("*.png") if path.name not in names):
         raise DataError(
-            f"{frames} holds another clip ({left[-1]}; this one has {len(clip)} frames): remove it, or choose another --output"
+            f"{frames} holds another clip ({left[-1]}; this one has {len(clip)} frames): "
+            "remove it, or choose another --output"
         )
     for index in range(len(clip)):
         name = f"frame_{index + 1:04d}"

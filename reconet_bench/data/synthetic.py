@@ -160,7 +160,7 @@ class Motorcycle(Clip):
 
     def motion(self, index: int, step: int = 1) -> Motion:
         if (index, step) != (0, 1):
-            raise DataError(f"motorcycle has two frames, no motion from {index} over {step}")
+            raise DataError(f"motorcycle has two frames: there is no motion from frame {index} over {step}")
         return _stereo_motion()
 
 
@@ -214,7 +214,7 @@ class Textures:
         if folder is not None:
             self.names = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
             if not self.names:
-                raise DataError(f"no images below {folder}: textures are {', '.join(IMAGE_SUFFIXES)} files")
+                raise DataError(f"no images in {folder} or below: textures must be {', '.join(IMAGE_SUFFIXES)} files")
         self._load = lru_cache(maxsize=512)(self._read)
 
     def _read(self, index: int) -> np.ndarray:

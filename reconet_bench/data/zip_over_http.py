@@ -42,7 +42,7 @@ _FAILURES = (urllib.error.URLError, http.client.HTTPException, ConnectionError, 
 
 
 class RangesNotServed(Exception):
-    """The server sends a file as a whole or not at all."""
+    """The server does not support range requests."""
 
 
 class RangedFile(io.RawIOBase):
@@ -181,9 +181,7 @@ def inside(member: str, name: str, url: str) -> str:
     for text in (member, name):
         path = PurePosixPath(text)
         if path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or not path.parts:
-            raise DataError(
-                f"{url}: the member '{text}' leads out of the target folder: this archive is not to be trusted"
-            )
+            raise DataError(f"{url}: the member '{text}' leads out of the target folder: do not trust this archive")
     return name
 
 
@@ -212,7 +210,7 @@ def crc32(path: Path) -> int:
 @contextlib.contextmanager
 def _open(url: str, ranges: str = "") -> Iterator[Any]:
     if not url.startswith(("http://", "https://")):
-        raise DataError(f"'{url}' is no address: give http://… or https://…")
+        raise DataError(f"'{url}' is not an address: give http://… or https://…")
     headers = {"User-Agent": f"reconet-bench/{versions().get('reconet-bench', '')}"} | (
         {"Range": ranges} if ranges else {}
     )
@@ -225,11 +223,11 @@ def _open(url: str, ranges: str = "") -> Iterator[Any]:
             raise ConnectionError(f"HTTP {error.code}") from None
         raise DataError(f"{url}: the server answers {error.code} {error.reason}") from None
     except (ValueError, http.client.InvalidURL):
-        raise DataError(f"'{url}' is no address") from None
+        raise DataError(f"'{url}' is not a valid address") from None
 
 
 def _again(action: Callable[[], Any], url: str = "") -> Any:
-    """``action()``, tried :data:`TRIES` times while the network is what fails."""
+    """``action()``, tried up to :data:`TRIES` times if the network fails."""
     for attempt in range(TRIES):
         try:
             return action()
@@ -238,7 +236,8 @@ def _again(action: Callable[[], Any], url: str = "") -> Any:
                 reason = getattr(error, "reason", None) or error
                 where = f"{url}: " if url else ""
                 raise DataError(
-                    f"{where}no connection that lasts ({' '.join(str(reason).split()) or type(reason).__name__}): run the command again to go on"
+                    f"{where}the connection failed ({' '.join(str(reason).split()) or type(reason).__name__}): "
+                    "run the command again to continue"
                 ) from None
             time.sleep(PAUSE * 2**attempt)
 
@@ -260,4 +259,4 @@ def _damaged(what: str) -> Iterator[None]:
     ) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise DataError(f"{what}: not a whole zip archive ({' '.join(str(error).split())})") from None
+        raise DataError(f"{what}: not a complete zip archive ({' '.join(str(error).split())})") from None

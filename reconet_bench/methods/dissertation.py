@@ -29,7 +29,7 @@ class DissertationCode(ReCoNetMethod):
     Switches (all on by default):
         swapped_weights: the weights of the short- and the long-term loss are exchanged.
         long_without_gradient: the long-term loss is computed and not optimised.
-        long_from_shuffled: its far frame is a frame of another clip, as a shuffled loader gives it, under one-step flow.
+        long_from_shuffled: its far frame is from another clip, as from a shuffled loader, warped by one-step flow.
         long_mask_mixed: its mask compares the content frame with the stylised far frame.
         luminance_as_mask: luminance is no constraint; pixels whose luminance changed by 0.05 are dropped.
         luminance_bgr: the luminance coefficients meet the channels in reverse order.

@@ -14,7 +14,7 @@ from reconet_bench.networks.vgg import CONTENT_TAP
 
 @METHODS.register("johnson")
 class Johnson(Method):
-    """Content + style + TV on single frames: what a network does that knows nothing of time.
+    """Content + style + TV on single frames: no knowledge of time.
 
     It sees the same frames as the other methods and ignores the motion between them.
 

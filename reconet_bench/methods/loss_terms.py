@@ -1,4 +1,4 @@
-"""Loss terms on tensors, each a plain function; a method picks, weighs and sums them.
+"""Loss terms on tensors, each a plain function; a method chooses, weights and sums them.
 
 Frames are ``(N, 3, H, W)`` in [0, 1]. Every term returns a scalar, unweighted.
 """

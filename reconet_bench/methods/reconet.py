@@ -36,7 +36,7 @@ class ReCoNetMethod(Method):
         "temporal_long": 75.0,
     }
 
-    #: What the output may change by: the content's ``luminance``, its ``colour``, or nothing (``none``, Huang et al. 2017).
+    #: The output may change as the content's ``luminance`` or ``colour``, or not at all (``none``, Huang et al. 2017).
     options: ClassVar[dict[str, Any]] = {**Method.options, "constraint": "luminance"}
 
     def check_options(self, options: dict[str, Any]) -> dict[str, Any]:

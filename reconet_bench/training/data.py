@@ -17,7 +17,7 @@ from reconet_bench.training.settings import TrainingSettings
 SOURCES = ("synthetic", "sintel", "footage")
 #: Coefficients of footage by name: of camera pictures, or of drawn and rendered ones as MPI-Sintel's.
 LUMINANCES = {"camera": LUMINANCE_CAMERA, "animation": LUMINANCE_ANIMATION}
-#: Settings of a recipe that only some data heed: name, what the user calls it, data.
+#: Settings of a recipe that only some data uses: name, option, data.
 _SETTINGS = (
     ("split", "--split", ("sintel",)),
     ("render_pass", "--pass", ("sintel",)),
@@ -39,7 +39,7 @@ class DataOptions:
         footage: videos, folders of frames, or folders that hold any number of either.
         luminance: of footage, see :data:`LUMINANCES`.
         flow, raft: estimator of the footage's motion, and its weights.
-        report: told what takes its time.
+        report: called with a line about slow work.
     """
 
     size: int
@@ -60,8 +60,9 @@ def training_data(text: str, options: DataOptions) -> TrainingCrops:
     """Training data by name (see :data:`SOURCES`), or a mixture by weight such as ``synthetic:2 sintel:1 footage:1``.
 
     Raises:
-        UnknownName: no such data, or fit. DataError: nothing there to train on. TrainingError: the size is too small, or a
-            weight is none.
+        UnknownName: no such data, or fit.
+        DataError: there is nothing to train on.
+        TrainingError: the size is too small, or a weight is not a number above 0.
     """
     _check(options)
     weights = _weights(text)
@@ -86,14 +87,15 @@ def check_used(text: str, options: DataOptions, named: Collection[str] = ()) -> 
         named: settings that the user named, as ``--set`` does.
 
     Raises:
-        UnknownName: no such data. TrainingError: ``options`` or ``named`` are of data that the mixture ``text`` does not
-            train on. DataError: no such folder.
+        UnknownName: no such data.
+        TrainingError: ``options`` or ``named`` belong to data that the mixture ``text`` does not use.
+        DataError: no such folder.
     """
     weights = _weights(text)
     for name, option, sources in _SETTINGS:
         if name in named and not weights.keys() & set(sources):
             use = f"--data {' or '.join(sources)}, or a mixture with {sources[0]} in it"
-            raise TrainingError(f"{option} has no use with --data {text}: give {use}")
+            raise TrainingError(f"{option} has no effect with --data {text}: give {use}")
     for option, given, source in (
         ("footage", options.footage, "footage"),
         ("sintel", options.sintel, "sintel"),
@@ -102,7 +104,7 @@ def check_used(text: str, options: DataOptions, named: Collection[str] = ()) -> 
     ):
         if given and source not in weights:
             raise TrainingError(
-                f"--{option} has no use with --data {text}: give --data {source}, or a mixture with {source} in it"
+                f"--{option} has no effect with --data {text}: give --data {source}, or a mixture with {source} in it"
             )
     if options.raft and options.flow != "raft":
         raise TrainingError("--raft gives the weights for --flow raft: use both options")
@@ -121,7 +123,7 @@ def _weights(text: str) -> dict[str, float]:
         except ValueError:
             weight = math.nan
         if not 0 < weight < math.inf:
-            raise TrainingError(f"data is NAME or NAME:WEIGHT with a weight above zero, got '{word}'")
+            raise TrainingError(f"data must be NAME or NAME:WEIGHT with a weight above zero, got '{word}'")
         if name in weights:
             raise TrainingError(f"data names '{name}' twice")
         weights[name] = weight
@@ -159,22 +161,23 @@ def steps_of(
     processes: int = 1,
     milestone_epochs: Sequence[float] = (),
 ) -> TrainingSettings:
-    """``settings`` with the steps of so many epochs; as they are where ``epochs`` is 0.
+    """``settings`` with as many steps as ``epochs`` need; unchanged if ``epochs`` is 0.
 
     Args:
-        processes: that train together: a step takes a batch of each.
-        milestone_epochs: epochs after which the schedule ``steps`` decays, instead of the settings' milestones; those that
-            the run does not reach are left out.
+        processes: how many train together; each adds a batch to a step.
+        milestone_epochs: epochs after which the schedule ``steps`` decays, instead of the settings' milestones; those
+            beyond the end of the run are left out.
 
     Raises:
-        TrainingError: an epoch of data without end has no meaning.
+        TrainingError: the data is endless, so it has no epochs.
     """
     if not epochs:
         return settings
     windows = data.describe().get("windows")
     if epochs < 0 or not isinstance(windows, int):
         raise TrainingError(
-            f"epochs must be a number of passes over finite data, got {epochs} of {data.describe()['name']}: give --steps instead"
+            f"epochs must be a number of passes over finite data, got {epochs} of {data.describe()['name']}: "
+            "give --steps instead"
         )
     # Rounded as presets write shares, so that a run begun with those goes on.
     shares = (

@@ -1,4 +1,4 @@
-"""Several processes, one training: what ``torchrun`` starts is joined here, and one process alone is a group of one.
+"""Training with several processes, started by ``torchrun``; a single process is a group of one.
 
 Each process trains on its own part of every step's batch and the gradients are averaged, so N
 processes with batch B take the steps of one process with batch N·B.
@@ -49,7 +49,7 @@ class Group:
         return values / self.world
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether the flag is up in any process; all get the same answer."""
+        """Whether the flag is set in any process; all get the same answer."""
         if self.world == 1:
             return flag
         flags = torch.tensor(float(flag), device=device)
@@ -57,14 +57,14 @@ class Group:
         return bool(flags)
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes are here."""
         if self.world > 1:
             torch.distributed.barrier()
 
 
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[Group]:
-    """Join the processes that ``torchrun`` started; a group of one where it did not.
+    """Join the processes that ``torchrun`` started; without it, a group of one.
 
     Raises:
         TrainingError: the others cannot be reached.
@@ -75,7 +75,7 @@ def joined(device: torch.device) -> Iterator[Group]:
         return
     try:
         if device.type == "cuda":
-            # Else NCCL guesses the device by the rank, which on a second machine is another than this process's.
+            # Otherwise NCCL guesses the device from the rank, which is wrong on a second machine.
             torch.cuda.set_device(device)
             torch.distributed.init_process_group("nccl", device_id=device)
         else:
@@ -91,17 +91,17 @@ def joined(device: torch.device) -> Iterator[Group]:
 
 
 def processes() -> int:
-    """How many processes train together, before or after the group stands."""
+    """How many processes train together; known before they have joined."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes and reports, before or after the group stands."""
+    """Whether this process writes and reports; known before they have joined."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def local_device(device: torch.device) -> torch.device:
-    """This process's own GPU, where there are several processes on a machine with GPUs.
+    """The GPU of this process, if several processes run on a machine with GPUs.
 
     Raises:
         TrainingError: one GPU is named for all of them, or there are more processes than GPUs.
@@ -109,10 +109,12 @@ def local_device(device: torch.device) -> torch.device:
     if device.type != "cuda" or "LOCAL_RANK" not in os.environ:
         return device
     if device.index is not None and processes() > 1:
-        raise TrainingError(f"each process takes a GPU of its own, and all are told {device}: give --device cuda")
+        raise TrainingError(
+            f"each process needs its own GPU, but --device {device} names one for all: use --device cuda"
+        )
     rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if rank >= gpus:
         raise TrainingError(
-            f"process {rank + 1} of this machine has no GPU of its own, there are {gpus}: lower --nproc-per-node"
+            f"process {rank + 1} of this machine has no GPU, since there are only {gpus}: lower --nproc-per-node"
         )
     return torch.device("cuda", rank) if device.index is None else device

@@ -1,7 +1,7 @@
-"""Footage made ready to train on: small frames in the cache, at hand in any order, with estimated motion.
+"""Footage to train on: its frames at a smaller size in a cache, readable in any order, with estimated motion.
 
-A video can only be read from its beginning and is mostly larger than what is trained on. So its
-frames are brought to a working size once and kept as images; every later run reads those.
+A video can only be read from its beginning, and most videos are larger than training needs. So its
+frames are resized once and kept as images; later runs read these.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from reconet_bench.data.flow.base import ESTIMATORS, EstimatedClip
 from reconet_bench.data.sintel import sintel_clip
 from reconet_bench.video.media import is_image, open_source
 
-#: What is taken for a video inside a folder; a file that is named may be called anything.
+#: Files in a folder with these suffixes are videos; a file that the user names may have any suffix.
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".gif")
 #: Shorter side of the working size over the side of the training crops.
 MARGIN = 1.5
-#: Most frames that are kept of one video; of a longer one runs of a long-term pair each, evenly spread.
+#: Most frames kept of one video. Of a longer one, short sequences are kept, each long enough for a long-term pair.
 MAX_FRAMES = 3000
 _RUN = LONG_TERM_STEP + 1
 
@@ -79,13 +79,13 @@ class CachedFootage(FramesOnly):
         return self._files[index].stem
 
     def adjacent(self) -> list[int]:
-        """Frames whose successor was kept as well."""
+        """Frames that are followed by the next frame of the footage."""
         return [i for i in range(len(self) - 1) if self._numbers[i + 1] == self._numbers[i] + 1]
 
 
 @lru_cache(maxsize=16)
 def _image(path: Path) -> np.ndarray:
-    # Neighbouring pairs share frames. Shared by all clips of a process, or many clips would fill the memory.
+    # Neighbouring pairs share frames. All clips of a process share this cache, so that many clips fit into memory.
     return read_image(path)
 
 
@@ -101,7 +101,7 @@ def _cached_frames(path: Path, side: int, cache: Path) -> Path:
             write_image(temporary / f"{number:06d}.png", image)
         temporary.chmod(0o755)
         with contextlib.suppress(OSError):
-            temporary.replace(folder)  # refused where another process was quicker: its frames are the same
+            temporary.replace(folder)  # refused if another process was faster: its frames are the same
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
@@ -154,13 +154,13 @@ def footage_clips(
     Args:
         crop: side of the training crops; footage is kept at :data:`MARGIN` times that.
         flow, raft: the estimator and its weights, see :class:`~reconet_bench.data.flow.base.EstimatedClip`.
-        report: told what takes its time.
+        report: called with a line about slow work.
         luminance: coefficients of footage that is not known to be MPI-Sintel's.
 
     Raises:
         UnknownName, ModelError: no such estimator, or it has no weights. DataError: nothing there, or not readable.
     """
-    ESTIMATORS[flow].load(raft)  # a slip is told before footage is read
+    ESTIMATORS[flow].load(raft)  # an unknown name is reported before footage is read
     clips: list[Clip] = []
     for place in [place for path in paths for place in _places(Path(path))]:
         true = sintel_clip(place)
@@ -171,7 +171,7 @@ def footage_clips(
         clip = EstimatedClip(CachedFootage(place, round(MARGIN * crop), *known), flow, raft, remembered=2)
         if not ESTIMATORS[flow].in_workers:
             for number in clip.starts():
-                clip.motion(number)  # now and here, since a loader process cannot
+                clip.motion(number)  # now, in this process: a loader process cannot
         short = "" if clip.starts(LONG_TERM_STEP) else f": left out, {LONG_TERM_STEP + 1} consecutive ones are needed"
         report(f"footage: {place.name}, {len(clip)} frame{'s' if len(clip) != 1 else ''}{short}")
         clips.append(clip)
@@ -189,10 +189,11 @@ def _places(path: Path) -> list[Path]:
     inside = [p for p in sorted(path.rglob("*")) if not any(part.startswith(".") for part in p.relative_to(path).parts)]
     folders = {p.parent for p in inside if p.is_file() and is_image(p)}
     videos = [p for p in inside if p.is_file() and p.suffix.lower() in VIDEO_SUFFIXES]
-    # Beside its frames MPI-Sintel has images of what is hidden: those are no footage.
+    # MPI-Sintel keeps masks beside its frames; they are not footage.
     frames = [folder for folder in folders if folder.parent.name not in ("occlusions", "invalid", "flow_viz")]
     if not videos and not frames:
         raise DataError(
-            f"no footage in {path}: neither videos ({', '.join(VIDEO_SUFFIXES)}) nor frames ({', '.join(IMAGE_SUFFIXES)})"
+            f"no footage in {path}: it has neither videos ({', '.join(VIDEO_SUFFIXES)}) "
+            f"nor frames ({', '.join(IMAGE_SUFFIXES)})"
         )
     return sorted([*videos, *frames])

@@ -1,4 +1,4 @@
-"""Batches for every step, made ahead by other processes, and how long the training waited for them."""
+"""Batches for every step, prepared by other processes, and how long the training waited for them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Loader:
                 pin_memory=device.type == "cuda",
                 prefetch_factor=_AHEAD if workers else None,
                 worker_init_fn=_begin_worker if workers else None,
-                # Clips hold open caches that cannot be sent to a process begun afresh.
+                # Clips hold caches that cannot be sent to a new process.
                 multiprocessing_context="fork" if workers else None,
             )
 
@@ -63,7 +63,7 @@ class Loader:
         with _no_advice():
             batches = iter(self._loader)
         helpers = [process for process in multiprocessing.active_children() if process not in before]
-        # They do not heed SIGTERM, which is how Python would end them at its own end, to wait for them for ever.
+        # They ignore SIGTERM, by which Python ends child processes at exit; without this it would wait for ever.
         end = functools.partial(_end, batches, helpers)
         atexit.register(end)
         try:
@@ -78,7 +78,7 @@ class Loader:
             try:
                 batch = Batch(*next(batches)).to(self._device)
             except DataError as error:
-                # From another process it comes with that one's whole traceback in front.
+                # An error from another process has its whole traceback in front.
                 raise DataError(
                     str(error).strip().splitlines()[-1].removeprefix(f"{DataError.__module__}.DataError: ")
                 ) from None
@@ -87,7 +87,7 @@ class Loader:
 
 
 def _end(batches: Iterator[Crop], helpers: list[BaseProcess]) -> None:
-    """Ask the processes behind ``batches`` to end, and make those end that are stuck."""
+    """Ask the processes behind ``batches`` to end, and kill those that do not."""
     if helpers:
         cast(Any, batches)._shutdown_workers()
     for process in helpers:
@@ -98,16 +98,17 @@ def _end(batches: Iterator[Crop], helpers: list[BaseProcess]) -> None:
 
 @contextlib.contextmanager
 def _no_advice() -> Iterator[None]:
-    """Who asks for more workers than there are cores shall have them without a warning."""
+    """No warning for more workers than cores: the user asked for them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="This DataLoader will create")
         yield
 
 
 def worker_count(settings: TrainingSettings, device: torch.device) -> int:
-    """Processes that load data: as asked for, else as many as keep a GPU busy, and none beside a CPU, which they would take cores from.
+    """Number of processes that load data: as the settings say, else enough to keep a GPU busy, and none on a CPU.
 
-    Where processes cannot be forked (Windows, macOS) data is loaded between the steps.
+    On a CPU they would take cores from the training. On Windows and macOS, which cannot fork processes, data is loaded
+    between the steps.
     """
     if sys.platform in ("win32", "darwin"):
         return 0
@@ -121,7 +122,7 @@ def worker_count(settings: TrainingSettings, device: torch.device) -> int:
 def _begin_worker(number: int) -> None:
     # One thread each, or they fight over the cores.
     cv2.setNumThreads(0)
-    # A terminal or a batch system signals the whole group: it is the training's to answer, with data for its last step.
+    # A terminal or batch system signals the whole group. Only the training answers; it needs data for its last step.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

@@ -45,9 +45,9 @@ from reconet_bench.training.run_folder import (
 from reconet_bench.training.settings import LARGEST_SEED, TrainingSettings
 from reconet_bench.training.signals import one_line, stopping
 
-#: Mean activation of relu1_2 beyond which a file is not at torchvision's scale; files of the Caffe lineage are at about a hundred.
+#: Largest mean activation of relu1_2 at torchvision's scale; that of files of the Caffe lineage is about a hundred.
 LOUDEST = 10.0
-#: Steps after which processes with GPUs ask one another whether to stop.
+#: Every so many steps, processes with GPUs ask one another whether to stop.
 AGREE = 16
 
 
@@ -83,17 +83,17 @@ def train(
 ) -> Path:
     """Train one network; returns the path of its checkpoint in ``folder``.
 
-    The same settings, data and seed give the same weights on one machine, whether or not the run
-    was broken and resumed, and however many processes load the data; on CUDA up to the rounding of
-    sums, whose order the GPU chooses (backwards through resizing and warping).
+    On one machine, the same settings, data and seed give the same weights, also if the run was
+    interrupted and resumed, and with any number of loading processes. On CUDA they agree up to rounding:
+    the GPU chooses the order of sums (in the backward pass of resizing and warping).
 
     Args:
         recipe: of the run as a preset file, kept in its folder.
 
     Raises:
-        TrainingError: a setting makes no sense, the state does not belong to them, the loss is not
+        TrainingError: a setting is invalid, the saved state is of other settings, the loss is not
             finite, or memory or disk ran out; the last saved state stays.
-        KeyboardInterrupt: on Ctrl-C or SIGTERM, after the step at hand is done and saved.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, after the current step is finished and saved.
     """
     hardware = check_start(settings)
     check_folder(folder, resume)
@@ -118,21 +118,24 @@ def check_start(settings: TrainingSettings) -> Hardware:
 
 
 def check_files(settings: TrainingSettings, network: bool = True) -> None:
-    """Raises ModelError, DataError or MetricUnavailable where the painting, or the loss ``network``, cannot be read."""
+    """Raise ModelError, DataError or MetricUnavailable if the painting or the loss ``network`` cannot be read."""
     read_style(settings.style)
     if network:
         load_loss_network(settings.vgg, settings.scale == "unit")
 
 
 def check_folder(folder: Path, resume: bool) -> None:
-    """Raises TrainingError where a new run would write over another one, or over a checkpoint."""
+    """Raise TrainingError if a new run would overwrite another run, or a checkpoint."""
     if (folder / STATE_FILE).exists():
         saved = last_state(folder)
         if not resume:
-            raise TrainingError(f"{folder} holds another run: {saved}; go on with --resume, or choose another --output")
+            raise TrainingError(
+                f"{folder} holds another run: {saved}; continue with --resume, or choose another --output"
+            )
     elif models := sorted(folder.glob(f"*{SUFFIX}")):
         raise TrainingError(
-            f"{models[0]} would be written over, for there is no {STATE_FILE} beside it to go on from: choose another --output"
+            f"{models[0]} would be overwritten: there is no {STATE_FILE} beside it to resume from; "
+            "choose another --output"
         )
 
 
@@ -156,7 +159,8 @@ def _train(
     start, sums = load_state(folder, facts, network, optimizer, precision) if run.resume else (0, {})
     if group.any(start > 0, device) and not start:
         raise TrainingError(
-            f"{folder} holds no state on this machine, and it does on another: --output must be on a disk that all machines share"
+            f"{folder} has a saved state on another machine but not on this one: "
+            "--output must be on a disk that all machines share"
         )
     if not start and settings.branch_from:
         start = branch(settings, facts, network, optimizer)
@@ -173,7 +177,7 @@ def _train(
         forward, context = compiled(forward, context)
     loader, losses = Loader(settings, data, start, device, group), LossMeter(folder, group, device, sums)
     log = ProgressLog(folder, start, settings.steps, report, settings.tensorboard) if group.main else None
-    # A group stops at one step, so all must agree on it; on GPUs to ask is to wait for them.
+    # All processes of a group stop at the same step, so they must agree. On GPUs asking means waiting for them.
     agree_every = AGREE if group.world > 1 and device.type == "cuda" else 1
     done = start
     try:
@@ -194,19 +198,19 @@ def _train(
                     sums = losses.sums()
                     if group.main:
                         save_state(folder, facts, done, network, optimizer, precision, sums)
-                # After the state: a picture that finds no room costs no steps.
+                # After the state: if the disk is too full for a picture, no step is lost.
                 if log and settings.picture_due(done):
                     log.picture(done, write_sample(folder, done, network, data, device))
                 if asked:
                     group.wait()
                     raise KeyboardInterrupt
     except KeyboardInterrupt:
-        # One that was not waited for falls anywhere inside a step: what is saved is the last whole state.
-        raise KeyboardInterrupt(f"stopped at step {done}: {last_state(folder)}; go on with --resume") from None
+        # A second Ctrl-C may come in the middle of a step: the last complete state is the one saved.
+        raise KeyboardInterrupt(f"stopped at step {done}: {last_state(folder)}; continue with --resume") from None
     finally:
         if log:
             log.close()
-    # What style_distance judges by, whatever the training optimised against.
+    # The targets that style_distance uses, at unit scale whatever the training used.
     judged = targets if settings.scale == "unit" else at_unit_scale(targets, load_loss_network(settings.vgg))
     checkpoint = Checkpoint(network.eval(), settings.method, settings.style.stem, judged, _info(settings, facts))
     path = folder / f"{checkpoint.name}{SUFFIX}"
@@ -226,22 +230,23 @@ def prepare_loss_network(
     painting = read_style(settings.style)
     if settings.scale == "raw" and (mean := load_loss_network(settings.vgg).scales["relu1_2"]) > LOUDEST:
         raise TrainingError(
-            f"{find_weights(settings.vgg)} is not at torchvision's scale (mean activation of relu1_2: {mean:.0f}), which scale 'raw' is for: "
+            f"{find_weights(settings.vgg)} is not at torchvision's scale (mean activation of relu1_2: {mean:.0f}), "
+            "which scale 'raw' needs: "
             "give --set scale=unit, or torchvision's file by --vgg"
         )
-    # A copy: the loaded network is shared, and what follows changes it in place.
+    # A copy: the loaded network is shared, and this function changes it in place.
     perceptual = (
         copy.deepcopy(load_loss_network(settings.vgg, settings.scale == "unit"))
         .to(device)
         .to(memory_format=torch.channels_last)
     )
     targets = style_targets(perceptual, painting.to(device), settings.style_size)
-    # Autocast would round these frozen weights again at every step.
+    # Converted once: autocast would round these frozen weights again at every step.
     return perceptual.to(precision.dtype), targets
 
 
 def make_optimizer(settings: TrainingSettings, network: nn.Module) -> torch.optim.Optimizer:
-    """The settings' optimiser; fused where PyTorch has that."""
+    """The optimiser of the settings; fused if PyTorch has it."""
     if settings.optimizer == "adamax":
         return torch.optim.Adamax(network.parameters(), lr=settings.learning_rate)
     return torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
@@ -262,14 +267,19 @@ def train_step(
     weights: dict[str, float],
     precision: Precision,
 ) -> dict[str, Tensor]:
-    """One optimiser step; returns the weighted terms (of a term of weight 0, the plain value) and the total, detached."""
+    """One optimiser step.
+
+    Returns:
+        The weighted terms (the plain value if the weight is 0) and the total, detached.
+    """
     with precision.autocast(batch.frames.device):
         terms = method.objective(network, batch, context)
     optimised = [weights[name] * term.float() for name, term in terms.items() if weights[name] and term.requires_grad]
     if not optimised:
         without = ", ".join(name for name in terms if weights[name])
         raise TrainingError(
-            f"there is nothing to optimise: {without}, all that has a weight, has no gradient with these options; give another term a weight"
+            f"there is nothing to optimise: with these options the weighted terms ({without}) have no gradient; "
+            "give another term a weight"
         )
     optimizer.zero_grad(set_to_none=True)
     total = torch.stack(optimised).sum()

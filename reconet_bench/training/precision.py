@@ -12,7 +12,7 @@ from reconet_bench.core.machine import computes_bf16
 
 @dataclass(frozen=True)
 class Precision:
-    """How the forward pass computes; weights, optimiser and losses are float32 always.
+    """Number format of the forward pass; weights, optimiser and losses are always float32.
 
     Attributes:
         name: ``fp32``, ``bf16`` or ``fp16``.
@@ -26,7 +26,7 @@ class Precision:
 
     @classmethod
     def of(cls, name: str, device: torch.device) -> Precision:
-        """By its name in the settings; ``auto`` is bf16 where the device computes it, else fp32 on a CPU and fp16 on a GPU.
+        """By its name in the settings; ``auto`` is bf16 if the device supports it, else fp32 (CPU) or fp16 (GPU).
 
         Raises:
             TrainingError: fp16 on a CPU, where it has neither speed nor kernels for every layer.
@@ -38,7 +38,7 @@ class Precision:
             else:
                 name = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
         if name == "fp16" and device.type == "cpu":
-            raise TrainingError("precision fp16 needs a CUDA GPU: on a CPU give --precision bf16 or fp32")
+            raise TrainingError("precision fp16 needs a CUDA GPU: on a CPU use --precision bf16 or fp32")
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
         return cls(name, dtype, torch.amp.GradScaler(device.type, enabled=name == "fp16"))
 
@@ -47,10 +47,10 @@ class Precision:
         return torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def state(self) -> dict[str, float]:
-        """What the scaler has learnt; empty without one."""
+        """State of the gradient scaler; empty if there is none."""
         return dict(self.scaler.state_dict())
 
     def restore(self, state: dict[str, float]) -> None:
-        """Go on with a saved :meth:`state`."""
+        """Restore a saved :meth:`state`."""
         if state and self.scaler.is_enabled():
             self.scaler.load_state_dict(state)

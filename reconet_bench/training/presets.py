@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from reconet_bench.core.errors import TrainingError, UnknownName
 
 FOLDER = Path(__file__).parent / "presets"
@@ -69,13 +71,7 @@ def merged(recipe: Recipe, layer: Mapping[str, Any], where: str) -> Recipe:
 
 def as_toml(recipe: Recipe) -> str:
     """The recipe as a preset file."""
-    plain = [f"{key} = {_toml(value)}" for key, value in recipe.items() if key not in TABLES]
-    tables = [
-        line
-        for table in TABLES
-        for line in ("", f"[{table}]", *(f"{k} = {_toml(v)}" for k, v in recipe[table].items()))
-    ]
-    return "\n".join([*plain, *tables]) + "\n"
+    return tomli_w.dumps(recipe)
 
 
 def _read(path: Path) -> Recipe:
@@ -99,13 +95,3 @@ def _fitting(known: Any, value: Any, key: str, where: str) -> Any:
     if type(value) is not type(known):
         raise TrainingError(f"{where}: {key} takes {type(known).__name__}, got {value!r}")
     return value
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, list):
-        return f"[{', '.join(_toml(one) for one in value)}]"
-    return repr(value)

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: rows of ``curves.csv``, sample pictures, TensorBoard events, and the caller's progress."""
+"""Progress of a run: rows of ``curves.csv``, sample pictures, TensorBoard events, and a callback."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from reconet_bench.training.distributed import Group
 from reconet_bench.training.loader import Loader
 from reconet_bench.training.run_folder import append_curves, last_state
 
-#: Steps whose losses may stay on a GPU before they are looked at: to look is to wait for it.
+#: Steps whose losses stay on a GPU before they are read: reading them waits for the GPU.
 _UNSEEN = 16
 
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """What the caller may show after a step.
+    """Progress to show to the user.
 
     Attributes:
         terms: weighted loss terms, means since the last row.
@@ -41,10 +41,10 @@ class TrainingProgress:
 
 
 class LossMeter:
-    """Loss terms since the last row. A GPU keeps those of a few steps, so that it need not be waited for.
+    """Means of the loss terms since the last row. Losses of a few steps stay on a GPU, to avoid waiting for it.
 
     Args:
-        sums: :meth:`sums` of the run that this one goes on from, so that its next row is of all its steps.
+        sums: :meth:`sums` of the run that this one resumes, so that its next row covers all steps.
     """
 
     def __init__(self, folder: Path, group: Group, device: torch.device, sums: Mapping[str, Any] | None = None) -> None:
@@ -58,7 +58,7 @@ class LossMeter:
             self._sums, self._count = np.array(sums["values"]), sums["count"]
 
     def add(self, step: int, terms: dict[str, Tensor]) -> None:
-        """Note the weighted terms and the total of step ``step``, counted from 1; raises as :meth:`settle` does."""
+        """Add the weighted terms and the total of step ``step``, counted from 1; raises as :meth:`settle` does."""
         if not self._unseen:
             self._first, self._names = step, list(terms)
         self._unseen.append(torch.stack(list(terms.values())).double())
@@ -66,10 +66,10 @@ class LossMeter:
             self.settle()
 
     def settle(self) -> None:
-        """Look at what was noted.
+        """Read the losses that were added.
 
         Raises:
-            TrainingError: a term of a step is no finite number.
+            TrainingError: a term of a step is NaN or infinite.
         """
         if not self._unseen:
             return
@@ -79,18 +79,19 @@ class LossMeter:
             for name, value in zip(self._names, row, strict=True):
                 if not math.isfinite(value):
                     raise TrainingError(
-                        f"loss term '{name}' is {value} at step {step}: {last_state(self._folder)}; lower the learning rate"
+                        f"loss term '{name}' is {value} at step {step}: {last_state(self._folder)}; "
+                        "lower the learning rate"
                     )
         self._sums = self._sums + values.sum(0) if self._count else values.sum(0)
         self._count += len(values)
 
     def sums(self) -> dict[str, Any]:
-        """What :meth:`take` has not been asked for yet, as JSON holds it."""
+        """Sums since :meth:`take` was last called, as JSON data."""
         self.settle()
         return {"count": self._count, "values": self._sums.tolist()}
 
     def take(self) -> tuple[dict[str, float], int]:
-        """Means of the terms and number of steps since this was last asked."""
+        """Means of the terms, and number of steps, since the last call."""
         self.settle()
         means = dict(zip(self._names, (self._sums / max(self._count, 1)).tolist(), strict=True)), self._count
         self._count = 0
@@ -98,10 +99,10 @@ class LossMeter:
 
 
 class ProgressLog:
-    """Writes down a run; in a group only the first process does.
+    """Records the progress of a run; in a group of processes only the first one does.
 
     Args:
-        start, steps: the step that the run goes on from, and its last.
+        start, steps: the step that the run continues from, and its last step.
         tensorboard: whether to write TensorBoard events into ``tensorboard/`` of the run folder.
 
     Raises:
@@ -148,7 +149,7 @@ class ProgressLog:
             self._events.add_image("sample", strip, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Write out what is not yet."""
+        """Write what is still in memory."""
         if self._events is not None:
             self._events.close()
 
@@ -165,5 +166,5 @@ def _events(folder: Path, start: int) -> Any:
     check_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
 
-    # What a broken run wrote beyond the step that this one goes on from is dropped.
+    # Events of an interrupted run after the step that this one continues from are dropped.
     return SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1 if start else None)

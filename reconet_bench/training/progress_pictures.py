@@ -1,6 +1,6 @@
-"""What a person looks at while a network trains: one sample that no step trains on, as the network paints it now.
+"""Sample pictures of a training: one sample that no step trains on, stylised by the current network.
 
-Of rendered scenes it is a scene of its own; of clips it is another crop.
+For rendered scenes it is another scene; for clips it is another crop.
 """
 
 from __future__ import annotations
@@ -61,16 +61,16 @@ def write_sample(folder: Path, step: int, network: nn.Module, data: TrainingCrop
 
 
 def progress_picture(folder: Path, most: int = 8) -> np.ndarray:
-    """The sample pictures of a run folder under one another, earliest first, evenly spread: what training adds (Fig. 5.1).
+    """Sample pictures of a run folder below one another, earliest first, evenly spread (as in Fig. 5.1).
 
-    Left of each stands its step, and its epoch where the run's state tells how many windows one has.
+    The left margin shows the step, and the epoch if the run's state tells the number of samples in one.
 
     Raises:
         TrainingError: it has none.
     """
     paths = sorted((folder / SAMPLES_FOLDER).glob("step_*.png"))
     if not paths:
-        raise TrainingError(f"{folder} has no sample pictures: train with sample_every of 1 or more")
+        raise TrainingError(f"{folder} has no sample pictures: train with --set sample_every=N, N of 1 or more")
     chosen = sorted({round(index) for index in np.linspace(0, len(paths) - 1, min(most, len(paths)))})
     epoch = _steps_an_epoch(folder)
     return np.vstack(

@@ -1,4 +1,4 @@
-"""The run folder of a training: what a resumed run and a reader of curves find there.
+"""The run folder of a training: the saved state and the loss curves.
 
 ``state.safetensors`` holds network, optimiser and step: what ``--resume`` reads. ``curves.csv``
 holds every loss term, weighted, over the steps, and the total that is optimised.
@@ -29,17 +29,17 @@ from reconet_bench.training.settings import TrainingSettings
 
 STATE_FILE = "state.safetensors"
 CURVES_FILE = "curves.csv"
-#: The run's recipe, whole: a preset that repeats it.
+#: The complete recipe of the run: a preset that repeats it.
 RECIPE_FILE = "recipe.toml"
 
 
 def fingerprint(settings: TrainingSettings, data: TrainingCrops, processes: int, precision: str) -> dict[str, object]:
-    """What a resumed run must share with the one that was broken off, and what a checkpoint tells of its making.
+    """Facts that a resumed run must share with the interrupted one, and that a checkpoint keeps.
 
-    It reads the painting and the loss network's file; a run asks for it once, when it begins.
+    It reads the painting and the loss network's file, so a run calls it once, at the start.
 
     Args:
-        precision: the one that is computed in: ``auto`` means another on another machine.
+        precision: the actual number format: ``auto`` differs between machines.
     """
     names = (
         "method",
@@ -71,7 +71,7 @@ def fingerprint(settings: TrainingSettings, data: TrainingCrops, processes: int,
 
 
 def _trunk(path: Path, metadata: Mapping[str, str]) -> dict[str, object]:
-    """What a branch must tell of the training before it."""
+    """Facts about the training that a branch starts from."""
     before = json.loads(metadata.get("info") or metadata["settings"])
     names = ("method", "weights", "learning_rate", "seed", "data", "trunk")
     step = int(metadata["step"]) if "step" in metadata else before.get("steps")
@@ -87,7 +87,7 @@ def save_state(
     precision: Precision,
     sums: Mapping[str, Any],
 ) -> None:
-    """Write network, optimiser and step; refuses weights that are not finite, so that the last good state stays.
+    """Write network, optimiser and step. Weights that are not finite are refused, so the last good state stays.
 
     Args:
         sums: of the loss terms since the last row of the curves.
@@ -108,26 +108,26 @@ def save_state(
 def load_state(
     folder: Path, facts: dict[str, object], network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision
 ) -> tuple[int, dict[str, Any]]:
-    """Go on from the folder's state; returns its step, 0 where there is none, and the sums it was saved with.
+    """Restore the folder's state; returns its step (0 if there is none) and the sums saved with it.
 
     Args:
-        facts: :func:`fingerprint` of this run, which must be the state's; gets its ``trunk``, for that one has gone on
-            since, or is gone.
+        facts: :func:`fingerprint` of this run, which must equal that of the state. The state's ``trunk`` is added: the
+            trunk itself may have changed since.
     """
     path = folder / STATE_FILE
     if not path.is_file():
         return 0, {}
     tensors, metadata = read_state(path)
     saved, wanted = json.loads(metadata["settings"]), json.loads(json.dumps(facts))
-    # A switch that an older version did not have stood as it stands by default.
+    # An older version lacks newer switches: they had their default value.
     saved["options"] = {**METHODS[wanted["method"]].options, **saved.get("options", {})}
     if saved.get("precision") == "auto":
-        del saved["precision"]  # older versions did not note what it had meant
+        del saved["precision"]  # older versions did not record the actual format
     for name, value in wanted.items():
         # A state of an older version may lack a name; what it has must agree.
         if name in saved and saved[name] != value:
             what = (
-                "its photographs, footage or flow weights were others"
+                "its photographs, footage or flow weights were different"
                 if name == "data_files"
                 else f"{name} was {saved[name]}, now {value}"
             )
@@ -142,7 +142,7 @@ def load_state(
 def branch(
     settings: TrainingSettings, facts: dict[str, object], network: nn.Module, optimizer: torch.optim.Optimizer
 ) -> int:
-    """Start where another training stands; returns the step to go on from, and notes the ``trunk`` among ``facts``."""
+    """Start from another training; returns the step to continue from, and adds the ``trunk`` to ``facts``."""
     place = settings.branch_from or Path()
     path = place if place.is_file() else place / STATE_FILE
     tensors, metadata = read_tensors(path)
@@ -155,12 +155,13 @@ def branch(
         return 0
     if not int(metadata.get("step", settings.steps)) < settings.steps:
         raise TrainingError(
-            f"{settings.branch_from} is no unfinished run of fewer than {settings.steps} steps: raise --steps"
+            f"{settings.branch_from} is not an unfinished run of fewer than {settings.steps} steps: raise --steps"
         )
     before = json.loads(metadata["settings"])
     if (was := before.get("optimizer", settings.optimizer)) != settings.optimizer:
         raise TrainingError(
-            f"{path}: the trunk was trained with {was}, whose state {settings.optimizer} cannot take: add --optimizer {was}, or branch from the trunk's checkpoint"
+            f"{path}: the trunk was trained with {was}, whose state {settings.optimizer} cannot use: "
+            f"add --optimizer {was}, or branch from the trunk's checkpoint"
         )
     _check_layers(path, before, facts, _weights(tensors), network)
     _restore(tensors, network, optimizer)
@@ -171,7 +172,7 @@ def branch(
 def _check_layers(
     path: Path, before: Mapping[str, Any], facts: Mapping[str, Any], weights: Mapping[str, Tensor], network: nn.Module
 ) -> None:
-    """Raises TrainingError where the trunk's weights are of another network than the one to train."""
+    """Raise TrainingError if the trunk's weights are of another network than the one to train."""
     if weights.keys() == network.state_dict().keys():
         return
     was, now = before.get("method"), facts["method"]
@@ -183,7 +184,8 @@ def _check_layers(
     ]
     same = f"--set {' '.join(switched)}" if was == now else f"--method {was}"
     raise TrainingError(
-        f"{path}: the network of the trunk ({was}) has other layers than that of this run ({now}): add {same}, or branch from another trunk"
+        f"{path}: the network of the trunk ({was}) has other layers than that of this run ({now}): "
+        f"add {same}, or branch from another trunk"
     )
 
 
@@ -197,37 +199,37 @@ def _restore(tensors: dict[str, Tensor], network: nn.Module, optimizer: torch.op
     for key, value in tensors.items():
         if key.startswith("optimizer."):
             _, index, slot = key.split(".")
-            # The fused optimiser goes through memory in the weights' own order, so its slots must have the same.
+            # The fused optimiser needs its state in the same memory layout as the weights.
             layout = torch.channels_last if value.ndim == 4 else torch.contiguous_format
             state.setdefault(int(index), {})[slot] = value.contiguous(memory_format=layout)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def last_state(folder: Path) -> str:
-    """What is saved, in words for a message; raises TrainingError where it is no state of a training."""
+    """What is saved, as part of a message; raises TrainingError if the file is not the state of a training."""
     path = folder / STATE_FILE
     return f"step {read_state(path)[1]['step']} is saved in {path}" if path.is_file() else "nothing was saved yet"
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a state; raises TrainingError where the file is another's, DataError where it is broken."""
+    """Tensors and metadata of a state; raises TrainingError if the file is not a state, DataError if it is broken."""
     tensors, metadata = read_tensors(path)
     if not metadata.keys() >= {"step", "settings"}:
-        raise TrainingError(f"{path} is no state of a training: choose another --output")
+        raise TrainingError(f"{path} is not the state of a training: choose another --output")
     return tensors, metadata
 
 
 def append_curves(
     folder: Path, step: int, terms: dict[str, float], total: float, steps_per_second: float, waiting: float
 ) -> None:
-    """Add a row: the weighted terms and the total, means since the row before, and the pace since then."""
+    """Add a row: means of the weighted terms and the total, and the speed, since the previous row."""
     path = folder / CURVES_FILE
     values = {
         **{name: f"{value:.6g}" for name, value in (terms | {TOTAL: total}).items()},
         PACE[0]: f"{steps_per_second:.4g}",
         PACE[1]: f"{waiting:.4f}",
     }
-    # A run that an older version began has no columns for the pace or the total.
+    # A run started by an older version has no columns for the speed or the total.
     known = path.read_text().partition("\n")[0].split(",") if path.exists() else []
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(
@@ -239,12 +241,12 @@ def append_curves(
 
 
 def trim_curves(folder: Path, step: int) -> None:
-    """Drop rows beyond ``step``: those of a broken run that will be computed again."""
+    """Drop rows after ``step``: those of an interrupted run, which will be computed again."""
     path = folder / CURVES_FILE
     if not path.exists():
         return
     header, *rows = path.read_text().splitlines(keepends=True) or [""]
-    # A kill may leave half a row behind; it lies beyond the saved step anyway.
+    # A killed run may leave half a row; it is after the saved step anyway.
     kept = [
         row
         for row in rows

@@ -1,4 +1,4 @@
-"""What determines a training run besides its data."""
+"""The settings of a training run, apart from its data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class TrainingSettings:
             of ``milestones``, which are shares of the run), or ``constant``.
         weights: overrides of the method's loss weights by term.
         options: overrides of the method's switches by name.
-        scale: of the loss network's taps: ``unit`` mean activation with whatever file, or ``raw``, which only torchvision's may be.
+        scale: of the loss network's taps: ``unit`` mean activation, with any file, or ``raw``, with torchvision's file
+            only.
         precision: ``fp32``, ``bf16`` or (CUDA) ``fp16``; ``auto``: see :mod:`reconet_bench.training.precision`.
         branch_from: where to start instead of at random. The folder of another run: its last saved weights,
             optimiser and step. A checkpoint: its weights, at step 0 with a fresh optimiser. Several objectives
@@ -42,9 +43,9 @@ class TrainingSettings:
         tensorboard: whether to write TensorBoard events too.
         save_every: steps between saved states.
         sample_every: steps between pictures of a scene that is not trained on; 0 makes none.
-        sample_count: pictures evenly spread over the run instead, so many at most.
-        log_every: steps between rows of ``curves.csv``, each the mean since the last; 0: 25, or fewer where the run would have
-            under 20 rows.
+        sample_count: instead, at most this many pictures, evenly spread over the run.
+        log_every: steps between rows of ``curves.csv``, each the mean since the last; 0: 25, or fewer if the run would
+            have under 20 rows.
     """
 
     method: str
@@ -75,11 +76,11 @@ class TrainingSettings:
     log_every: int = 0
 
     def check(self) -> tuple[dict[str, float], dict[str, Any]]:
-        """The loss weights and the method's switches to train with.
+        """Check everything; returns the loss weights and the method's switches to train with.
 
         Raises:
             UnknownName: no such method, term, switch, optimiser, schedule, scale or precision.
-            TrainingError: a number makes no sense.
+            TrainingError: a number is out of range.
         """
         method = METHODS[self.method]
         if not method.trainable:
@@ -106,13 +107,13 @@ class TrainingSettings:
             if getattr(self, name) not in values:
                 raise UnknownName(name, getattr(self, name), values)
         if not 0 < self.learning_rate < 1:
-            raise TrainingError(f"learning rate must lie between 0 and 1, got {self.learning_rate}")
+            raise TrainingError(f"learning rate must be between 0 and 1, got {self.learning_rate}")
         if not all(isinstance(share, int | float) and 0 < share < 1 for share in self.milestones):
             raise TrainingError(
                 f"milestones are shares of the run between 0 and 1, got {', '.join(map(repr, self.milestones))}"
             )
         if not 0 < self.decay <= 1:
-            raise TrainingError(f"decay must lie between 0 and 1, got {self.decay}")
+            raise TrainingError(f"decay must be between 0 and 1, got {self.decay}")
         options = self.all_options()
         return METHODS[self.method].final_weights(self.all_weights(), options), options
 
@@ -136,11 +137,11 @@ class TrainingSettings:
         return method.check_options({**method.options, **self.options})
 
     def row_due(self, done: int) -> bool:
-        """Whether the curves get a row after so many steps; the last step always gives one."""
+        """Whether the curves get a row after ``done`` steps; the last step always gives one."""
         return done % (self.log_every or max(1, min(25, self.steps // 20))) == 0 or done == self.steps
 
     def picture_due(self, done: int) -> bool:
-        """Whether a sample picture is made after so many steps; the last step gives one, where there are any."""
+        """Whether there is a sample picture after ``done`` steps; the last step gives one, if any step does."""
         every = -(-self.steps // self.sample_count) if self.sample_count else self.sample_every
         return bool(every) and (done % every == 0 or done == self.steps)
 
@@ -155,7 +156,7 @@ class TrainingSettings:
 
 
 def whole_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe with every loss weight and switch of its method written out; raises as :meth:`TrainingSettings.check` does."""
+    """A recipe with all loss weights and switches of its method; raises as :meth:`TrainingSettings.check` does."""
     settings = from_recipe(recipe, Path())
     settings.check()
     return {**recipe, "weights": settings.all_weights(), "options": settings.all_options()}

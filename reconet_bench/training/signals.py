@@ -1,4 +1,4 @@
-"""Why a training ends early, in one line each: an interrupt, a full disk, too little memory, a compiler that gives up."""
+"""Reasons why a training ends early, one line each: an interrupt, a full disk, no memory, a failing compiler."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """Whether the run was asked to stop after the step at hand."""
+    """Whether the run was asked to stop after the current step."""
 
     asked = False
 
 
 @contextlib.contextmanager
 def stopping(heard: Callable[[int], None] = lambda number: None) -> Iterator[Stop]:
-    """Let Ctrl-C and SIGTERM finish the step at hand; a second one interrupts at once.
+    """Let Ctrl-C and SIGTERM finish the current step; a second one interrupts at once.
 
     Outside the main thread signals do what they always do.
 
     Args:
-        heard: told the number of each signal.
+        heard: called with the number of each signal.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -52,13 +52,13 @@ def stopping(heard: Callable[[int], None] = lambda number: None) -> Iterator[Sto
 
 @contextlib.contextmanager
 def one_line(size: object, batch: int, compiled: bool, saved: Callable[[], str]) -> Iterator[None]:
-    """Turn what a machine runs out of into a TrainingError that says what to do and what is saved."""
+    """Turn errors of a full disk or memory into a TrainingError that says what to do and what is saved."""
     try:
         yield
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise TrainingError(
-            f"{error.strerror or error}{where}: {saved()}; go on with --resume once that is mended"
+            f"{error.strerror or error}{where}: {saved()}; fix this, then continue with --resume"
         ) from None
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):
@@ -70,6 +70,7 @@ def one_line(size: object, batch: int, compiled: bool, saved: Callable[[], str])
             ) from None
         if str(error).startswith("DataLoader worker"):
             raise TrainingError(
-                f"a process that loads data died, for want of memory or shared memory as a rule: give fewer --workers; {saved()}"
+                "a process that loads data died, usually because memory or shared memory ran out: "
+                f"use fewer --workers; {saved()}"
             ) from None
         raise

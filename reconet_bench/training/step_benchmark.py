@@ -1,4 +1,4 @@
-"""What a recipe's way of computing gains: its training step against a plain loop, in one run and by turns."""
+"""Speed of a recipe's training step compared with that of a plain loop, measured in turns."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from reconet_bench.training.precision import Precision
 from reconet_bench.training.settings import TrainingSettings
 from reconet_bench.training.signals import one_line
 
-#: The plain loop: fp32, eager, channels first, the optimiser as PyTorch makes it.
+#: The plain loop: fp32, eager, channels first, PyTorch's default optimiser.
 PLAIN = "plain fp32"
-#: Different batches that the steps go round.
+#: Number of different batches that the steps use in turn.
 _BATCHES = 4
 
 
 @dataclass
 class Pace:
-    """Seconds of each step of one way to train.
+    """Seconds of each step of one training loop.
 
     Attributes:
-        rounds: seconds a step, a list for each turn.
+        rounds: seconds of each step, one list per turn.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Pace:
 
     @property
     def median(self) -> float:
-        """Seconds a step."""
+        """Seconds per step."""
         return float(np.median([value for one in self.rounds for value in one]))
 
     @property
@@ -48,11 +48,11 @@ class Pace:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both ways, and how many times faster the recipe's is: of each round the ratio of its two turns.
+    """Times of both loops; their ratio is taken within each round.
 
     Attributes:
-        first: seconds of the recipe's first step, in which ``torch.compile`` does its work.
-        precision: that the recipe computes in.
+        first: seconds of the recipe's first step, in which ``torch.compile`` compiles.
+        precision: number format of the recipe.
     """
 
     plain: Pace
@@ -76,11 +76,11 @@ def compare_steps(
     """Time training steps of ``settings`` and of the plain loop on the same batches, by turns.
 
     Both have the same network, objective, loss network, batches and kind of optimiser; they differ in number format,
-    memory layout, compilation and the optimiser's kernels. Loading data is not in it.
+    memory layout, compilation and the optimiser's kernels. Loading data is not timed.
 
     Args:
-        rounds: turns of each; the second of a round begins the next.
-        steps: timed in a turn, after one that is not.
+        rounds: turns of each loop; the loop that is second in one round is first in the next.
+        steps: timed steps in a turn, after one that is not timed.
     """
     device = machine.pick_device(settings.device)
     batches = [_batch(settings, data, number, device) for number in range(_BATCHES)]
@@ -101,7 +101,7 @@ def compare_steps(
 
 
 def _stepper(settings: TrainingSettings, device: torch.device, plain: bool = False) -> Callable[[Batch], object]:
-    """One step of a training, ready to be called again and again."""
+    """A function that runs one training step."""
     precision = Precision.of(settings.precision, device)
     weights, options = settings.check()
     perceptual, targets = prepare_loss_network(settings, device, precision)
@@ -123,12 +123,12 @@ def _stepper(settings: TrainingSettings, device: torch.device, plain: bool = Fal
 
 
 def _batch(settings: TrainingSettings, data: TrainingCrops, number: int, device: torch.device) -> Batch:
-    windows = [data[number * settings.batch + place] for place in range(settings.batch)]
-    return Batch(*(torch.stack(parts) for parts in zip(*windows, strict=True))).to(device)
+    crops = [data[number * settings.batch + place] for place in range(settings.batch)]
+    return Batch(*(torch.stack(parts) for parts in zip(*crops, strict=True))).to(device)
 
 
 def _turn(step: Callable[[Batch], object], batches: Sequence[Batch], steps: int, device: torch.device) -> list[float]:
-    """Seconds of each of ``steps`` steps; the one before them, after another's turn, is not counted."""
+    """Seconds of each of ``steps`` steps; a first step, after the other loop's turn, is not counted."""
     gc.collect()
     step(batches[-1])
     return [_time(step, batches[number % len(batches)], device) for number in range(steps)]

@@ -28,11 +28,11 @@ from reconet_bench.training.progress_pictures import progress_picture
 from reconet_bench.training.run_folder import CURVES_FILE
 from reconet_bench.training.signals import stopping
 
-#: Rows of the picture of what epochs add.
+#: Rows of the picture of the study ``epochs``.
 ROWS = 8
-#: The last share of a run that a table's loss is the mean of.
+#: The losses in the table are means over this last share of a run.
 TAIL = 0.1
-#: In the run folder of a setting that is done: the arguments it was trained with.
+#: File in the run folder of a finished setting: the arguments it was trained with.
 DONE_FILE = "done"
 _TERMS = ("temporal_short", "temporal_long", "content", "style")
 #: Table 5.1: λ_st, λ_lt, β, and the published temporal, long temporal, content and style loss (α = 1).
@@ -55,7 +55,7 @@ class Setting:
     Attributes:
         label: name of its run folder and of its row.
         overrides: ``key=value`` settings on top of the study's recipe.
-        published: the numbers of the dissertation beside it, by term.
+        published: the dissertation's numbers by term.
     """
 
     label: str
@@ -93,34 +93,35 @@ STUDIES: dict[str, Study] = {
         (Setting("adam", ("optimizer=adam",), {}), Setting("adamax", ("optimizer=adamax",), {})),
     ),
     "epochs": Study(
-        "what longer training adds: the same scene at several points of one run (Fig. 5.1)",
+        "the effect of longer training: the same scene at several points of one run (Fig. 5.1)",
         (Setting("run", (f"sample_count={ROWS}", "sample_every=0"), {}),),
     ),
 }
 
 
 class Runner(Protocol):
-    """What trains the settings of a study: processes, or in a test whatever leaves a run folder."""
+    """Trains the settings of a study: processes, or in a test anything that writes a run folder."""
 
     def run(self, command: Sequence[str], log: TextIO) -> int | None:
-        """Run a command to its end; returns its exit code, ``None`` where a signal came before it began."""
+        """Run a command to its end; returns its exit code, or ``None`` if a signal came before it began."""
 
     def signal(self, number: int) -> None:
-        """Hand a signal on to all that runs."""
+        """Pass a signal on to all running processes."""
 
 
 def check_shared(name: str, named: Collection[str]) -> None:
-    """Refuse options for all runs of a study that name what it varies: they would make its runs alike.
+    """Refuse shared options that set what the study varies: they would make its runs the same.
 
     Args:
-        named: settings by the names that overrides give them.
+        named: settings, named as in overrides.
 
     Raises:
-        UnknownName: no such study. TrainingError: one of them is the study's own.
+        UnknownName: no such study.
+        TrainingError: one of them is set by the study.
     """
     varied = {override.partition("=")[0] for setting in _study(name).settings for override in setting.overrides}
     if clash := sorted(own for own in varied for key in named if own == key or own.startswith(f"{key}.")):
-        raise TrainingError(f"study {name} sets {clash[0]} itself, a value for each run: leave it out after --")
+        raise TrainingError(f"study {name} sets {clash[0]} itself, differently for each run: leave it out after --")
 
 
 def run_study(
@@ -133,25 +134,26 @@ def run_study(
 ) -> pd.DataFrame:
     """Train every setting of a study and write its table.
 
-    A setting that is done is not trained again, one that was broken off goes on.
+    A finished setting is not trained again, an interrupted one continues.
 
     Args:
         arguments: of ``reconet-bench train``, shared by all settings.
         folder: gets a run folder for each setting, ``summary.csv``, ``summary.md`` and ``curves.png``.
         jobs: settings that train at the same time.
-        runner: trains each setting; a process for each by default.
+        runner: trains each setting; by default each in its own process.
 
     Returns:
-        One row per setting: its unweighted losses, mean over the last tenth of the run, and ``published_*`` beside them.
+        One row per setting: its unweighted losses, means over the last tenth of the run, and ``published_*`` values.
 
     Raises:
-        UnknownName: no such study. TrainingError: a run failed, and the others' results stay; or a run that is done was
-            given other arguments. KeyboardInterrupt: on Ctrl-C or SIGTERM, after every run at hand has saved its step.
+        UnknownName: no such study.
+        TrainingError: a run failed (the others' results stay), or a finished run was trained with other arguments.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, after every running training has saved its state.
     """
     study = _study(name)
     for done in (folder / setting.label / DONE_FILE for setting in study.settings):
         if done.exists() and done.read_text() != shlex.join(arguments):
-            was = done.read_text() or "that were not noted"
+            was = done.read_text() or "not recorded"
             raise TrainingError(f"{done.parent} was trained with other options ({was}): choose another --output")
     folder.mkdir(parents=True, exist_ok=True)
     jobs = max(1, min(jobs, len(study.settings)))
@@ -160,7 +162,7 @@ def run_study(
         outcomes = list(pool.map(lambda setting: _train(setting, arguments, folder, running, report), study.settings))
     if stop.asked:
         raise KeyboardInterrupt(
-            f"study {name}: stopped, and what was trained is saved in {folder}; run the same command again to go on"
+            f"study {name}: stopped: the results so far are in {folder}; run the same command again to continue"
         )
     errors: dict[str, list[str]] = {}
     for setting, error in zip(study.settings, outcomes, strict=True):
@@ -168,7 +170,7 @@ def run_study(
             errors.setdefault(error, []).append(setting.label)
     if errors:
         failed = "; ".join(f"{', '.join(labels)}: {error}" for error, labels in errors.items())
-        raise TrainingError(f"study {name}: {failed}; run the same command again to go on")
+        raise TrainingError(f"study {name}: {failed}; run the same command again to continue")
     table = pd.DataFrame([_row(setting, folder / setting.label) for setting in study.settings])
     with atomic_path(folder / "summary.csv") as temporary:
         table.to_csv(temporary, index=False)
@@ -186,7 +188,7 @@ def run_study(
 
 
 class Processes:
-    """Each training in a process of its own, in a place of its own among the machine's threads and GPUs, and all reached by a signal.
+    """Runs each training in its own process, with its own share of threads and GPUs; signals reach all of them.
 
     Args:
         places: environment variables of each place.
@@ -199,19 +201,19 @@ class Processes:
         self._asked = False
 
     def signal(self, number: int) -> None:
-        """Hand a signal on to all that runs."""
+        """Pass a signal on to all running processes."""
         with self._lock:
             self._asked = True
             for process in self._processes:
                 process.send_signal(number)
 
     def run(self, command: Sequence[str], log: TextIO) -> int | None:
-        """Run a command to its end; returns its exit code, ``None`` where a signal came before it began."""
+        """Run a command to its end; returns its exit code, or ``None`` if a signal came before it began."""
         with self._lock:
             if self._asked:
                 return None
             place = self._places.pop()
-            # A session of its own: what a terminal sends to the whole group would come twice, which means at once.
+            # A separate session: a signal from the terminal would otherwise come twice, which means to stop at once.
             process = subprocess.Popen(
                 command,
                 stdout=log,
@@ -229,7 +231,7 @@ class Processes:
 
 
 def _shares(jobs: int, arguments: Sequence[str]) -> list[dict[str, str]]:
-    """Environment variables that give each of ``jobs`` its share of the CPU's threads, and a GPU of its own as far as there are some."""
+    """Environment variables of each of ``jobs``: its share of CPU threads, and its own GPU if there are enough."""
     if jobs == 1:
         return [{}]
     threads = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(max(1, usable_cpus() // jobs))}
@@ -249,12 +251,12 @@ def _study(name: str) -> Study:
 def _train(
     setting: Setting, arguments: Sequence[str], folder: Path, running: Runner, report: Callable[[str], None]
 ) -> str:
-    """Train one setting; returns the reason of a failure, empty where there is none."""
+    """Train one setting; returns the reason if it failed, else an empty text."""
     run = folder / setting.label
     run.mkdir(exist_ok=True)
     done = run / DONE_FILE
     if done.exists():
-        report(f"{setting.label}: done before")
+        report(f"{setting.label}: already done")
         return ""
     command = [
         sys.executable,
@@ -274,7 +276,7 @@ def _train(
     if code is None:
         return ""
     if code < 0:
-        # Its log ends in a line of progress, which is no reason.
+        # The last line of its log shows progress, not the reason.
         return ended_by(code, "lower --size, --batch or --jobs")
     if code:
         lines = (run / "log.txt").read_text().strip().splitlines()
@@ -319,5 +321,8 @@ def _markdown(name: str, study: Study, table: pd.DataFrame) -> str:
     ]
     note = "Unweighted losses, mean over the last tenth of each run."
     if any(setting.published for setting in study.settings):
-        note += " Published: Mahakalkar 2022, Table 5.1; 512x512, 60 epochs of MPI-Sintel, its own code's losses: compare the order, not the numbers."
+        note += (
+            " Published: Mahakalkar 2022, Table 5.1; 512x512, 60 epochs of MPI-Sintel, its own code's losses: "
+            "compare the order, not the numbers."
+        )
     return f"# Study: {name}\n\n{study.summary}\n\n{markdown(list(table.columns), rows)}\n{note}\n"

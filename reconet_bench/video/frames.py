@@ -1,4 +1,4 @@
-"""What video files hold: 8-bit RGB frames with their timestamps, colours as ITU-T H.273 names them, errors in one line."""
+"""Video frames: 8-bit RGB with timestamps, colour descriptions by ITU-T H.273, and errors in one line."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ BT709, BT601, UNSPECIFIED = 1, 6, 2
 LIMITED, FULL = 1, 2
 #: Matrices that can be written, by swscale's own numbers.
 SWSCALE = {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, 9: 9}
-#: Seconds before the start asked for at which a search aims: without an index, as in MPEG-TS, it may land behind its aim.
+#: Seconds before the wanted start at which a seek aims: without an index, as in MPEG-TS, it may land too late.
 SEARCH_MARGIN = 2
-#: Seconds by which a time that is given may miss a frame's: files round times to a millisecond, and so do people.
+#: Seconds by which a given time may differ from that of a frame: files and people round to a millisecond.
 TOLERANCE = Fraction(1, 2000)
 
 
 class Frame(NamedTuple):
-    """A decoded frame: ``image`` ``(H, W, 3)`` uint8 RGB, ``pts`` and ``duration`` in units of the time base (0 = unknown)."""
+    """A decoded frame: ``image`` ``(H, W, 3)`` uint8 RGB; ``pts`` and ``duration`` in ticks (0 = unknown)."""
 
     image: np.ndarray
     pts: int
@@ -53,7 +53,7 @@ class StreamFormat:
 
 
 def moment(seconds: float) -> Fraction:
-    """A time as a person gives it, to the microsecond; its binary fraction would lie a hair beside the frame that is meant."""
+    """A time given by a person, to the microsecond; its binary fraction could miss the frame that is meant."""
     return Fraction(seconds).limit_denominator(10**6)
 
 

@@ -1,4 +1,4 @@
-"""Footage as people have it: a video, a folder of frames, a pattern, one image or a camera; and the same on the way out.
+"""Footage of every kind, read and written: a video, a folder of frames, a pattern, one image or a camera.
 
 A source gives :class:`~reconet_bench.video.frames.Frame` after frame and knows size, format and length; a
 sink takes them. What either is follows from its name.
@@ -26,9 +26,9 @@ from reconet_bench.video.frames import TOLERANCE, Frame, StreamFormat, moment
 from reconet_bench.video.reader import VideoReader
 from reconet_bench.video.writer import SUFFIXES, VideoWriter
 
-#: Frames per second of images, which know no time of their own.
+#: Frames per second of images, which have no timestamps.
 DEFAULT_RATE = Fraction(25)
-#: Where a name counts. A percent sign may stand for itself, as in ``100%done.png``.
+#: The number in a printf pattern. Any other percent sign stands for itself, as in ``100%done.png``.
 _NUMBER = re.compile(r"%(?:0(\d{1,2})d|d(?![^\W\d_]))")
 
 
@@ -41,11 +41,11 @@ class Source(Protocol):
 
     def __iter__(self) -> Iterator[Frame]: ...
     def close(self) -> None:
-        """Give the files back."""
+        """Close the files."""
 
 
 class Sink(Protocol):
-    """Frames out; nothing is there under its name before ``close``, and nothing ever after ``abandon`` alone."""
+    """Frames out. The output appears under its name at ``close``; ``abandon`` without it leaves nothing."""
 
     remark: str
 
@@ -83,9 +83,7 @@ class ImageSequence:
         for index, path in enumerate(self._files):
             image = read_image(path)
             if image.shape[:2] != self.size:
-                raise DataError(
-                    f"{path}: frame is {Size(*image.shape[:2])}, the first is {self.size}: resize one of them"
-                )
+                raise DataError(f"{path}: frame is {Size(*image.shape[:2])}, the first is {self.size}: resize it")
             yield Frame(image, index, 1)
 
     def close(self) -> None:
@@ -176,7 +174,7 @@ class ImageSink:
 
 
 class SingleImage:
-    """One image by its own name; a second frame has no place in it."""
+    """One image by its own name; a second frame is an error."""
 
     remark = ""
 
@@ -207,7 +205,7 @@ def _numbered(pattern: str, number: int) -> str:
 
 
 def _called_like(name: str) -> list[Path]:
-    """Images that a glob or a printf pattern means, by number; what stands in the name of a folder that is there is no pattern."""
+    """Images that match a glob or printf pattern, by number; names of existing folders are not patterns."""
     path = Path(name)
     folder = glob.escape(str(path.parent)) if path.parent.is_dir() else str(path.parent)
     if match := _NUMBER.search(path.name):
@@ -246,7 +244,7 @@ def open_source(name: str | Path, rate: Fraction | None = None, start: float = 0
     if is_image(path):
         return ImageSequence([path], rate, start, end)
     if given is not None:
-        raise DataError(f"{path} has frame times of its own: --fps is for images")
+        raise DataError(f"{path} is a video and has its own frame times: leave out --fps, which is for images")
     return VideoReader(path, start, end)
 
 

@@ -1,4 +1,4 @@
-"""Video files in: what a player would show, rotation applied, colour matrix and range honoured, any bit depth brought to 8."""
+"""Read video files as a player shows them: rotated, with the right colour matrix and range, at 8 bits."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class VideoReader:
         length: number of frames as far as the file tells, for progress; 0 = unknown.
         format: see :class:`StreamFormat`.
         origin: where time 0 is on the file's own clock, seconds.
-        stop: where the part ends on that clock; ``None`` where it has no end of its own.
+        stop: where the part ends, on the same clock; ``None``: at the end of the file.
 
     Raises:
         DataError: missing, empty, damaged, without pictures, or nothing between ``start`` and ``end``.
@@ -130,7 +130,7 @@ class VideoReader:
         yield from (frame for time, frame in itertools.chain([first] if first else [], frames) if time >= begin)
 
     def _timed(self, time: Fraction) -> Iterator[tuple[Fraction, Any]]:
-        """Decoded frames with their times on the file's clock, seconds; counted from ``time`` on where they have none."""
+        """Decoded frames with their times in the file, seconds; if they have none, counted from ``time`` on."""
         step = 1 / _rate(self._stream)
         time -= step
         for frame in self._container.decode(self._stream):
@@ -163,12 +163,13 @@ class VideoReader:
         return self.stop is not None and pts is not None and pts * self._stream.time_base >= self.stop - TOLERANCE
 
     def _check_whole(self, shown: Fraction, step: Fraction) -> None:
-        """A file cut off in the middle decodes without an error up to there; what it says of its pictures knows better."""
+        """Raise DataError if the file is cut off: it decodes without an error, but its header states more pictures."""
         stated = _stated_end(self._stream)
         if self.stop is None and stated is not None and shown + 2 * step < stated:
             at, whole = float(shown - self._began), float(stated - self._began)
             raise DataError(
-                f"{self.path}: cut off after {at:.2f} of {whole:.2f} s: get a whole copy, or read it up to there with --end {at:.2f}"
+                f"{self.path}: cut off after {at:.2f} of {whole:.2f} s: "
+                f"get a complete copy, or read only this part with --end {at:.2f}"
             )
 
     def _picture(self, frame: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The sound of a video on its way into another: packets as they are, or encoded anew where the container holds no such codec."""
+"""Copy the sound of a video into another: packets unchanged, or encoded again if the container lacks the codec."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from reconet_bench.video.frames import SEARCH_MARGIN
 
-#: What a container's sound becomes where it cannot stay what it is: FFmpeg's encoder, and the codec's name.
+#: How sound is encoded again for each container that lacks its codec: FFmpeg's encoder, and the codec's name.
 SUBSTITUTES = {
     "mp4": ("aac", "aac"),
     "ipod": ("aac", "aac"),
@@ -20,9 +20,9 @@ SUBSTITUTES = {
     "matroska": ("flac", "flac"),
     "webm": ("libopus", "opus"),
 }
-#: What FFmpeg would write, and its own muxer or the players refuse; ``pcm`` stands for all kinds of it.
+#: Codecs that FFmpeg offers but its muxer or players refuse; ``pcm`` stands for all kinds of it.
 _REFUSED = {"mp4": {"pcm", "truehd"}, "ipod": {"pcm", "truehd"}, "mov": {"opus", "flac", "vorbis", "truehd"}}
-#: Bits a second of each channel that is encoded anew: transparent to most ears in AAC and Opus.
+#: Bits per second and channel of sound that is encoded again: transparent to most ears in AAC and Opus.
 _BIT_RATE = 96_000
 #: Sampling rates that an encoder takes; for others the first one.
 _RATES = {
@@ -34,18 +34,18 @@ _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 
 
 class Sound:
-    """Audio streams of a file on their way into another, in step with its pictures.
+    """Copies the audio streams of a file into another, in step with its pictures.
 
-    It reads the file a second time by itself, so that sound never waits in memory for pictures.
+    It opens the file a second time, so that sound never waits in memory for pictures.
 
     Args:
         path: of the source.
         output: an open PyAV container whose streams are being added.
-        origin: time on the source's clock that is the output's zero, seconds.
-        end: time on the source's clock from which on its sound is left out, seconds; ``None`` is its end.
+        origin: time in the source, seconds, that is zero in the output.
+        end: time in the source, seconds, after which sound is left out; ``None``: its end.
 
     Attributes:
-        remark: one line on what was not kept as it is; empty where all was.
+        remark: one line if sound could not be kept as it was; else empty.
     """
 
     def __init__(self, path: Path, output: Any, origin: Fraction, end: Fraction | None = None) -> None:
@@ -53,7 +53,7 @@ class Sound:
         self._path, self._output, self._stack = Path(path), output, contextlib.ExitStack()
         self._open()
         self._origin, self._end = origin, None if end is None else end - origin
-        #: Where each stream of the source goes, and whether it is encoded anew.
+        #: Where each stream of the source goes, and whether it is encoded again.
         self._streams: dict[int, tuple[Any, bool]] = {}
         self._next: dict[int, int] = {}
         remarks: dict[str, None] = {}
@@ -64,9 +64,9 @@ class Sound:
                 self._streams[stream.index] = (output.add_stream_from_template(stream), False)
             elif encoder and kind:
                 self._streams[stream.index] = (_encoder(output, encoder, stream), True)
-                remarks[f"sound encoded anew as {codec}: {container} holds no {kind}"] = None
+                remarks[f"sound encoded again as {codec}: {container} files cannot hold {kind}"] = None
             else:
-                remarks[f"sound left out: {container} holds no {kind or 'such codec'}"] = None
+                remarks[f"sound left out: {container} files cannot hold {kind or 'this codec'}"] = None
         self.remark = "; ".join(remarks)
         self._from_origin()
 
@@ -85,7 +85,7 @@ class Sound:
                 self._input.seek(int(max(Fraction(0), self._origin - SEARCH_MARGIN) * av.time_base))
         self._demux()
         first = self._waiting
-        # Only what sounds before the origin proves that nothing was missed.
+        # Only a packet before the origin proves that nothing was missed.
         if self._origin and not (first and first.dts is not None and first.dts * first.time_base <= self._origin):
             self._open()
             self._demux()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from reconet_bench.core.errors import DataError, UnknownName
+from reconet_bench.core.size import Size
 from reconet_bench.video.frames import BT709, FULL, SWSCALE, Frame, StreamFormat, one_line
 from reconet_bench.video.sound import Sound
 
@@ -28,18 +29,18 @@ ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
 
 
 class VideoWriter:
-    """Frames into a video file, under a temporary name until :meth:`close`.
+    """Writes frames into a video file, which has a temporary name until :meth:`close`.
 
     Args:
-        size: height and width of the frames.
-        codec: of :data:`ENCODERS`; by default what the suffix means.
-        sound: a video file whose audio goes along, packets as they are or, where the container does not hold their
-            codec, encoded anew.
-        origin, end: times on that file's clock at which the frames begin, and at which its sound stops, seconds; without
-            an end it goes on to its own.
+        size: of the frames.
+        codec: one of :data:`ENCODERS`; by default the file suffix decides.
+        sound: a video file whose sound goes along; its packets are copied, or encoded again if the container does not
+            hold their codec.
+        origin, end: times in that file, seconds, at which the frames begin and the sound stops; without ``end`` the
+            sound runs to its own end.
 
     Attributes:
-        remark: what of the sound was not kept as it is, one line; empty where all was.
+        remark: one line if the sound could not be kept as it was; else empty.
 
     Raises:
         DataError: no such kind of file, a folder that cannot be written to, or frames that the codec does not take.
@@ -77,7 +78,7 @@ class VideoWriter:
         self._sound: Sound | None = None
         self.remark, self._end = "", Fraction(0)
         try:
-            with one_line(self.path, f"cannot write {size[1]}x{size[0]} {codec}"):
+            with one_line(self.path, f"cannot write {Size(*size)} {codec}"):
                 ticks = str(stream_format.time_base.denominator)
                 options = (
                     {"movflags": "+faststart", "video_track_timescale": ticks}
@@ -87,7 +88,8 @@ class VideoWriter:
                 self._container = self._stack.enter_context(av.open(name, "w", options=options))
                 if codec not in _codecs_of(self._container):
                     raise DataError(
-                        f"cannot write {path}: {suffix} holds no {codec}; use {', '.join(s for s, c in SUFFIXES.items() if c == codec) or '.mp4'}"
+                        f"cannot write {path}: {suffix} files cannot hold {codec}; "
+                        f"use {', '.join(s for s, c in SUFFIXES.items() if c == codec) or '.mp4'}"
                     )
                 self._stream = self._add_video(codec, size)
                 if sound is not None:
@@ -123,10 +125,8 @@ class VideoWriter:
         import av
 
         if frame.image.shape[:2] != self.size:
-            height, width = frame.image.shape[:2]
-            raise DataError(
-                f"{self.path}: cannot encode a frame of {width}x{height} pixels among those of {self.size[1]}x{self.size[0]}"
-            )
+            size = Size(*frame.image.shape[:2])
+            raise DataError(f"{self.path}: cannot encode a frame of {size} in a video of {Size(*self.size)}")
         picture: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.image), format="rgb24")
         with one_line(self.path, "cannot encode"):
             if self._palette is None:
@@ -148,7 +148,7 @@ class VideoWriter:
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
-            # Encoders forget durations, and the last frame's would be guessed from the one before.
+            # Encoders drop durations, and players would guess that of the last frame.
             if packet.pts is not None and (duration := self._durations.pop(packet.pts, 0)):
                 packet.duration = duration
             self._container.mux(packet)
@@ -173,7 +173,7 @@ class VideoWriter:
 
     def abandon(self) -> None:
         """Leave nothing behind; after :meth:`close` there is nothing to leave."""
-        with contextlib.suppress(Exception):  # a trailer that cannot be written to a file that goes away
+        with contextlib.suppress(Exception):  # the trailer may fail, and the file is removed anyway
             self._stack.close()
         self._temporary.unlink(missing_ok=True)
 
@@ -201,7 +201,7 @@ def _palette(size: tuple[int, int], time_base: Fraction) -> Any:
 
     def convert(picture: Any) -> Any:
         nonlocal last
-        # In hundredths of a second two frames may fall together; both are kept.
+        # Two frames may get the same time, a hundredth of a second; both are kept.
         last = max(last + 1, round(picture.pts * picture.time_base / time_base))
         picture.pts, picture.time_base = last, time_base
         graph.push(picture)

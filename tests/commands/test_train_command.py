@@ -72,11 +72,11 @@ def test_cheap_mistakes_come_before_footage_and_downloads(fails, style, tmp_path
     (tmp_path / "other").mkdir()
     save_file({}, tmp_path / "other" / "state.safetensors", {"format": "pt"})
     for resume in ((), ("--resume",)):
-        assert "is no state of a training: choose another --output" in fails(*words, "-o", "other", *resume)
+        assert "is not the state of a training: choose another --output" in fails(*words, "-o", "other", *resume)
     (tmp_path / "models").mkdir()
     save_file({}, tmp_path / "models" / "reconet-dots.safetensors")
     for resume in ((), ("--resume",)):
-        assert "reconet-dots.safetensors would be written over, for there is no state.safetensors beside it" in fails(
+        assert "reconet-dots.safetensors would be overwritten: there is no state.safetensors beside it" in fails(
             *words, "-o", "models", *resume
         )
     assert "option 'content_tap' takes str, got [1]" in fails(
@@ -93,12 +93,12 @@ def test_cheap_mistakes_come_before_footage_and_downloads(fails, style, tmp_path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--flow", "raft"), "--flow has no use with --data synthetic: give --data footage"),
-        (("--set", "flow=raft"), "--flow has no use with --data synthetic"),
-        (("--split", "all"), "--split has no use with --data synthetic: give --data sintel"),
-        (("--pass", "final"), "--pass has no use with --data synthetic: give --data sintel"),
-        (("--set", "fit=squash"), "--set fit has no use with --data synthetic: give --data sintel or footage"),
-        (("--set", "luminance=animation"), "--set luminance has no use with --data synthetic: give --data footage"),
+        (("--flow", "raft"), "--flow has no effect with --data synthetic: give --data footage"),
+        (("--set", "flow=raft"), "--flow has no effect with --data synthetic"),
+        (("--split", "all"), "--split has no effect with --data synthetic: give --data sintel"),
+        (("--pass", "final"), "--pass has no effect with --data synthetic: give --data sintel"),
+        (("--set", "fit=squash"), "--set fit has no effect with --data synthetic: give --data sintel or footage"),
+        (("--set", "luminance=animation"), "--set luminance has no effect with --data synthetic: give --data footage"),
         (
             ("--steps", "3", "--epochs", "2"),
             "--steps and --epochs both set the length of the training: give only one of them",

@@ -182,7 +182,7 @@ def test_a_connection_that_breaks_anywhere_ends_well(server, archive, tmp_path, 
     """Cut once: the same run goes on. Cut for good: one line, no half file, and the next run goes on."""
     server.ranges, server.always_cut = ranges, True
     server.budget = int(share * (needed(archive, "alley_2") if ranges else len(archive)))
-    with pytest.raises(DataError, match="run the command again to go on"):
+    with pytest.raises(DataError, match="run the command again to continue"):
         fetch("sintel", tmp_path / "out", ["alley_2"], url=server.url)
     assert leftovers(tmp_path / "out") == []
     for path in (tmp_path / "out" / "training").rglob("*.*"):
@@ -209,7 +209,7 @@ def test_damage_inside_the_archive_is_seen(server, archive, tmp_path):
         member = file.getinfo("training/clean/alley_2/frame_0003.png")
     middle = member.header_offset + 60 + member.compress_size // 2
     server.body = archive[:middle] + bytes([archive[middle] ^ 255]) + archive[middle + 1 :]
-    with pytest.raises(DataError, match=r"frame_0003\.png: not a whole zip archive"):
+    with pytest.raises(DataError, match=r"frame_0003\.png: not a complete zip archive"):
         fetch("sintel", tmp_path / "out", ["alley_2"], url=server.url)
     assert not (tmp_path / "out" / "training" / "clean" / "alley_2" / "frame_0003.png").exists()
     assert leftovers(tmp_path / "out") == []
@@ -229,7 +229,7 @@ def test_members_that_lead_out_of_the_target_are_refused(server, tmp_path, name,
 
 
 @pytest.mark.parametrize(
-    ("status", "message"), [(404, "the server answers 404"), (403, "answers 403"), (503, "no connection that lasts")]
+    ("status", "message"), [(404, "the server answers 404"), (403, "answers 403"), (503, "the connection failed")]
 )
 def test_what_the_server_says_is_passed_on(server, tmp_path, status, message):
     server.status = status
@@ -316,7 +316,7 @@ def test_data_without_a_manifest_are_only_read(tiny_sintel, capsys):
     files = verify(tiny_sintel).files
     assert verify(tiny_sintel) == Verified(files, 0, [])
     cli.main(["data", "verify", "sintel", "--output", str(tiny_sintel)])
-    assert f"{files} files, all readable, none compared with what was fetched" in " ".join(
+    assert f"{files} files, all readable, none compared with the checksums from the download" in " ".join(
         capsys.readouterr().out.split()
     )
 
@@ -351,14 +351,14 @@ def test_the_command(server, tmp_path, capsys, monkeypatch):
     cli.main(["data", "info", "sintel"])
     assert "CC BY 3.0" in capsys.readouterr().out
     cli.main(["data", "fetch", "sintel", "--videos", "alley_1", "--url", server.url])
-    assert "data/MPI-Sintel: 5 files whole" in capsys.readouterr().out
+    assert "data/MPI-Sintel: 5 files complete" in capsys.readouterr().out
     assert (tmp_path / "data" / "MPI-Sintel" / MANIFEST).is_file()
     cli.main(["data", "verify", "sintel"])
     assert "5 files, all readable, all compared" in capsys.readouterr().out
     (tmp_path / "data" / "MPI-Sintel" / "training" / "flow" / "alley_1" / "frame_0002.flo").write_bytes(b"")
     for words, message in (
         (["verify", "sintel"], "1 of 5 files are wrong"),
-        (["fetch"], "which data?"),
+        (["fetch"], "no data set given: choose one of sintel, davis, styles"),
         (["info", "davs"], "did you mean 'davis'"),
     ):
         with pytest.raises(SystemExit) as caught:

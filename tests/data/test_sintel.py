@@ -82,7 +82,8 @@ def test_splits_hold_out_what_papers_report_on(tiny_sintel):
 def test_unknown_names_list_what_is_there(tiny_sintel):
     with pytest.raises(
         UnknownName,
-        match=r"unknown Sintel sequence .*'aley_2': did you mean 'alley_2'\? known: alley_1, alley_2, bandage_1, cave_2",
+        match=r"unknown Sintel sequence .*'aley_2': did you mean 'alley_2'\? "
+        "known: alley_1, alley_2, bandage_1, cave_2",
     ):
         sintel.SintelClip(tiny_sintel, "aley_2")
     with pytest.raises(UnknownName, match=r"unknown pass 'cleen': did you mean 'clean'"):

@@ -131,12 +131,14 @@ def test_motorcycle_is_two_real_frames_with_true_flow():
 
 @pytest.mark.parametrize(("index", "step"), [(1, 1), (0, 2), (0, 5)])
 def test_motorcycle_has_no_other_motion(index, step):
-    with pytest.raises(DataError, match=f"motorcycle has two frames, no motion from {index} over {step}"):
+    with pytest.raises(
+        DataError, match=f"motorcycle has two frames: there is no motion from frame {index} over {step}"
+    ):
         synthetic_clip("motorcycle").motion(index, step)
 
 
 def test_textures_come_from_a_folder_below_which_there_are_images(tmp_path):
-    with pytest.raises(DataError, match="no images below"):
+    with pytest.raises(DataError, match="no images in"):
         Textures(tmp_path)
     flat = np.zeros((60, 90, 3), np.uint8)
     flat[..., 0] = 200

@@ -292,7 +292,7 @@ def test_coefficients_in_reverse_take_red_for_blue(context):
 
 
 def test_outputs_in_another_range_than_the_content_lose_what_is_below_zero(batch):
-    """The losses see the tanh itself; a viewer sees what is left of it in [0, 1], and not the same at half the contrast."""
+    """The losses see the tanh itself; a viewer sees its part in [0, 1], not all of it at half the contrast."""
     nets = {on: CODE.network({**OFF, "output_range": on}).eval() for on in (False, True)}
     nets[True].load_state_dict(nets[False].state_dict())
     with torch.no_grad():

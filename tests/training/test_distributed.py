@@ -67,7 +67,7 @@ def test_two_processes_are_one_with_the_doubled_batch(tmp_path, stand_in_weights
 
     one = run(["-m", "reconet_bench.cli"], "one", 2)
     two = run(launch, "two", 1)
-    # Losses, not weights: where a gradient is zero but for rounding, as of a bias before a norm, Adam steps by its sign.
+    # Losses, not weights: a bias before a norm has a gradient of rounding errors, and Adam steps by its sign.
     for first, second in zip(rows(one), rows(two), strict=True):
         assert first == pytest.approx(second, rel=2e-3)
     alone = run(["-m", "reconet_bench.cli"], "alone", 1)
@@ -150,11 +150,11 @@ def test_each_process_of_a_machine_has_its_own_gpu(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "8")
     assert local_device(torch.device("cuda")) == torch.device("cuda", 3)
     assert local_device(torch.device("cpu")) == torch.device("cpu")
-    with pytest.raises(TrainingError, match="all are told cuda:1: give --device cuda"):
+    with pytest.raises(TrainingError, match="--device cuda:1 names one for all: use --device cuda"):
         local_device(torch.device("cuda", 1))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     with pytest.raises(
-        TrainingError, match="process 4 of this machine has no GPU of its own, there are 3: lower --nproc-per-node"
+        TrainingError, match="process 4 of this machine has no GPU, since there are only 3: lower --nproc-per-node"
     ):
         local_device(torch.device("cuda"))
 
@@ -179,6 +179,7 @@ def test_a_state_that_only_another_machine_has_is_said(settings, tmp_path, monke
     monkeypatch.setattr(Group, "any", lambda group, flag, device: True)
     with pytest.raises(
         TrainingError,
-        match="holds no state on this machine, and it does on another: --output must be on a disk that all machines share",
+        match="has a saved state on another machine but not on this one: "
+        "--output must be on a disk that all machines share",
     ):
         train(quick, windows(), tmp_path / "run", resume=True)

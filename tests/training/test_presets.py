@@ -93,7 +93,7 @@ def test_the_dissertations_presets_see_its_frames_and_its_tanh():
         settings = from_recipe(recipe, Path("s.png"))
         _, options = settings.check()
         assert METHODS[settings.method].network(options).plain_tanh
-        assert "904 windows" in (FOLDER / f"{name}.toml").read_text()
+        assert "904 samples" in (FOLDER / f"{name}.toml").read_text()
     assert load_recipe()["fit"] == "crop"
 
 
@@ -156,7 +156,7 @@ def test_a_broken_preset_file_is_named(tmp_path):
         ({"milestones": (8.0,)}, "milestones are shares of the run between 0 and 1, got 8.0"),
         ({"milestones": ("8",)}, "milestones are shares of the run between 0 and 1, got '8'"),
         ({"milestones": ([0.5],)}, "milestones are shares of the run between 0 and 1, got [0.5]"),
-        ({"decay": 0.0}, "decay must lie between 0 and 1, got 0.0"),
+        ({"decay": 0.0}, "decay must be between 0 and 1, got 0.0"),
         (
             {"method": "johnson", "options": {"content_tap": "relu22"}},
             "unknown content_tap 'relu22': did you mean 'relu2_2'",

@@ -82,7 +82,7 @@ def test_a_study_trains_its_settings_and_writes_a_table(arguments, tmp_path):
     curve = pd.read_csv(folder / "adam" / "curves.csv").iloc[-1]
     assert table["style"][0] == pytest.approx(curve["style"] / infos[0]["weights"]["style"], rel=1e-6)
     run_study("optimizers", arguments, folder, report=said.append, runner=Here())
-    assert said[-2:] == ["adam: done before", "adamax: done before"]
+    assert said[-2:] == ["adam: already done", "adamax: already done"]
     assert (folder / "curves.png").is_file(), "a short run has its rows too"
 
 
@@ -98,7 +98,7 @@ def test_a_folder_does_not_pass_off_old_numbers_as_those_of_other_options(argume
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     # What an older version left does not say what it was trained with.
     (folder / "run" / "done").write_text("")
-    with pytest.raises(TrainingError, match="that were not noted"):
+    with pytest.raises(TrainingError, match="not recorded"):
         run_study("epochs", arguments, folder, runner=Here())
 
 
@@ -165,7 +165,7 @@ def test_a_stopped_study_hands_the_signal_on_and_says_how_to_go_on(tmp_path):
     with pytest.raises(KeyboardInterrupt) as caught:
         run_study("optimizers", [], tmp_path, runner=runner)
     assert str(caught.value) == (
-        f"study optimizers: stopped, and what was trained is saved in {tmp_path}; run the same command again to go on"
+        f"study optimizers: stopped: the results so far are in {tmp_path}; run the same command again to continue"
     )
     assert (runner.begun, runner.numbers) == (["optimizer=adam"], [signal.SIGTERM])
     assert not (tmp_path / "summary.csv").exists()
@@ -224,10 +224,9 @@ def test_a_signal_reaches_what_a_study_trains(arguments, tmp_path):
         _, said = study.communicate(timeout=120)
     assert study.returncode == 2
     assert (
-        f"study optimizers: stopped, and what was trained is saved in {folder}; run the same command again to go on"
-        in said
+        f"study optimizers: stopped: the results so far are in {folder}; run the same command again to continue" in said
     )
-    assert "go on with --resume" in (folder / "adam" / "log.txt").read_text().splitlines()[-1]
+    assert "continue with --resume" in (folder / "adam" / "log.txt").read_text().splitlines()[-1]
     assert not (folder / "adam" / "done").exists()
     assert not (folder / "adamax" / "state.safetensors").exists()
 

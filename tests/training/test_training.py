@@ -1,4 +1,4 @@
-"""The training loop on a moving texture and a stand-in loss network: it learns, stops, and goes on as if nothing had been."""
+"""The training loop on a moving texture and a stand-in loss network: it learns, stops, and resumes without a trace."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_other_files_of_the_same_names_are_another_run(settings, tmp_path):
         train(quick, data("one"), tmp_path / "run", report=stop_at(2))
     with pytest.raises(
         TrainingError,
-        match="belongs to another run: its photographs, footage or flow weights were others; choose another --output",
+        match="its photographs, footage or flow weights were different; choose another --output",
     ):
         train(quick, data("two"), tmp_path / "run", resume=True)
     told_of(tmp_path / "run" / STATE_FILE, data_files=None)
@@ -178,7 +178,8 @@ def test_a_killed_run_can_be_resumed(settings, tmp_path):
         def report(progress):
             if progress.step == 3:
                 os.kill(os.getpid(), signal.SIGKILL)
-        settings = TrainingSettings("reconet", Path({str(settings.style)!r}), steps=6, style_size=64, vgg=Path({str(settings.vgg)!r}),
+        style, vgg = Path({str(settings.style)!r}), Path({str(settings.vgg)!r})
+        settings = TrainingSettings("reconet", style, steps=6, style_size=64, vgg=vgg,
                                     device="cpu", precision="fp32", save_every=2, log_every=1)
         train(settings, windows(), Path({str(tmp_path / "run")!r}), report=report)
     """
@@ -196,7 +197,7 @@ def test_an_interrupt_says_where_it_stopped_and_what_is_saved(settings, tmp_path
     assert "nothing was saved yet" in str(caught.value)
     with pytest.raises(KeyboardInterrupt) as caught:
         train(settings, windows(), tmp_path / "run", report=stop_at(3))
-    assert f"step 2 is saved in {tmp_path / 'run' / STATE_FILE}; go on with --resume" in str(caught.value)
+    assert f"step 2 is saved in {tmp_path / 'run' / STATE_FILE}; continue with --resume" in str(caught.value)
     assert not list((tmp_path / "run").glob("reconet-*"))
 
 
@@ -205,7 +206,7 @@ def test_a_folder_that_holds_another_run_is_left_alone(settings, tmp_path):
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     with pytest.raises(
         TrainingError,
-        match=r"run holds another run: step 2 is saved .*; go on with --resume, or choose another --output",
+        match=r"run holds another run: step 2 is saved .*; continue with --resume, or choose another --output",
     ):
         train(settings, windows(), tmp_path / "run")
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
@@ -338,10 +339,10 @@ def test_a_loss_that_is_no_number_stops_with_step_and_term_and_keeps_the_state(s
         ({"batch": 0}, "batch must be at least 1, got 0"),
         ({"save_every": 0}, "save_every must be at least 1"),
         ({"log_every": -1}, "log_every must be at least 0"),
-        ({"learning_rate": 0.0}, "learning rate must lie between 0 and 1"),
-        ({"learning_rate": float("nan")}, "learning rate must lie between 0 and 1"),
+        ({"learning_rate": 0.0}, "learning rate must be between 0 and 1"),
+        ({"learning_rate": float("nan")}, "learning rate must be between 0 and 1"),
         ({"precision": "fp8"}, "unknown precision 'fp8'"),
-        ({"precision": "fp16"}, "precision fp16 needs a CUDA GPU: on a CPU give --precision bf16 or fp32"),
+        ({"precision": "fp16"}, "precision fp16 needs a CUDA GPU: on a CPU use --precision bf16 or fp32"),
         ({"method": "identity"}, "method 'identity' has nothing to train"),
     ],
 )
@@ -467,7 +468,8 @@ def test_a_trunk_that_does_not_fit_is_one_line(settings, tmp_path):
     with pytest.raises(TrainingError) as caught:
         train(begun, windows(), tmp_path / "run")
     assert str(caught.value) == (
-        f"{state}: the trunk was trained with adamax, whose state adam cannot take: add --optimizer adamax, or branch from the trunk's checkpoint"
+        f"{state}: the trunk was trained with adamax, whose state adam cannot use: "
+        "add --optimizer adamax, or branch from the trunk's checkpoint"
     )
     layers = f"{state}: the network of the trunk (dissertation-code) has other layers than that of this run"
     with pytest.raises(TrainingError) as caught:
@@ -499,7 +501,7 @@ def test_a_term_without_gradient_alone_is_nothing_to_optimise(settings, tmp_path
     alone = {"content": 0.0, "style": 0.0, "tv": 0.0, "temporal_short": 1.0, "temporal_long": 0.0}
     with pytest.raises(
         TrainingError,
-        match="there is nothing to optimise: temporal_long, all that has a weight, has no gradient with these options",
+        match=r"there is nothing to optimise: with these options the weighted terms \(temporal_long\) have no gradient",
     ):
         train(replace(settings, method="dissertation-code", batch=2, weights=alone), windows(), tmp_path / "run")
 

@@ -162,7 +162,7 @@ def test_a_mixture_takes_its_parts_by_weight(tiny_sintel, film):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sintel:0", "data is NAME or NAME:WEIGHT with a weight above zero, got 'sintel:0'"),
+        ("sintel:0", "data must be NAME or NAME:WEIGHT with a weight above zero, got 'sintel:0'"),
         ("synthetic:2 sintel:-1", "got 'sintel:-1'"),
         ("sintel:nan", "got 'sintel:nan'"),
         ("sintel:much", "got 'sintel:much'"),
@@ -170,7 +170,7 @@ def test_a_mixture_takes_its_parts_by_weight(tiny_sintel, film):
         ("synthetic synthetic:2", "data names 'synthetic' twice"),
         ("", "unknown training data ''"),
         ("syntetic:1", "unknown training data 'syntetic': did you mean 'synthetic'"),
-        ("footage", "footage to train on is named by --footage DIR|FILE"),
+        ("footage", "footage to train on is given by --footage DIR|FILE"),
     ],
 )
 def test_slips_in_mixtures_are_named(text, message):
@@ -187,7 +187,7 @@ def test_footage_that_is_none_is_one_line(tmp_path, film):
         return str(caught.value)
 
     (tmp_path / "empty").mkdir()
-    assert fails(tmp_path / "empty").startswith(f"no footage in {tmp_path / 'empty'}: neither videos (.mp4")
+    assert fails(tmp_path / "empty").startswith(f"no footage in {tmp_path / 'empty'}: it has neither videos (.mp4")
     assert fails(tmp_path / "none") == f"no such footage: {tmp_path / 'none'}"
     one = make_clip(tmp_path / "one.mp4", [0], SIZE)
     assert "(one: 1 frames): give clips with at least 6 consecutive frames with flow" in fails(one)
@@ -278,7 +278,7 @@ def test_windows_of_several_clips_carry_their_own_luminance():
 )
 def test_data_that_would_not_be_trained_on_is_told(given, data, source):
     with pytest.raises(
-        TrainingError, match=f"--{next(iter(given))} has no use with --data {data}: give --data {source}"
+        TrainingError, match=f"--{next(iter(given))} has no effect with --data {data}: give --data {source}"
     ):
         check_used(data, DataOptions(64, **given))
     check_used(f"synthetic {source}" if source != "synthetic" else source, DataOptions(64, flow="raft", **given))

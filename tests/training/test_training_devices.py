@@ -56,7 +56,7 @@ def test_the_number_format_follows_name_and_device(monkeypatch, name, device, bf
 
 
 def test_fp16_needs_a_gpu():
-    with pytest.raises(TrainingError, match="precision fp16 needs a CUDA GPU: on a CPU give --precision bf16 or fp32"):
+    with pytest.raises(TrainingError, match="precision fp16 needs a CUDA GPU: on a CPU use --precision bf16 or fp32"):
         Precision.of("fp16", CPU)
 
 
@@ -227,7 +227,7 @@ def test_a_plot_has_a_panel_for_each_term_and_a_line_for_each_run(tmp_path):
 
 
 def test_samples_that_are_not_there_are_named(tmp_path):
-    with pytest.raises(TrainingError, match="has no sample pictures: train with sample_every of 1 or more"):
+    with pytest.raises(TrainingError, match="has no sample pictures: train with --set sample_every=N, N of 1 or more"):
         progress_picture(tmp_path)
 
 

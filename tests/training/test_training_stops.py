@@ -48,7 +48,8 @@ def in_a_process(settings, folder: Path, before: str, **change: object) -> subpr
         def report(progress):
             pass
         {textwrap.indent(textwrap.dedent(before), " " * 8).strip()}
-        settings = TrainingSettings("reconet", Path({str(settings.style)!r}), vgg=Path({str(settings.vgg)!r}), **{values!r})
+        style, vgg = Path({str(settings.style)!r}), Path({str(settings.vgg)!r})
+        settings = TrainingSettings("reconet", style, vgg=vgg, **{values!r})
         try:
             train(settings, windows(), folder, resume=True, report=report)
         except (ReconetBenchError, KeyboardInterrupt) as error:
@@ -68,7 +69,7 @@ def test_a_signal_finishes_the_step_and_saves_it(settings, tmp_path, number):
     quick, folder = replace(settings, sample_every=0), tmp_path / "run"
     with pytest.raises(KeyboardInterrupt) as caught:
         train(quick, windows(), folder, report=ask)
-    assert str(caught.value) == f"stopped at step 3: step 3 is saved in {folder / STATE_FILE}; go on with --resume"
+    assert str(caught.value) == f"stopped at step 3: step 3 is saved in {folder / STATE_FILE}; continue with --resume"
     whole, path = train(quick, windows(), tmp_path / "whole"), train(quick, windows(), folder, resume=True)
     assert same(network_state(whole), network_state(path))
     assert curves(folder) == curves(tmp_path / "whole")
@@ -86,7 +87,9 @@ def test_a_signal_finishes_the_step_saves_and_stops(settings, tmp_path, number, 
     """
     done = in_a_process(settings, tmp_path / "run", ask, workers=workers)
     assert done.returncode == 2
-    assert f"stopped at step 3: step 3 is saved in {tmp_path / 'run' / STATE_FILE}; go on with --resume" in done.stderr
+    assert (
+        f"stopped at step 3: step 3 is saved in {tmp_path / 'run' / STATE_FILE}; continue with --resume" in done.stderr
+    )
     whole = train(replace(settings, sample_every=0), windows(), tmp_path / "whole")
     path = train(replace(settings, sample_every=0), windows(), tmp_path / "run", resume=True)
     assert same(network_state(whole), network_state(path))
@@ -96,7 +99,7 @@ def test_a_signal_finishes_the_step_saves_and_stops(settings, tmp_path, number, 
 @pytest.mark.process
 @pytest.mark.parametrize("seconds", [0, 3600])
 def test_a_program_ends_though_data_are_being_loaded(seconds):
-    """Python waits at its end for every process it began: those that load, and one that is stuck, must not outlive it."""
+    """Python waits at exit for its child processes: those that load, even if stuck, must not outlive it."""
     code = f"""
         import sys, time
         from pathlib import Path
@@ -173,7 +176,7 @@ def test_a_full_disk_keeps_the_last_good_state_and_says_so(settings, tmp_path):
             train(quick, windows(), tmp_path / "run", report=report)
     assert (
         str(caught.value)
-        == f"File too large ({state}): step 2 is saved in {state}; go on with --resume once that is mended"
+        == f"File too large ({state}): step 2 is saved in {state}; fix this, then continue with --resume"
     )
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["curves.csv", STATE_FILE], "no half a file"
     tensors, metadata = read_tensors(state)
@@ -197,7 +200,7 @@ def test_a_picture_that_finds_no_room_costs_no_steps(settings, tmp_path, monkeyp
     picture, state = tmp_path / "run" / "samples" / "step_000002.png", tmp_path / "run" / STATE_FILE
     assert (
         str(caught.value)
-        == f"No space left on device ({picture}): step 2 is saved in {state}; go on with --resume once that is mended"
+        == f"No space left on device ({picture}): step 2 is saved in {state}; fix this, then continue with --resume"
     )
     assert not list(picture.parent.iterdir())
 
@@ -206,8 +209,8 @@ def test_a_disk_that_is_full_from_the_first_state_on(settings, tmp_path):
     with largest_file(100_000), pytest.raises(TrainingError) as caught:
         train(replace(settings, sample_every=0), windows(), tmp_path / "run")
     assert (
-        str(caught.value)
-        == f"File too large ({tmp_path / 'run' / STATE_FILE}): nothing was saved yet; go on with --resume once that is mended"
+        str(caught.value) == f"File too large ({tmp_path / 'run' / STATE_FILE}): nothing was saved yet; "
+        "fix this, then continue with --resume"
     )
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["curves.csv"]
 

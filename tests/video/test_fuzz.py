@@ -1,4 +1,4 @@
-"""Broken, odd and foreign files: a right result, or one clear line with exit code 2; nothing half-written, no traceback."""
+"""Broken, odd and foreign files: a right result, or one clear line and exit code 2; nothing half-written."""
 
 from __future__ import annotations
 

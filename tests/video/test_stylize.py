@@ -1,4 +1,4 @@
-"""Footage in, footage out: as many frames, at the same times, with the sound; nothing half-written, whatever happens."""
+"""Footage in, footage out: as many frames, at the same times, with the sound; nothing half-written in any case."""
 
 from __future__ import annotations
 
@@ -399,7 +399,10 @@ def test_a_camera_is_footage_without_end(tmp_path, monkeypatch):
         (["a.mp4", "-o", "folder.mp4"], "cannot write folder.mp4: it is a folder"),
         (["a.mp4", "-o", "folder.png"], "cannot write folder.png: it is a folder"),
         (["a.mp4", "-o", "%d_%d.png"], "a name counts in one place"),
-        (["a.mp4", "-o", "b.mp4", "--fps", "5"], "a.mp4 has frame times of its own: --fps is for images"),
+        (
+            ["a.mp4", "-o", "b.mp4", "--fps", "5"],
+            "a.mp4 is a video and has its own frame times: leave out --fps, which is for images",
+        ),
         (["a.mp4", "-o", "b/%d.png", "--codec", "hevc"], "--codec hevc is for videos"),
         (["--camera", "0", "-o", "b.mp4", "--end", "5"], "--start, --end and --fps work with files only"),
         (["a.mp4", "-o", "."], "not empty"),

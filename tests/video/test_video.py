@@ -183,7 +183,10 @@ def test_sound_that_the_file_cannot_hold_is_encoded_anew_in_step(tmp_path, sourc
     clip = make_clip(tmp_path / f"a{source}", range(0, 24 * 25, 24), sound=sound)
     kind = sound.removeprefix("lib").removesuffix("lame")
     container = {".webm": "webm", ".mp4": "mp4", ".mov": "mov"}[target]
-    assert copy(clip, tmp_path / f"b{target}").remark == f"sound encoded anew as {codec}: {container} holds no {kind}"
+    assert (
+        copy(clip, tmp_path / f"b{target}").remark
+        == f"sound encoded again as {codec}: {container} files cannot hold {kind}"
+    )
     name, moments, samples = heard(tmp_path / f"b{target}")
     assert name == codec
     assert len(times(tmp_path / f"b{target}")) == 25
@@ -202,7 +205,7 @@ def test_a_part_encoded_anew_begins_at_zero_and_in_step(tmp_path):
 
 def test_sound_that_no_file_of_the_kind_holds_is_left_out_and_said(tmp_path):
     source = make_clip(tmp_path / "a.mp4", sound="aac")
-    assert copy(source, tmp_path / "b.gif").remark == "sound left out: gif holds no aac"
+    assert copy(source, tmp_path / "b.gif").remark == "sound left out: gif files cannot hold aac"
     assert len(times(tmp_path / "b.gif")) == 8
 
 
@@ -370,7 +373,7 @@ def test_what_cannot_be_written_is_one_line(tmp_path):
     for name, codec, error, message in (
         ("a.txt", "", DataError, r"a video's name ends in \.mp4"),
         ("a.mp4", "h265", UnknownName, "unknown codec 'h265'"),
-        ("a.webm", "h264", DataError, r"\.webm holds no h264"),
+        ("a.webm", "h264", DataError, r"\.webm files cannot hold h264"),
         ("a.mkv", "hevc", DataError, "cannot write 1x1 hevc"),
     ):
         with pytest.raises(error, match=message):

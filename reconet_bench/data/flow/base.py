@@ -1,4 +1,4 @@
-"""Motion where none is known: an estimator, a forward–backward check of what can be trusted, and a cache on disk."""
+"""Estimated motion: an estimator, a forward–backward consistency check, and a cache on disk."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Estimator(ABC):
 
     Attributes:
         summary: one line for people.
-        in_workers: whether the processes that load training data may run it; what holds a GPU cannot be forked.
+        in_workers: whether processes that load training data may run it; a process that uses a GPU cannot be forked.
     """
 
     summary: ClassVar[str]
@@ -143,13 +143,13 @@ class EstimatedClip(Clip):
             return known
         forward, backward = self._estimate(first, second), self._estimate(second, first)
         motion = Motion(forward, consistency_mask(forward, backward))
-        with contextlib.suppress(OSError):  # nowhere to write: it is estimated again next time
+        with contextlib.suppress(OSError):  # not writable: it is estimated again next time
             write_tensors(path, {"flow": motion.flow, "mask": motion.mask.to(torch.uint8)}, {"estimator": self._key})
         return motion
 
 
 def _cached(path: Path, size: Size) -> Motion | None:
-    """What the cache holds; a broken file is as good as none."""
+    """The cached motion; ``None`` if there is none, or its file is broken."""
     try:
         tensors, _ = read_tensors(path)
         motion = Motion(tensors["flow"], tensors["mask"].float())

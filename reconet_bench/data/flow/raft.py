@@ -18,7 +18,7 @@ from reconet_bench.core.tensor_files import read_tensors
 from reconet_bench.data.flow.base import ESTIMATORS, Estimator, FlowFunction
 
 ENVIRONMENT_VARIABLE = "RECONET_BENCH_RAFT"
-#: Sides that it takes are multiples of this, and its correlation pyramid needs at least so many pixels.
+#: Its input sides are multiples of the first number, and at least the second, which its correlation pyramid needs.
 _MULTIPLE, _SMALLEST = 8, 128
 #: Torchvision's file names in its own cache.
 _CACHED = ("raft_small_C_T_V2-01064c6d.pth", "raft_large_C_T_SKHT_V2-ff5fadd5.pth")
@@ -60,8 +60,8 @@ def _find_weights(path: Path | None) -> Path:
         if cached.is_file():
             return cached
     raise ModelError(
-        f"no RAFT weights: give a safetensors file of torchvision's raft_small or raft_large by --raft or ${ENVIRONMENT_VARIABLE}, "
-        "or use --flow dis"
+        "no RAFT weights: give a safetensors file of torchvision's raft_small or raft_large by --raft or "
+        f"${ENVIRONMENT_VARIABLE}, or use --flow dis"
     )
 
 
