@@ -59,7 +59,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     taken = processor_seconds() - before
     if LIMIT and taken > allowed() and not any(item.get_closest_marker(name) for name in ("slow", "gpu")):
         pytest.fail(
-            f"took {taken:.1f} s of processor time, and a default test may take {LIMIT:g} s: make it smaller, or mark it "
+            f"took {taken:.1f} s of processor time, but a default test may take {LIMIT:g} s: make it smaller, or mark "
+            "it "
             f"{', '.join(REASONS)} or slow (RECONET_BENCH_TEST_SECONDS sets the limit on a slow machine, 0 for none)",
             pytrace=False,
         )
