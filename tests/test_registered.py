@@ -1,4 +1,4 @@
-"""Everything that is registered works in a fast test: runtimes and variants, methods, metrics, flow estimators, commands.
+"""Everything registered works in a fast test: runtimes and variants, methods, metrics, flow estimators, commands.
 
 The names come from the registries, so a new plug-in is tested from the day that it is there.
 """
