@@ -1,9 +1,10 @@
-"""What a command is, and what commands share. Commands and :mod:`reconet_bench.cli` are the only places that print."""
+"""The command, and what commands share. Only commands and :mod:`reconet_bench.cli` print."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Command(ABC):
-    """One command of the command line. Imports of what it needs stay inside :meth:`run`, so that ``--help`` is quick.
+    """One command of the command line. :meth:`run` imports what it needs, so that ``--help`` is fast.
 
     Attributes:
         summary: one sentence, shown in ``reconet-bench --help`` and above the command's own options.
@@ -45,14 +46,14 @@ class Command(ABC):
 
     @abstractmethod
     def run(self, options: Any) -> None:
-        """Do it; raises ReconetBenchError, OSError or KeyboardInterrupt with the line to show."""
+        """Run the command; raises ReconetBenchError, OSError or KeyboardInterrupt with the line to show."""
 
 
 COMMANDS: Registry[Command] = Registry("command", "reconet_bench.commands")
 
 
 def at_least(limit: int) -> Callable[[str], int]:
-    """A whole number from ``limit`` on."""
+    """A parser of whole numbers that are ``limit`` or larger."""
 
     def number(text: str) -> int:
         try:
@@ -66,8 +67,24 @@ def at_least(limit: int) -> Callable[[str], int]:
     return number
 
 
+def between(low: float, high: float, ends: bool = True) -> Callable[[str], float]:
+    """A parser of numbers between two limits; ``ends`` says whether the limits themselves are allowed."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (low <= value <= high if ends else low < value < high):
+            allowed = f"from {low:g} to {high:g}" if ends else f"above {low:g} and below {high:g}"
+            raise argparse.ArgumentTypeError(f"'{text}': give a number {allowed}")
+        return value
+
+    return number
+
+
 def writable(folder: Path) -> Path:
-    """``folder``, which may not exist yet; raises DataError, before any work is done, if it cannot be written to."""
+    """Check, before any work is done, that ``folder`` can be written to; it need not exist. Raises DataError."""
     place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise DataError(f"cannot write to {folder}: {place} is not a writable folder")
@@ -196,14 +213,14 @@ def add_onnx_options(parser: argparse.ArgumentParser) -> None:
 
 
 def onnx_hints(options: Any) -> OnnxFormat:
-    """What the options of :func:`add_onnx_options` say."""
+    """The values of :func:`add_onnx_options`."""
     from reconet_bench.models.onnx_inspection import OnnxFormat
 
     return OnnxFormat(options.input_range, options.output_range, options.layout.upper())
 
 
 def warn(line: str) -> None:
-    """A line that the user should see, on standard error."""
+    """Print a warning on standard error."""
     err.print(line, style="yellow", markup=False)
 
 

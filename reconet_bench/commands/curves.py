@@ -43,7 +43,7 @@ class CurvesCommand(Command):
 
 
 def read_runs(places: list[Path]) -> dict[str, Any]:
-    """Curves by label: the names of the places, with their parents' where two are called alike."""
+    """Curves by label: the name of the folder or file, with its parents if two have one name."""
     from reconet_bench.core.errors import DataError
     from reconet_bench.report.loss_curves import parse_curves
 

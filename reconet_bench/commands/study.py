@@ -1,4 +1,4 @@
-"""``reconet-bench study``: the dissertation's studies of weights, optimisers and epochs."""
+"""``reconet-bench study``: the dissertation's studies of loss weights, optimisers and epochs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class StudyCommand(Command):
         labels = [setting.label for setting in STUDIES[options.study].settings]
         folder = own_folder(options.output or Path("runs") / f"study-{options.study}", "study of this kind", *labels)
         if shared.download_vgg:
-            download_weights()  # once, and not by each run
+            download_weights()  # once, not in each run
         run_study(options.study, options.handed_on, folder, options.jobs, lambda text: err.print(text, markup=False))
         out.print((folder / "summary.md").read_text(), markup=False)
         out.print(f"Written to {folder}: summary.csv, summary.md and a run folder for each setting", markup=False)

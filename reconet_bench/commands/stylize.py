@@ -7,7 +7,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconet_bench.commands.base import COMMANDS, Command, add_onnx_options, at_least, err, onnx_hints, out, warn
+from reconet_bench.commands.base import (
+    COMMANDS,
+    Command,
+    add_onnx_options,
+    at_least,
+    between,
+    err,
+    onnx_hints,
+    out,
+    warn,
+)
 
 if TYPE_CHECKING:
     from reconet_bench.models.loading import Model
@@ -86,7 +96,11 @@ class Stylize(Command):
         )
         parser.add_argument("--max-size", type=at_least(16), metavar="N", help="scale down to at most N pixels a side")
         parser.add_argument(
-            "--strength", type=float, default=1.0, metavar="X", help="0 is the content, 1 the style (default: 1)"
+            "--strength",
+            type=between(0, 1),
+            default=1.0,
+            metavar="X",
+            help="0 is the content, 1 the style (default: 1)",
         )
         parser.add_argument(
             "--keep-colors",

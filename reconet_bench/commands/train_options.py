@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from reconet_bench.commands.base import at_least, err
+from reconet_bench.commands.base import at_least, between, err
 
 if TYPE_CHECKING:
     from reconet_bench.training.data import DataOptions
@@ -20,7 +20,7 @@ RECIPE = (
     ("epochs", at_least(0), "N", "passes over MPI-Sintel or footage, instead of --steps; 0: use --steps"),
     ("size", at_least(32), "N", "side of the training crops in pixels"),
     ("batch", at_least(1), "N", "clips per step"),
-    ("learning-rate", float, "X", "learning rate of the optimiser"),
+    ("learning-rate", between(0, 1, ends=False), "X", "learning rate of the optimiser"),
     ("optimizer", str, "adam|adamax", "optimiser"),
     ("style-size", at_least(32), "N", "shorter side of the painting in pixels; larger gives larger strokes"),
     ("seed", at_least(0), "N", "random seed of initial weights, data and noise"),

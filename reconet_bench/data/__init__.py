@@ -1,1 +1,1 @@
-"""Where frames, flow and masks come from; every source gives the same clip object."""
+"""Clips: frames, flow and masks. Every source gives the same clip object."""

@@ -1,4 +1,4 @@
-"""The clip: frames and the true motion between them, the same object whatever it came from."""
+"""The clip: frames and the motion between them, the same object for every source."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Clip(ABC):
         """Motion from frame ``index`` to frame ``index + step``."""
 
     def starts(self, step: int = 1) -> list[int]:
-        """Indices at which a pair ``step`` apart begins; empty where the clip is too short."""
+        """Indices of the first frames of pairs that are ``step`` apart; empty if the clip is too short."""
         return list(range(len(self) - step))
 
     def adjacent(self) -> list[int]:
@@ -110,7 +110,7 @@ class Clip(ABC):
 
 
 class FramesOnly(Clip):
-    """Footage whose motion is not known: it has adjacent frames, and no pairs.
+    """Footage with unknown motion: it has adjacent frames, but no pairs.
 
     Attributes:
         kind: what was found, for messages.
@@ -137,7 +137,7 @@ class FramesOnly(Clip):
 
 
 def composed_motion(clip: Clip, index: int, step: int) -> Motion:
-    """Motion over ``step`` frames, chained from one-step motions; the mask is the product of all."""
+    """Motion over ``step`` frames, composed of one-step motions; the mask is the product of theirs."""
     total = clip.motion(index, 1)
     for offset in range(1, step):
         following = clip.motion(index + offset, 1)
@@ -146,7 +146,7 @@ def composed_motion(clip: Clip, index: int, step: int) -> Motion:
 
 
 class ClipView(Clip):
-    """A clip at another size and/or cut to its first frames.
+    """A clip at another size, or cut to its first frames, or both.
 
     Args:
         size: frames are resized with antialiasing, flow in both axes by its own ratio.

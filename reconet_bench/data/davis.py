@@ -1,6 +1,6 @@
 """DAVIS in its own layout: camera footage by sequence, ``JPEGImages/480p/SEQ/00000.jpg``, without true flow.
 
-A copy need not be whole: sequences may be few, start at any frame or have gaps.
+A copy may be incomplete: sequences may be missing, start at any frame or have gaps.
 
 Reference: Pont-Tuset et al., *The 2017 DAVIS Challenge on Video Object Segmentation*, 2017.
 """
@@ -15,18 +15,18 @@ from reconet_bench.core.errors import DataError, UnknownName
 from reconet_bench.data.footage import FrameFolder
 
 ENVIRONMENT_VARIABLE = "RECONET_BENCH_DAVIS"
-#: Folders of frames by resolution, the first that is there is read.
+#: Folders of frames by resolution; the first one that exists is read.
 RESOLUTIONS = ("480p", "1080p", "Full-Resolution")
 _FRAME = re.compile(r"(\d+)\.jpg", re.IGNORECASE)
 
 
 def frames_folder(root: Path) -> Path | None:
-    """The folder of sequences below a folder that holds ``JPEGImages``; ``None`` where it holds none."""
+    """The folder of sequences in a folder that contains ``JPEGImages``; ``None`` if there is none."""
     return next((folder for name in RESOLUTIONS if (folder := Path(root) / "JPEGImages" / name).is_dir()), None)
 
 
 def find_davis(folder: Path | None = None) -> Path:
-    """The folder that holds ``JPEGImages``: ``folder``, else ``$RECONET_BENCH_DAVIS``, else ``./data/DAVIS*``.
+    """The folder that contains ``JPEGImages``: ``folder``, else ``$RECONET_BENCH_DAVIS``, else ``./data/DAVIS*``.
 
     Raises:
         DataError: none of these is a DAVIS folder; the message lists where it looked.
@@ -41,25 +41,25 @@ def find_davis(folder: Path | None = None) -> Path:
 
 
 def sequences(root: Path) -> list[str]:
-    """Names of the sequences with two frames at least."""
+    """Names of the sequences with at least two frames."""
     folder = frames_folder(root)
     names = sorted(entry for entry in folder.iterdir() if entry.is_dir()) if folder else []
     return [entry.name for entry in names if sum(1 for path in entry.iterdir() if _FRAME.fullmatch(path.name)) > 1]
 
 
 def is_sequence(folder: Path) -> bool:
-    """Whether a folder is a sequence in its place: ``…/JPEGImages/RESOLUTION/SEQ``."""
+    """Whether a folder is a sequence of DAVIS: ``…/JPEGImages/RESOLUTION/SEQ``."""
     return folder.parent.parent.name == "JPEGImages" and folder.parent.name in RESOLUTIONS and folder.is_dir()
 
 
 class DavisClip(FrameFolder):
-    """One sequence; a missing frame is a gap, across which nothing is compared.
+    """One sequence; frames on two sides of a gap are never compared.
 
     Args:
         folder: ``…/JPEGImages/480p/SEQ``.
 
     Raises:
-        UnknownName: no such sequence here; lists those that are.
+        UnknownName: no such sequence; the message lists those that exist.
         DataError: fewer than two frames, or frames of different size.
     """
 

@@ -23,14 +23,14 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set that ``fetch`` knows.
+    """A data set that :func:`fetch` can download.
 
     Attributes:
         summary: one line.
-        licence: what may be done with it, and whom to cite.
-        url: of its archive, or of a folder of files; a mirror may stand in.
-        folder: where it goes by default.
-        videos: what is fetched when nothing is asked for.
+        licence: its terms of use, and what to cite.
+        url: of its archive, or of a folder of files; a mirror can replace it.
+        folder: where it is written by default.
+        videos: sequences or paintings that are downloaded by default.
     """
 
     summary: str
@@ -42,7 +42,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Painting:
-    """A painting in the public domain: what it is, and its file at Wikimedia Commons."""
+    """A painting in the public domain: its title, and its file at Wikimedia Commons."""
 
     title: str
     file: str
@@ -102,16 +102,16 @@ def fetch(
     url: str = "",
     report: Report = lambda name, size: None,
 ) -> tuple[Path, int]:
-    """Fetch a data set, or the part of it that ``videos`` name.
+    """Download a data set, or the part of it that ``videos`` names.
 
     Args:
-        target: folder; by default the one where the other commands look.
-        videos: sequences or paintings; ``all`` is everything.
-        render_pass: of Sintel.
-        url: of a mirror: an archive of the same layout (for ``styles`` a folder of ``NAME.jpg``).
+        target: folder; by default the one in which the other commands look.
+        videos: sequences or paintings; ``all`` means everything.
+        render_pass: Sintel's rendering pass.
+        url: of a mirror: an archive with the same layout (for ``styles`` a folder of ``NAME.jpg``).
 
     Returns:
-        The folder, and how many files of it were asked for.
+        The folder, and the number of files that were asked for.
 
     Raises:
         UnknownName, DataError: no such data set, sequence or server; complete files fetched before the error stay.
@@ -251,7 +251,7 @@ def verify(folder: Path) -> Verified:
 
 
 def _sequence_faults(folder: Path, sizes: dict[Path, tuple[int, ...]]) -> list[str]:
-    """Frames of another size than the first of their sequence, and gaps in DAVIS (Sintel has some by itself)."""
+    """Frames that differ in size from the first of their sequence, and gaps in DAVIS (Sintel itself has gaps)."""
     wrong = []
     by_sequence: dict[Path, list[Path]] = {}
     for path in sizes:

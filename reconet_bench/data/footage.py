@@ -24,7 +24,7 @@ def read_frames(folder: Path, frames: int | None = None) -> list[Tensor]:
     """Frames of a folder (see :func:`frame_files`), the first ``frames`` or all, each ``(1, 3, H, W)``.
 
     Raises:
-        DataError: no images, one that cannot be read, or more than fit :data:`MEMORY`.
+        DataError: no images, an image that cannot be read, or more images than fit in :data:`MEMORY`.
     """
     return _read(frame_files(folder)[:frames], folder)
 
@@ -168,7 +168,7 @@ class VideoClip(FramesOnly):
         frames: how many to take from the start; all by default.
 
     Raises:
-        DataError: no readable video, fewer than two frames, or more than fit :data:`MEMORY`.
+        DataError: no readable video, fewer than two frames, or more frames than fit in :data:`MEMORY`.
     """
 
     kind = "it is a video"

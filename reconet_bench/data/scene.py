@@ -106,11 +106,11 @@ class Light:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that determines a clip's pictures; ``layers`` go from back to front.
+    """Everything that determines the frames of a clip; ``layers`` are ordered from back to front.
 
     Attributes:
         noise: standard deviation of the sensor noise in [0, 1] units, drawn anew for each frame from ``seed``.
-        samples: sub-samples a pixel side: 1 gives hard edges, 2 anti-aliased ones.
+        samples: sub-samples per side of a pixel: 1 gives hard edges, 2 anti-aliased ones.
     """
 
     layers: tuple[Layer, ...]
@@ -161,9 +161,9 @@ class SceneClip(Clip):
     def motion(self, index: int, step: int = 1) -> Motion:
         """Exact motion between the two frames themselves, however far apart.
 
-        A point that hides in between and reappears stays traceable: that is what long-term
-        consistency is about. Not traceable are pixels that leave the frame, are hidden at the
-        later time, or show more than one layer.
+        A point that is hidden in between and visible again at the later time is traceable: this is
+        what long-term consistency measures. A pixel is not traceable if it leaves the frame, is
+        hidden at the later time, or shows more than one layer.
         """
         with self._memory():
             return self._motion(index, step)

@@ -16,10 +16,10 @@ from reconet_bench.data.flow.base import ESTIMATORS, EstimatedClip
 from reconet_bench.data.footage import FrameFolder, VideoClip
 from reconet_bench.data.sintel import PASSES, SintelClip, find_sintel, sequences, sintel_clip
 
-#: What ``compare`` measures when nothing is asked for: the rendered clips.
+#: The clips that ``compare`` measures by default: the rendered ones.
 DEFAULT_VIDEOS = synthetic.RENDERED
 SOURCES = ("synthetic", "sintel", "davis")
-#: Estimator of footage without true flow, and the word for leaving it without.
+#: The default estimator for footage without true flow, and the name that turns estimation off.
 DEFAULT_FLOW, NO_FLOW = "dis", "none"
 
 
@@ -28,16 +28,16 @@ class Selection:
     """How to find and cut clips.
 
     Attributes:
-        data: ``synthetic``, ``sintel``, ``davis``, or a folder in the layout of one of the last two; empty: a built-in
-            name is a built-in clip, any other a sequence of Sintel or DAVIS, whichever is here and has it.
-        sintel: folder that holds ``training``; see :func:`~reconet_bench.data.sintel.find_sintel`.
+        data: ``synthetic``, ``sintel``, ``davis``, or a folder in the layout of one of the last two. If empty, a name
+            is a built-in clip, or else a sequence of DAVIS or Sintel.
+        sintel: folder that contains ``training``; see :func:`~reconet_bench.data.sintel.find_sintel`.
         render_pass: of Sintel.
         size: to resize (or render) to.
-        frames: how many frames at most; built-in clips are rendered that long.
+        frames: largest number of frames; built-in clips are rendered with this many.
         seed: of the rendered clips' noise.
         flow: flow estimator; empty: true flow if it is known, else :data:`DEFAULT_FLOW`; ``none``: only true flow.
         raft: weights file for ``flow="raft"``.
-        davis: folder that holds ``JPEGImages``; see :func:`~reconet_bench.data.davis.find_davis`.
+        davis: folder that contains ``JPEGImages``; see :func:`~reconet_bench.data.davis.find_davis`.
     """
 
     data: str = ""
@@ -55,10 +55,10 @@ class Selection:
             raise DataError(f"frames must be at least 2 to compare one with the next, got {self.frames}")
 
     def clip(self, name: str) -> Clip:
-        """The clip a name or path means; with its motion estimated where that is asked for, or where none is known.
+        """The clip of a name or path. Its motion is estimated if ``flow`` says so, or if its true motion is unknown.
 
         Raises:
-            UnknownName, DataError, ModelError: nothing of that name; the message says what there is.
+            UnknownName, DataError, ModelError: there is no such clip; the message lists what there is.
         """
         if self.data and self.data not in SOURCES:
             return self._in_folder().clip(name)
@@ -85,7 +85,7 @@ class Selection:
         raise UnknownName("data source", self.data, SOURCES)
 
     def _known(self, name: str) -> Clip:
-        """The clip with what is known of its motion."""
+        """The clip with its true motion, if that is known."""
         if self.render_pass not in PASSES:
             raise UnknownName("pass", self.render_pass, PASSES)
         if name in synthetic.CLIPS and self.data in ("", "synthetic"):
@@ -119,7 +119,7 @@ class Selection:
         return SintelClip(root, name, self.render_pass)
 
     def _all(self) -> Sequence[str]:
-        """What is meant where nothing is named."""
+        """The names to use if none are given."""
         if self.data == "davis":
             root = davis.find_davis(self.davis)
             if not (names := davis.sequences(root)):
@@ -133,14 +133,14 @@ class Selection:
         return DEFAULT_VIDEOS
 
     def clips(self, names: Sequence[str] = ()) -> list[Clip]:
-        """Clips by name; without names the default ones, or every sequence of the data set that ``data`` names.
+        """Clips by name; without names the default ones, or every sequence of the data set ``data``.
 
-        A folder of a whole data set stands for all its sequences.
+        The folder of a whole data set means all its sequences.
 
-        An estimator asked for by name stands beside true flow where that is known: the clip comes twice.
+        If ``flow`` names an estimator and the true flow is known, the clip is returned twice: with each of them.
 
         Raises:
-            UnknownName, DataError: as :meth:`clip`, or two videos that would share a row.
+            UnknownName, DataError: as :meth:`clip`, or two videos have one title.
         """
         if self.data and self.data not in SOURCES:
             return self._in_folder().clips(names)
@@ -163,7 +163,7 @@ class Selection:
 
 
 def _parts(name: str) -> list[str]:
-    """The sequences of a folder that is a whole DAVIS; any other name is itself."""
+    """The sequences of a folder that is a whole copy of DAVIS; any other name as it is."""
     folder = davis.frames_folder(Path(name))
     return [str(folder / sequence) for sequence in davis.sequences(Path(name))] if folder else [name]
 

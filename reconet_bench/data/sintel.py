@@ -2,8 +2,8 @@
 
 ``training/{clean,final,albedo}/SEQ/frame_0001.png``, ``flow/SEQ/frame_0001.flo``,
 ``occlusions/SEQ/frame_0001.png`` and ``invalid/SEQ/frame_0001.png``. Flow and occlusions belong to
-the earlier frame of a pair; the last frame of a sequence has neither. A copy need not be whole:
-sequences may start at any frame, have gaps, or hold two frames.
+the earlier frame of a pair; the last frame of a sequence has neither. A copy may be incomplete:
+sequences may start at any frame, have gaps, or have only two frames.
 
 Reference: Butler et al., *A Naturalistic Open Source Movie for Optical Flow Evaluation*, ECCV 2012.
 """
@@ -28,9 +28,9 @@ from reconet_bench.data.clip import Clip, Motion, composed_motion
 
 PASSES = ("clean", "final", "albedo")
 ENVIRONMENT_VARIABLE = "RECONET_BENCH_SINTEL"
-#: Left out of training by the split ``train``: the sequences that papers report on.
+#: Sequences that the split ``train`` leaves out of training: those that papers report on.
 HELD_OUT = ("alley_2", "ambush_5", "bandage_2", "market_6", "temple_2")
-#: What each named split leaves out of training; ``dissertation`` repeats the founding work's.
+#: The sequences that each split leaves out of training; ``dissertation`` is the split of the dissertation.
 SPLITS: dict[str, tuple[str, ...]] = {"train": HELD_OUT, "dissertation": ("bandage_1",), "all": ()}
 HOW_TO_GET = (
     "get it from http://sintel.is.tue.mpg.de and point --sintel or $RECONET_BENCH_SINTEL at the folder that "
@@ -40,7 +40,7 @@ _FRAME = re.compile(r"frame_(\d+)\.png")
 
 
 def find_sintel(folder: Path | None = None) -> Path:
-    """The folder that holds ``training``: ``folder``, else the environment variable's, else ``./data/MPI-Sintel*``.
+    """The folder that contains ``training``: ``folder``, else the environment variable's, else ``./data/MPI-Sintel*``.
 
     Raises:
         DataError: none of these is a Sintel folder; the message lists where it looked.
@@ -178,7 +178,7 @@ class SintelClip(Clip):
 
 
 def sintel_clip(folder: Path) -> SintelClip | None:
-    """The sequence that a folder ``…/training/PASS/SEQ`` is; ``None`` for any other place."""
+    """The sequence of a folder ``…/training/PASS/SEQ``; ``None`` for any other folder."""
     folder = Path(folder).resolve()
     if folder.parent.name in PASSES and folder.parent.parent.name == "training" and folder.is_dir():
         return SintelClip(folder.parents[2], folder.name, folder.parent.name)

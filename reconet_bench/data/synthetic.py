@@ -19,7 +19,7 @@ from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip, Motion
 from reconet_bench.data.scene import Layer, Light, Outline, Pose, Scene, SceneClip, Wave, memory_advice
 
-#: Height and width, and number of frames, of the built-in clips unless asked otherwise.
+#: Default height and width, and default number of frames, of the built-in clips.
 DEFAULT_SIZE = (256, 448)
 DEFAULT_LENGTH = 12
 #: Photographs in scikit-image's wheel that make good textures.
@@ -132,14 +132,14 @@ _SCENES: dict[str, Callable[[int, int], Scene]] = {
 }
 #: Names of the built-in clips that are rendered, from :data:`BUILT_IN_TEXTURES`.
 RENDERED = tuple(_SCENES)
-#: Names of the built-in clips with what each tests.
+#: The built-in clips by name, with what each of them tests.
 CLIPS = {name: (make.__doc__ or "") for name, make in _SCENES.items()} | {
     "motorcycle": "Real camera: the Middlebury stereo pair, two frames with measured disparity as true flow."
 }
 
 
 class Motorcycle(Clip):
-    """The Middlebury 2014 *Motorcycle* stereo pair that scikit-image's wheel carries.
+    """The Middlebury 2014 *Motorcycle* stereo pair, which scikit-image includes.
 
     Two frames; the flow is the measured disparity, d(x) pixels to the left. Pixels without a
     measurement are not traceable, nor are those hidden in the right view (where a nearer surface
@@ -191,11 +191,11 @@ def synthetic_clip(
     """A built-in clip by name, at any size and length.
 
     Args:
-        size: height and width; ``motorcycle`` has a size of its own.
-        seed: of the noise, and of ``rush``'s cut-outs.
+        size: height and width; ``motorcycle`` has a fixed size.
+        seed: of the noise, and of the cut-outs in ``rush``.
 
     Raises:
-        UnknownName: no such clip. DataError: too large for the memory there is; frames and motion raise that too.
+        UnknownName: no such clip. DataError: it needs too much memory; reading frames and motion can raise this too.
     """
     if name == "motorcycle":
         return Motorcycle()
@@ -206,7 +206,7 @@ def synthetic_clip(
 
 
 class Textures:
-    """Photographs to cover random scenes with: those in scikit-image's wheel, or all images below a folder."""
+    """Photographs for the layers of random scenes: those of scikit-image, or all images below a folder."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
@@ -234,14 +234,14 @@ class Textures:
             image = image[:, ::-1]
         texture = _texture(np.ascontiguousarray(image), scale)
         if rng.random() < 0.12:
-            # Skies, walls, fog: a network that never saw flat areas paints blobs on them.
+            # Skies, walls, fog: a network that was never trained on flat areas paints blobs on them.
             soft = cv2.GaussianBlur(texture[0].permute(1, 2, 0).numpy(), (0, 0), float(rng.uniform(4, 24)))
             texture = torch.from_numpy(soft).permute(2, 0, 1)[None].contiguous()
         return texture
 
 
 def random_scene(rng: np.random.Generator, textures: Textures, size: int) -> Scene:
-    """A scene with random layers, camera, light and noise; speeds are mostly low, now and then high."""
+    """A scene with random layers, camera, light and noise; most speeds are low, a few are high."""
 
     def speed(limit: float) -> float:
         return float(limit * rng.uniform(-1, 1) * rng.random())
@@ -260,7 +260,7 @@ def random_scene(rng: np.random.Generator, textures: Textures, size: int) -> Sce
         waves = tuple((int(k), float(rng.uniform(0, 0.2)), float(rng.uniform(0, 6.3))) for k in rng.integers(2, 8, 2))
         outline = Outline(float(rng.uniform(0.1, 0.3)), float(rng.uniform(0.6, 1.6)), waves)
         layers.append(Layer(textures.draw(rng, size // 2), pose(x, y, 0.06), float(rng.uniform(0.7, 1.2)), outline))
-    # Little is over-exposed: a network that sees much pure white learns to leave white holes.
+    # Few areas are over-exposed: a network that sees much pure white learns to leave white holes.
     exposure = float(rng.uniform(0.6, 1.0))
     light = Light(
         Wave(exposure, speed(0.03)),

@@ -1,7 +1,7 @@
-"""Parts of a remote archive by HTTP ranges: only the members that are needed cross the network.
+"""Members of a remote zip archive by HTTP range requests: only the members that are needed are downloaded.
 
-A member is checked against the archive's own CRC-32 and written under a temporary name; what is
-already there and right is not fetched again, so a run broken off anywhere goes on where it stopped.
+Each member is checked against its CRC-32 in the archive and written under a temporary name. Files that
+are already there and correct are not downloaded again, so an interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from reconet_bench.core.errors import DataError
 from reconet_bench.core.files import atomic_path
 from reconet_bench.core.provenance import versions
 
-#: Seconds without an answer, tries for one request, and seconds before the second of them (then twice as many).
+#: Timeout in seconds, number of tries of a request, and seconds before the second try (doubled for each further one).
 TIMEOUT, TRIES, PAUSE = 60.0, 4, 0.2
-#: Bytes from the end of an archive that are read first: the directory's own place, and often all of it.
+#: Bytes from the end of an archive that are read first: they say where the directory is, and often contain it.
 _TAIL = 2**14
 _CHUNK = 2**20
-#: From the wanted name inside the archive to its path below the target, or ``None`` where it is not wanted.
+#: From the name of a member to its path below the target, or ``None`` if it is not wanted.
 Choice = Callable[[str], str | None]
-#: Told of each file: its path below the target, and bytes fetched for it (0 = it was there).
+#: Called for each file with its path below the target and the bytes downloaded for it (0 = it was there).
 Report = Callable[[str, int], None]
-#: Told of all chosen files with their CRC-32, by path below the target, before the first of them is fetched.
+#: Called before the first download with the CRC-32 of all chosen files by path below the target.
 Begin = Callable[[dict[str, int]], None]
 
 _FAILURES = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
@@ -46,18 +46,18 @@ class RangesNotServed(Exception):
 
 
 class RangedFile(io.RawIOBase):
-    """A remote file that reads the bytes asked for.
+    """A remote file, of which only the bytes that are read are downloaded.
 
     Args:
         url: ``http`` or ``https``.
 
     Attributes:
         size: of the whole file, bytes.
-        received: bytes of content that crossed the network so far.
+        received: bytes of content downloaded so far.
 
     Raises:
-        RangesNotServed: it answers a range with everything.
-        DataError: no such file, no such server, or the connection breaks again and again.
+        RangesNotServed: the server answers a range request with the whole file.
+        DataError: no such file or server, or the connection fails in every try.
     """
 
     def __init__(self, url: str) -> None:
@@ -71,7 +71,7 @@ class RangedFile(io.RawIOBase):
             self._tag = answer.headers.get("ETag", "")
 
     def hold(self, start: int, end: int) -> None:
-        """Fetch ``[start, end)`` in one request; reads inside it cost no further one."""
+        """Download ``[start, end)`` in one request; later reads inside it need no request."""
         start, end = max(0, start), min(end, self.size)
         self._start, self._held = start, _again(lambda: self._range(start, end)) if end > start else b""
 
@@ -97,7 +97,7 @@ class RangedFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
         if base + offset < 0:
-            raise OSError("seek before the beginning")  # as a local file would; zipfile counts on it
+            raise OSError("seek before the beginning")  # as for a local file; zipfile relies on it
         self._position = base + offset
         return self._position
 
@@ -106,7 +106,7 @@ class RangedFile(io.RawIOBase):
         if wanted <= 0:
             return 0
         if not self._start <= self._position < self._position + wanted <= self._start + len(self._held):
-            # zipfile looks for the directory from the end backwards, so a piece at the end is fetched at once.
+            # zipfile searches for the directory backwards from the end, so the end is downloaded in one piece.
             self.hold(
                 min(self._position, max(0, self.size - _TAIL))
                 if self._position + _TAIL >= self.size
@@ -122,15 +122,15 @@ class RangedFile(io.RawIOBase):
 def fetch_members(
     url: str, target: Path, choose: Choice, begin: Begin = lambda sums: None, report: Report = lambda name, size: None
 ) -> int:
-    """Fetch the chosen members of a zip archive below ``target``.
+    """Download the chosen members of a zip archive to ``target``.
 
-    By ranges where the server serves them, else the whole archive, which is deleted afterwards.
+    If the server lacks range requests, the whole archive is downloaded and deleted afterwards.
 
     Returns:
-        How many were chosen.
+        The number of chosen members.
 
     Raises:
-        DataError: no connection, no archive, a damaged member, or a name that leads out of ``target``.
+        DataError: no connection, no archive, a damaged member, or a member outside ``target``.
     """
     target = Path(target)
     target.mkdir(parents=True, exist_ok=True)
@@ -173,10 +173,10 @@ def _extract(file: Any, url: str, target: Path, choose: Choice, begin: Begin, re
 
 
 def inside(member: str, name: str, url: str) -> str:
-    """``name`` unless it, or the member's own name, would lead out of the target.
+    """Check that neither ``name`` nor the name of the member is outside the target; returns ``name``.
 
     Raises:
-        DataError: absolute, with a drive, a backslash or ``..``.
+        DataError: the name is absolute, or has a drive, a backslash or ``..``.
     """
     for text in (member, name):
         path = PurePosixPath(text)
@@ -186,7 +186,7 @@ def inside(member: str, name: str, url: str) -> str:
 
 
 def download(url: str, path: Path) -> None:
-    """A whole file, atomically; raises DataError."""
+    """Download a whole file and write it atomically; raises DataError."""
 
     def whole() -> None:
         with _open(url) as answer, atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -199,7 +199,7 @@ def download(url: str, path: Path) -> None:
 
 
 def crc32(path: Path) -> int:
-    """CRC-32 of a file, as zip archives have it."""
+    """CRC-32 of a file, as in zip archives."""
     value = 0
     with Path(path).open("rb") as file:
         while block := file.read(_CHUNK):
@@ -246,7 +246,7 @@ def _again(action: Callable[[], Any], url: str = "") -> Any:
 def _damaged(what: str) -> Iterator[None]:
     try:
         yield
-    # RuntimeError is an encrypted member, and an OSError without a number is bzip2's word for damage.
+    # An encrypted member is a RuntimeError; damage found by bzip2 is an OSError without a number.
     except (
         zipfile.BadZipFile,
         zlib.error,

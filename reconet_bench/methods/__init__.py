@@ -1,1 +1,1 @@
-"""A method is a network, an objective and its own defaults; one file each, found by being here."""
+"""Methods: an objective with a network and default weights; one file each, found because it is in this folder."""

@@ -1,4 +1,4 @@
-"""What a method is: the network it trains, the objective it optimises and its default weights."""
+"""The method: the network that it trains, the objective that it optimises, and its default weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Batch:
         frames: ``(B, 3, 3, H, W)``: batch, offset, channel.
         flows: ``(B, 2, 2, H, W)``: from offset 0 to each of the other two.
         masks: ``(B, 2, 1, H, W)``.
-        luminance: ``(B, 3)``, coefficients that fit each clip.
+        luminance: ``(B, 3)``, luminance coefficients of each clip.
     """
 
     frames: Tensor
@@ -41,7 +41,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class LossContext:
-    """What every objective needs besides the batch: the loss network, the style's Gram matrices, its switches."""
+    """What every objective needs apart from the batch: loss network, Gram matrices of the style, and switches."""
 
     perceptual: LossNetwork
     style: dict[str, Tensor]
@@ -54,10 +54,10 @@ class Method(ABC):
 
     Attributes:
         summary: one line for ``reconet-bench list``.
-        weights: default weight of each loss term by name; a term of weight 0 is logged, not optimised.
-        options: default of each switch by name; its type is that of its values. All networks have ``plain_tanh``:
-            whether the last layer's gradient is the tanh's own.
-        trainable: whether there is anything to train.
+        weights: default weight of each loss term by name; a term with weight 0 is logged, but not optimised.
+        options: default of each switch by name; its values must have the same type. All networks have ``plain_tanh``:
+            whether the last layer has the true gradient of tanh.
+        trainable: whether the method can be trained.
     """
 
     summary: ClassVar[str]
@@ -70,22 +70,22 @@ class Method(ABC):
         return ReCoNet(plain_tanh={**self.options, **(options or {})}["plain_tanh"])
 
     def training_module(self, network: nn.Module) -> nn.Module:
-        """What the objective calls; the network itself unless the objective needs more than its output."""
+        """The module that the objective calls: the network itself, unless the objective needs more than its output."""
         return network
 
     def final_weights(self, weights: dict[str, float], options: Mapping[str, Any]) -> dict[str, float]:
-        """The weights that are optimised, given those asked for."""
+        """The weights to optimise with, from the weights of the settings."""
         return weights
 
     def switches(self, context: LossContext) -> dict[str, Any]:
-        """All switches: the method's defaults and what the context says."""
+        """All switches: those of the context, else the method's defaults."""
         return {**self.options, **context.options}
 
     def check_options(self, options: dict[str, Any]) -> dict[str, Any]:
-        """``options`` as they are, all names known.
+        """Check the types of ``options``, whose names are known; returns them unchanged.
 
         Raises:
-            TrainingError: a value is of another type than the switch's default.
+            TrainingError: a value has another type than the default of the switch.
         """
         for name, value in options.items():
             if type(value) is not type(self.options[name]):
@@ -98,7 +98,7 @@ class Method(ABC):
 
 
 def check_content_tap(options: Mapping[str, Any]) -> None:
-    """Raise UnknownName where the option ``content_tap`` is no tap of the loss network."""
+    """Raise UnknownName if the option ``content_tap`` is not a tap of the loss network."""
     if options["content_tap"] not in TAPS:
         raise UnknownName("content_tap", str(options["content_tap"]), TAPS)
 
@@ -106,8 +106,8 @@ def check_content_tap(options: Mapping[str, Any]) -> None:
 def perceptual_terms(x: Tensor, y: Tensor, context: LossContext) -> dict[str, Tensor]:
     """Content and style loss of stylised frames ``y`` against content frames ``x``.
 
-    Both are sums over the frames of a pair, as in the dissertation: with two frames a pair, twice
-    the mean over all frames. The content tap is relu3_3, or the method's option ``content_tap``.
+    Both are sums over the two frames of a pair, as in the dissertation, so they are twice the mean over
+    all frames. The content tap is relu3_3, or the method's option ``content_tap``.
     """
     tap = context.options.get("content_tap", CONTENT_TAP)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The dissertation's objective as its released code optimises it: every departure from its text is a switch."""
+"""The objective of the dissertation's released code; each difference from its text is a switch."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from reconet_bench.methods.reconet import ReCoNetMethod
 from reconet_bench.networks.reconet import ReCoNet
 from reconet_bench.networks.vgg import IMAGENET_STD
 
-#: Largest change of luminance that the code's mask lets pass.
+#: Largest change of luminance that the code's mask accepts.
 LUMINANCE_LIMIT = 0.05
-#: MPI-Sintel's frames are 1024x436; the code brings them to a square.
+#: MPI-Sintel's frames are 1024x436; the code resizes them to a square.
 SINTEL_ASPECT = 1024 / 436
 
 
 @METHODS.register("dissertation-code")
 class DissertationCode(ReCoNetMethod):
-    """What the dissertation's code does where it differs from its text; with every switch off it is ``reconet``.
+    """The dissertation's code where it differs from its text; with all switches off it is ``reconet``.
 
     Switches (all on by default):
-        swapped_weights: the weights of the short- and the long-term loss are exchanged.
-        long_without_gradient: the long-term loss is computed and not optimised.
-        long_from_shuffled: its far frame is from another clip, as from a shuffled loader, warped by one-step flow.
+        swapped_weights: the weights of the short-term and the long-term loss are swapped.
+        long_without_gradient: the long-term loss is computed, but not optimised.
+        long_from_shuffled: its far frame is from another clip, as with a shuffled loader, and has one-step flow.
         long_mask_mixed: its mask compares the content frame with the stylised far frame.
-        luminance_as_mask: luminance is no constraint; pixels whose luminance changed by 0.05 are dropped.
-        luminance_bgr: the luminance coefficients meet the channels in reverse order.
-        flow_axes_crossed: resizing 1024x436 to a square scales u and v by each other's ratio.
-        grid_misaligned: the sampling grid is built with ``align_corners=True`` and sampled without.
-        output_range: outputs in [-1, 1] meet contents in [0, 1] in the losses. The network puts out its tanh as it is,
-            and frames are what is left of that between 0 and 1: how the code itself saved them is not printed.
-        tv_of_normalised: total variation is taken of the ImageNet-normalised output.
-        residual_code: residual blocks are conv-IN-ReLU-conv-ReLU-IN, zero padded.
-        plain_tanh: the tanh has its own gradient, none where it is saturated, as the text has it too.
+        luminance_as_mask: instead of the luminance constraint, pixels whose luminance changed by 0.05 are dropped.
+        luminance_bgr: the luminance coefficients are applied to the channels in reverse order.
+        flow_axes_crossed: resizing 1024x436 to a square scales u by the ratio of v, and v by that of u.
+        grid_misaligned: the sampling grid is built with ``align_corners=True``, and sampled without.
+        output_range: in the losses, outputs in [-1, 1] are compared with contents in [0, 1]. The network outputs
+            its tanh, and frames are clipped to [0, 1]; how the code itself saved frames is not printed.
+        tv_of_normalised: total variation is computed on the ImageNet-normalised output.
+        residual_code: residual blocks are conv-IN-ReLU-conv-ReLU-IN with zero padding.
+        plain_tanh: tanh has its true gradient, which is zero where it is saturated, as in the text.
 
-    Decided here, and no switch: the later frame is warped back in both, for that is what Sintel's forward flow allows;
-    style taps are relu1_2 to relu4_3 and Gram matrices are divided by C·H·W in both, as in the code; the feature-level
-    loss of Gao et al., which neither has, is the method ``gao2018``.
+    Some things are not switches, and are the same in this method and in ``reconet``: the later frame is warped back,
+    because Sintel has forward flow; the style taps are relu1_2 to relu4_3, and Gram matrices are divided by C·H·W, as in
+    the code. Neither has the feature-level loss of Gao et al., which is in the method ``gao2018``.
 
     Reference: Mahakalkar 2022 and its appendix.
     """
@@ -69,7 +69,7 @@ class DissertationCode(ReCoNetMethod):
     )
 
     def network(self, options: Mapping[str, Any] | None = None) -> nn.Module:
-        """The network, with the code's residual blocks and its range of output where these switches are on."""
+        """The network, with the code's residual blocks and output range if these switches are on."""
         switches = {**self.options, **(options or {})}
         return ReCoNet(
             "dissertation-code" if switches["residual_code"] else "standard",
@@ -78,7 +78,7 @@ class DissertationCode(ReCoNetMethod):
         )
 
     def final_weights(self, weights: dict[str, float], options: Mapping[str, Any]) -> dict[str, float]:
-        """The two temporal weights, exchanged where ``swapped_weights`` is on."""
+        """The weights, with the two temporal ones swapped if ``swapped_weights`` is on."""
         if not options["swapped_weights"]:
             return weights
         return {**weights, "temporal_short": weights["temporal_long"], "temporal_long": weights["temporal_short"]}
@@ -118,7 +118,7 @@ class DissertationCode(ReCoNetMethod):
 
 
 def _as_coded(flow: Tensor, on: Mapping[str, Any]) -> Tensor:
-    """The flow that, sampled correctly, reads the pixels that the code's flow and grid read."""
+    """The flow with which correct sampling reads the same pixels as the code's flow and grid."""
     if on["flow_axes_crossed"]:
         flow = flow * flow.new_tensor((SINTEL_ASPECT, 1 / SINTEL_ASPECT)).view(1, 2, 1, 1)
     if on["grid_misaligned"]:

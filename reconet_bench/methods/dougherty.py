@@ -1,4 +1,4 @@
-"""Dougherty 2020: noise-stabilised style transfer, as described and as published."""
+"""Dougherty 2020: style transfer stabilised with noise, as described and as released."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reconet_bench.methods.base import METHODS, Batch, LossContext, perceptual_t
 from reconet_bench.methods.johnson import Johnson
 from reconet_bench.networks.vgg import IMAGENET_STD
 
-#: Pixels that the noise touches, and its largest shift on the 0-255 scale.
+#: Number of pixels that the noise changes, and its largest value on the 0-255 scale.
 NOISE_COUNT, NOISE_AMPLITUDE = 250, 30
 
 
@@ -20,9 +20,9 @@ NOISE_COUNT, NOISE_AMPLITUDE = 250, 30
 class Dougherty(Johnson):
     """Johnson's losses plus the "pop" loss: the stylised frame must not change when noise is added.
 
-    As described, 250 pixels of the content frame are shifted by integers in [-30, 30] and the
-    outputs compared. The described weight of 50 is nothing beside style weights of 1e10, so it is
-    retuned here.
+    As described, integers in [-30, 30] are added to 250 pixels of the content frame, and the two
+    outputs are compared. The described weight of 50 has no effect with style weights of 1e10, so it is
+    tuned here.
     """
 
     summary = "per frame, stabilised by noise (the pop loss), as described"
@@ -34,7 +34,7 @@ class Dougherty(Johnson):
         x = torch.cat((batch.frames[:, 0], batch.frames[:, 1]))
         noisy = loss_terms.pixel_noise(x, NOISE_COUNT, NOISE_AMPLITUDE, context.generator)
         y, y_noisy = network(torch.cat((x, noisy))).float().chunk(2)
-        # Of normalised colours the mean falls out of a difference.
+        # The mean of the normalisation cancels in a difference.
         unit = y.new_tensor(IMAGENET_STD if self.switches(context)["normalised_pop"] else (1.0, 1.0, 1.0)).view(
             1, 3, 1, 1
         )

@@ -17,8 +17,8 @@ from reconet_bench.networks.reconet import ReCoNet, WithFeatures
 class Gao(ReCoNetMethod):
     """Adjacent frames only: the output-level temporal loss with the luminance constraint, and the feature-level one.
 
-    The paper's weights (α 1, β 10, γ 1e-3, λ_f 1e7, λ_o 2e3) belong to its own normalisation; these are the
-    defaults of our scale, the preset ``gao2018`` has the paper's.
+    The paper's weights (α 1, β 10, γ 1e-3, λ_f 1e7, λ_o 2e3) are for its own normalisation. The defaults here are for
+    the normalisation of this project; the preset ``gao2018`` has the paper's weights.
 
     Reference: Gao, Gu, Zhang, Xu, *ReCoNet: Real-time Coherent Video Style Transfer Network*, ACCV 2018
     (arXiv 1807.01197).

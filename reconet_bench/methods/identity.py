@@ -13,7 +13,7 @@ from reconet_bench.networks.reconet import Identity
 
 @METHODS.register("identity")
 class IdentityMethod(Method):
-    """Returns the content frame: perfectly stable as far as light and flow allow, and not stylised at all."""
+    """Returns the content frame, which is not stylised; its instability comes from light and flow only."""
 
     summary = "the content itself: the floor for flicker, and no style"
     weights: ClassVar[dict[str, float]] = {}

@@ -16,7 +16,7 @@ from reconet_bench.networks.vgg import CONTENT_TAP
 class Johnson(Method):
     """Content + style + TV on single frames: no knowledge of time.
 
-    It sees the same frames as the other methods and ignores the motion between them.
+    It is trained on the same frames as the other methods, and ignores the motion between them.
 
     Reference: Johnson, Alahi, Fei-Fei, *Perceptual Losses for Real-Time Style Transfer*, ECCV 2016
     (arXiv 1603.08155).
@@ -24,11 +24,11 @@ class Johnson(Method):
 
     summary = "frame by frame, no temporal term"
     weights: ClassVar[dict[str, float]] = {"content": 1.0, "style": 2e4, "tv": 1e-6}
-    #: Where the content loss is taken: relu3_3 as by all methods here, relu2_2 in the PyTorch examples.
+    #: Tap of the content loss: relu3_3 in all methods here, relu2_2 in the PyTorch examples.
     options: ClassVar[dict[str, Any]] = {**Method.options, "content_tap": CONTENT_TAP}
 
     def check_options(self, options: dict[str, Any]) -> dict[str, Any]:
-        """``options`` as they are; raises UnknownName or TrainingError."""
+        """Check ``options`` and return them unchanged; raises UnknownName or TrainingError."""
         options = super().check_options(options)
         check_content_tap(options)
         return options

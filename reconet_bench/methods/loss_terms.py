@@ -14,7 +14,7 @@ from reconet_bench.core.ops import luminance, resize_flow, resize_mask, warp
 def total_variation(y: Tensor) -> Tensor:
     """Σ|horizontal differences| + Σ|vertical differences| of ``y``, a mean over the batch.
 
-    A sum over pixels, as in the dissertation; its code takes it of the ImageNet-normalised output.
+    A sum over pixels, as in the dissertation; its code computes it on the ImageNet-normalised output.
     """
     horizontal = (y[..., :, 1:] - y[..., :, :-1]).abs().sum()
     vertical = (y[..., 1:, :] - y[..., :-1, :]).abs().sum()
@@ -32,12 +32,12 @@ def temporal(
 ) -> Tensor:
     """(1/D) Σ M ‖(y_t − W(y_{t+k})) − (x_t − W(x_{t+k}))‖², D = C·H·W, a mean over the batch.
 
-    The input difference is that of relative luminance, the same in every channel (the luminance
-    warping constraint): where light changed, the stylised frame may change by as much. Without
-    ``coefficients`` it is that of the colour itself, each channel by its own change (the
-    chromaticity constraint that the dissertation leaves as future work). Gradients flow through
-    both ends. The dissertation's text warps the earlier frame forward; here, as Sintel's forward
-    flow allows, the later frame is sampled on the grid of the earlier.
+    The input difference is the change of relative luminance, the same in every channel (the luminance
+    warping constraint): the stylised frame may change as much as the light does. Without
+    ``coefficients`` it is the change of colour, separate in each channel (the chromaticity constraint
+    that the dissertation leaves as future work). Both stylised frames have gradients. The dissertation's
+    text warps the earlier frame forward; here the later frame is sampled on the grid of the earlier one,
+    because Sintel has forward flow.
 
     Args:
         y, y_next: stylised frames at t and t+k.
@@ -58,11 +58,11 @@ def temporal(
 
 
 def temporal_features(features: Tensor, features_next: Tensor, flow: Tensor, mask: Tensor) -> Tensor:
-    """(1/D) Σ M ‖F_t − W(F_{t+1})‖², D = C·h·w: the encoder's features must move with the frame.
+    """(1/D) Σ M ‖F_t − W(F_{t+1})‖², D = C·h·w: the features of the encoder must move with the frame.
 
     Args:
         features, features_next: ``(N, C, h, w)`` of frames ``(N, 3, H, W)``.
-        flow, mask: at the frames' size; brought to the features'.
+        flow, mask: at the size of the frames; they are resized to that of the features.
 
     Reference: Gao et al. 2018 (arXiv 1807.01197), feature-map-level temporal loss. The dissertation drops it.
     """
@@ -78,15 +78,15 @@ def pop(y: Tensor, y_noisy: Tensor) -> Tensor:
 
 
 def pixel_noise(x: Tensor, count: int, amplitude: int, generator: torch.Generator | None = None) -> Tensor:
-    """Shift ``count`` random pixels of each frame by integers in [−amplitude, amplitude] / 255 per channel.
+    """Add integers in [−amplitude, amplitude] / 255 to each channel of ``count`` random pixels of each frame.
 
-    The result is clipped to [0, 1]. Pixels are drawn with replacement; where one is drawn twice,
-    one of its shifts is kept.
+    The result is clipped to [0, 1]. Pixels are drawn with replacement; if a pixel is drawn twice, one of
+    its values is used.
     """
     n, c, height, width = x.shape
     place = torch.randint(height * width, (n, 1, count), generator=generator)
     shift = torch.randint(-amplitude, amplitude + 1, (n, c, count), generator=generator)
-    # On the CPU: on a GPU, which of two shifts of a pixel is kept would differ from run to run.
+    # On the CPU, because on a GPU the value that a pixel drawn twice gets would differ between runs.
     noise = torch.zeros(n, c, height * width, dtype=x.dtype).scatter_(
         2, place.expand(n, c, count), shift.to(x.dtype) / 255
     )

@@ -1,4 +1,4 @@
-"""ReCoNet as the dissertation describes it: per-frame losses plus short- and long-term consistency."""
+"""ReCoNet as the dissertation describes it: losses per frame, and short- and long-term consistency."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ CONSTRAINTS = ("luminance", "colour", "none")
 
 @METHODS.register("reconet")
 class ReCoNetMethod(Method):
-    """Content + style + TV + short-term (t, t+1) + long-term (t, t+k) loss, luminance constrained.
+    """Content, style, TV, short-term (t, t+1) and long-term (t, t+k) loss, with the luminance constraint.
 
-    Where this departs from the dissertation's released code (each on purpose): the long-term term
-    has gradients through both ends and compares frames of one clip under the flow between them; its
-    weights are not swapped with the short-term ones; the luminance difference is inside the loss,
-    not a mask; flow keeps its axes and ratios when resized; zero flow is the identity; output and
-    content share one value range.
+    It differs from the dissertation's released code on purpose: both frames of the long-term loss have
+    gradients, and they are from one clip with the flow between them; its weight is not swapped with the
+    short-term one; the luminance difference is a part of the loss, not a mask; resizing scales each axis
+    of the flow by its own ratio; zero flow is the identity; output and content have one value range.
 
     Reference: Mahakalkar 2022, chapters 3 and 4; Gao et al. 2018 (arXiv 1807.01197).
     """
@@ -40,7 +39,7 @@ class ReCoNetMethod(Method):
     options: ClassVar[dict[str, Any]] = {**Method.options, "constraint": "luminance"}
 
     def check_options(self, options: dict[str, Any]) -> dict[str, Any]:
-        """``options`` as they are; raises UnknownName or TrainingError."""
+        """Check ``options`` and return them unchanged; raises UnknownName or TrainingError."""
         if options.get("constraint", "none") not in CONSTRAINTS:
             raise UnknownName("constraint", str(options["constraint"]), CONSTRAINTS)
         return super().check_options(options)
@@ -58,7 +57,7 @@ class ReCoNetMethod(Method):
 
 
 def temporal(y: Tensor, y_next: Tensor, x: Tensor, x_next: Tensor, batch: Batch, pair: int, constraint: str) -> Tensor:
-    """The output-level temporal loss of a batch's near (0) or far (1) pair under a constraint's name."""
+    """The output-level temporal loss of the near (0) or far (1) pair of a batch, with one of :data:`CONSTRAINTS`."""
     flow, mask = batch.flows[:, pair], batch.masks[:, pair]
     if constraint == "none":
         return loss_terms.temporal(y, y_next, flow, mask)

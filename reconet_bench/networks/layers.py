@@ -1,4 +1,4 @@
-"""Building blocks of feed-forward networks, exact and quick in training and exported as plain operators."""
+"""Layers of feed-forward networks; they are exact and fast in training, and export as plain operators."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor, nn
 
 
 def keep_dtype(x: Tensor) -> contextlib.AbstractContextManager[object]:
-    """Suspend autocast: on the CPU it runs padding and resizing in fp32, and casts cost more than they do."""
-    # A meta tensor has a shape and no memory; it is for counting operations, and autocast knows no such device.
+    """Suspend autocast: on the CPU it runs padding and resizing in fp32, and the casts take longer than they do."""
+    # Meta tensors, which are used to count operations, have no memory; autocast does not support their device.
     if x.device.type != "meta" and torch.is_autocast_enabled(x.device.type):
         return torch.autocast(x.device.type, enabled=False)
     return contextlib.nullcontext()
 
 
 class _FoldBack(torch.autograd.Function):
-    """Reflection padding whose backward pass folds the border back by slices.
+    """Reflection padding whose backward pass adds the border to the interior slice by slice.
 
-    PyTorch's own backward on the CPU converts layouts back and forth and took a fifth of a training
-    step; this one is the same sum (a test holds the two equal).
+    PyTorch's backward pass on the CPU converts memory layouts and takes a fifth of a training step. This
+    one computes the same sum; a test compares the two.
     """
 
     @staticmethod
@@ -44,11 +44,11 @@ class _FoldBack(torch.autograd.Function):
 
 
 class _EscapableTanh(torch.autograd.Function):
-    """tanh whose gradient stays alive where it is saturated, but only for steps back towards zero.
+    """tanh with a gradient that does not vanish in saturation, for steps towards zero only.
 
-    A bright, flat area drives the tanh so far out early in training that its gradient vanishes, and
-    a white blob stays there for good. Here the derivative is at least 0.1 for a gradient that pulls
-    inwards; outwards it is the true one, so nothing runs away. The forward pass is plain tanh.
+    Early in training, bright flat areas saturate the tanh: its gradient vanishes, and a white blob stays
+    for ever. Here the derivative is at least 0.1 for steps towards zero. For steps away from zero it is
+    the true derivative, so that values do not grow without limit. The forward pass is plain tanh.
     """
 
     @staticmethod
@@ -72,7 +72,7 @@ def escapable_tanh(x: Tensor) -> Tensor:
 
 
 class ReflectionPad(nn.Module):
-    """Pad all four sides by ``pad`` pixels of reflection; a plain ``Pad`` wherever no gradient is asked for."""
+    """Pad all four sides by ``pad`` pixels of reflection; without gradients it is a plain ``Pad``."""
 
     def __init__(self, pad: int) -> None:
         super().__init__()
@@ -99,9 +99,9 @@ class ConvBlock(nn.Sequential):
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a skip: conv-IN-ReLU-conv-IN + x (Johnson et al. 2016).
 
-    The dissertation's code orders its block conv-IN-ReLU-conv-ReLU-IN with zero padding (its text
-    says reflection). That order leaves bubble artefacts under Adam, so it is not the default; it is
-    kept as ``order="dissertation-code"``.
+    The block of the dissertation's code is conv-IN-ReLU-conv-ReLU-IN with zero padding (its text says
+    reflection). With Adam this order produces bubble artefacts, so it is not the default; it is available
+    as ``order="dissertation-code"``.
     """
 
     def __init__(self, channels: int, order: str = "standard") -> None:

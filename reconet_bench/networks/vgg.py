@@ -1,9 +1,9 @@
 """VGG-16 as a frozen loss network: where its weights come from and the features it gives.
 
-Only four taps are used: relu1_2, relu2_2, relu3_3, relu4_3. Weights files differ in scale (the
-Caffe lineage answers about a hundred times stronger than torchvision's), so each tap is brought to
-unit mean activation on three fixed photographs (after Gatys et al. 2016, "normalised VGG"); a loss
-weight then means the same with either file.
+Only four taps are used: relu1_2, relu2_2, relu3_3 and relu4_3. Weights files differ in scale: the
+activations of files from Caffe are about a hundred times larger than those of torchvision's. So each
+tap is scaled to a mean activation of 1 on three fixed photographs (after Gatys et al. 2016, "normalised
+VGG"). A loss weight then means the same with either file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CONVOLUTIONS = (
     (19, 512, 512),
     (21, 512, 512),
 )
-#: Layer index behind which each tap is read.
+#: Index of the layer whose output each tap is.
 TAPS = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}
 STYLE_TAPS = tuple(TAPS)
 CONTENT_TAP = "relu3_3"
@@ -43,8 +43,8 @@ IMAGENET_MEAN, IMAGENET_STD = IMAGENET.mean, IMAGENET.std
 #: The file torchvision's own loader keeps in the hub cache.
 _TORCHVISION_FILE = "vgg16-397923af.pth"
 ENVIRONMENT_VARIABLE = "RECONET_BENCH_VGG"
-#: In the metadata of a safetensors file: the width of its first block, by which a file calls itself a narrow stand-in
-#: for tests and examples. A file without it has VGG-16's own, 64.
+#: Key in the metadata of a safetensors file that marks it as a narrow stand-in for tests and examples: the width of its
+#: first block. A file without the key must have VGG-16's own width, 64.
 STAND_IN_WIDTH = "stand_in_width"
 HOW_TO_GET = (
     f"give a safetensors file of torchvision's vgg16.features by --vgg FILE or ${ENVIRONMENT_VARIABLE}, "
@@ -57,8 +57,8 @@ class LossNetwork(nn.Module):
     """Frozen VGG-16 up to relu4_3; ``forward`` returns the taps by name.
 
     Args:
-        state: tensors named ``"{index}.weight"`` and ``"{index}.bias"`` as in ``vgg16().features``; the layers are as
-            wide as they are.
+        state: tensors named ``"{index}.weight"`` and ``"{index}.bias"`` as in ``vgg16().features``; their shapes
+            set the widths of the layers.
         normalise: divide each tap by its mean activation on fixed photographs. The dissertation
             works at the raw scale of torchvision's file (``False``), which is near one.
     """
@@ -93,7 +93,7 @@ class LossNetwork(nn.Module):
         return taps
 
     def _normalise(self, scales: dict[str, float]) -> None:
-        """Divide each tap by its scale, inside the weights: what a tap loses, the next convolution gives back."""
+        """Divide each tap by its scale, inside the weights; the next convolution multiplies by it again."""
         self.scales = scales
         convolutions = {index: cast(nn.Conv2d, self.layers[index]) for index, _, _ in _CONVOLUTIONS}
         for name, index in TAPS.items():
@@ -129,9 +129,9 @@ def gram(features: Tensor) -> Tensor:
 
 
 class _Gram(torch.autograd.Function):
-    """Gram matrix in float32 whatever autocast says, with a backward pass of one product instead of two.
+    """Gram matrix in float32, also under autocast, with a backward pass of one matrix product instead of two.
 
-    d(F·Fᵀ) = (G + Gᵀ)·F, in the features' own type and memory layout.
+    d(F·Fᵀ) = (G + Gᵀ)·F, in the data type and memory layout of the features.
     """
 
     @staticmethod
@@ -148,14 +148,14 @@ class _Gram(torch.autograd.Function):
         (features,) = ctx.saved_tensors
         c, h, w = features.shape[1:]
         both = ((gradient + gradient.transpose(1, 2)) / (c * h * w)).to(features.dtype)
-        # Pixels first: in channels-last layout, which the loss network works in, nothing is copied.
+        # Pixels first: the loss network works in channels-last layout, so this makes no copy.
         pixels: Tensor = features.flatten(2).transpose(1, 2) @ both
         return pixels.reshape(-1, h, w, c).permute(0, 3, 1, 2)
 
 
 @torch.no_grad()
 def style_targets(network: LossNetwork, image: Tensor, size: int) -> dict[str, Tensor]:
-    """Gram matrices of a painting ``(1, 3, H, W)`` scaled so that its shorter side is ``size``."""
+    """Gram matrices of a style image ``(1, 3, H, W)``, which is scaled so that its shorter side is ``size``."""
     height, width = image.shape[-2:]
     scale = size / min(height, width)
     image = resize_frame(image, round(height * scale), round(width * scale))
@@ -163,12 +163,12 @@ def style_targets(network: LossNetwork, image: Tensor, size: int) -> dict[str, T
 
 
 def at_unit_scale(targets: dict[str, Tensor], network: LossNetwork) -> dict[str, Tensor]:
-    """Gram matrices of a loss network at its raw scale as those of ``network``, the same one at unit scale."""
+    """Convert Gram matrices of a loss network at raw scale to those of ``network``, which is the same at unit scale."""
     return {name: gram / network.scales[name] ** 2 for name, gram in targets.items()}
 
 
 def read_style(path: Path) -> Tensor:
-    """A painting from any image file as ``(1, 3, H, W)`` in [0, 1]; grey becomes RGB, and what is transparent white."""
+    """A style image from any image file as ``(1, 3, H, W)`` in [0, 1]; grey becomes RGB, transparent becomes white."""
     image = from_uint8(read_image(path))
     if (alpha := transparency(path)) is not None:
         opaque = torch.from_numpy(alpha)
@@ -191,7 +191,7 @@ def find_weights(path: Path | None = None) -> Path | None:
 
 
 def download_weights() -> Path:
-    """Fetch torchvision's ImageNet weights into its own cache; only ever on the user's request."""
+    """Download torchvision's ImageNet weights into its cache; called only when the user asks for it."""
     from torchvision.models import VGG16_Weights
 
     VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)

@@ -61,8 +61,8 @@ class RandomScenes(Dataset[Crop]):
     """An endless stream of random rendered scenes.
 
     Args:
-        size: height and width of a sample.
-        textures: folder of photographs; ``None`` uses those in scikit-image's wheel.
+        size: height and width of a sample, pixels.
+        textures: folder of photographs; ``None`` uses those of scikit-image.
     """
 
     def __init__(self, size: int, seed: int, textures: Path | None = None) -> None:
@@ -72,7 +72,7 @@ class RandomScenes(Dataset[Crop]):
         """Facts for the model card."""
         folder = self.textures.folder
         photos = f"{len(self.textures.names)} photographs " + (f"in {folder.name}" if folder else "of scikit-image")
-        # The built-in clips show those of scikit-image too.
+        # The built-in clips show the photographs of scikit-image too.
         return {"name": "synthetic", "textures": photos, "sequences": [] if folder else list(RENDERED)}
 
     def digest(self) -> str:
@@ -90,12 +90,10 @@ FITS = ("crop", "squash")
 
 
 class ClipCrops(Dataset[Crop]):
-    """Square crops of real clips.
-
-    There is one sample for each possible start. An epoch takes each of them once, in random order.
+    """Square crops of clips. One epoch takes each frame triplet once, in random order.
 
     Args:
-        clips: clips; those without a pair :data:`LONG_TERM_STEP` apart are left out.
+        clips: those without two frames :data:`LONG_TERM_STEP` apart are left out.
         fit: ``crop`` takes a random part at a random scale, between the crop's size and the clip's own; ``squash``
             resizes the whole frame to the square, as the dissertation does.
 
@@ -112,7 +110,7 @@ class ClipCrops(Dataset[Crop]):
                 f"no clip is long enough to train on ({names}): "
                 f"give clips with at least {LONG_TERM_STEP + 1} consecutive frames with flow"
             )
-        # Two folders may each hold a clip of one name.
+        # Clips from two folders may have the same name.
         clips_used = {id(clip): clip for clip, _ in self.places}.values()
         self.clips = sorted(((clip.name, clip) for clip in clips_used), key=lambda one: _order(one[1]))
 
@@ -173,10 +171,10 @@ class ClipCrops(Dataset[Crop]):
 
 
 class Mixture(Dataset[Crop]):
-    """Several data sets in one stream, each sample from one of them at random by weight.
+    """Several data sets in one stream; each sample comes from one of them, chosen at random by weight.
 
     Args:
-        parts: data and weight by name; all of one size.
+        parts: data and weight by name; all must have one size.
     """
 
     def __init__(self, seed: int, parts: Mapping[str, tuple[TrainingCrops, float]]) -> None:

@@ -15,7 +15,7 @@ from reconet_bench.training.footage_cache import footage_clips
 from reconet_bench.training.settings import TrainingSettings
 
 SOURCES = ("synthetic", "sintel", "footage")
-#: Coefficients of footage by name: of camera pictures, or of drawn and rendered ones as MPI-Sintel's.
+#: Luminance coefficients of footage by name: camera footage, or drawn and rendered footage such as MPI-Sintel.
 LUMINANCES = {"camera": LUMINANCE_CAMERA, "animation": LUMINANCE_ANIMATION}
 #: Settings of a recipe that only some data uses: name, option, data.
 _SETTINGS = (
@@ -33,12 +33,12 @@ class DataOptions:
 
     Attributes:
         size: side of the training crops, pixels.
-        textures: folder of photographs to render scenes from; ``None`` uses those in scikit-image's wheel.
+        textures: folder of photographs for rendered scenes; ``None`` uses those of scikit-image.
         sintel, render_pass, split: see :mod:`reconet_bench.data.sintel`.
-        fit: how frames of clips become square, see :class:`ClipCrops`.
-        footage: videos, folders of frames, or folders that hold any number of either.
-        luminance: of footage, see :data:`LUMINANCES`.
-        flow, raft: estimator of the footage's motion, and its weights.
+        fit: how frames become square, see :class:`~reconet_bench.training.crops.ClipCrops`.
+        footage: videos, folders of frames, or folders that contain any number of either.
+        luminance: kind of footage, see :data:`LUMINANCES`.
+        flow, raft: flow estimator for footage, and its weights.
         report: called with a line about slow work.
     """
 
@@ -112,7 +112,7 @@ def check_used(text: str, options: DataOptions, named: Collection[str] = ()) -> 
 
 
 def _weights(text: str) -> dict[str, float]:
-    """Weight by name; 1 where none is given."""
+    """Weight by name; 1 if none is given."""
     weights: dict[str, float] = {}
     for word in text.split():
         name, colon, number = word.partition(":")
@@ -179,7 +179,7 @@ def steps_of(
             f"epochs must be a number of passes over finite data, got {epochs} of {data.describe()['name']}: "
             "give --steps instead"
         )
-    # Rounded as presets write shares, so that a run begun with those goes on.
+    # Rounded like the shares in presets, so that a run started with those can be resumed.
     shares = (
         tuple(round(epoch / epochs, 4) for epoch in milestone_epochs if epoch < epochs)
         if milestone_epochs

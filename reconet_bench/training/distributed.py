@@ -22,8 +22,8 @@ class Group:
     """The processes of a training.
 
     Attributes:
-        rank: number of this process; 0 is the one that writes and reports.
-        world: how many there are.
+        rank: number of this process; process 0 writes and reports.
+        world: number of processes.
     """
 
     rank: int = 0
@@ -31,7 +31,7 @@ class Group:
 
     @property
     def main(self) -> bool:
-        """Whether this is the process that writes and reports."""
+        """Whether this process writes and reports."""
         return self.rank == 0
 
     def wrap(self, module: nn.Module, device: torch.device) -> nn.Module:
@@ -67,7 +67,7 @@ def joined(device: torch.device) -> Iterator[Group]:
     """Join the processes that ``torchrun`` started; without it, a group of one.
 
     Raises:
-        TrainingError: the others cannot be reached.
+        TrainingError: the other processes cannot be reached.
     """
     world = processes()
     if world == 1:
@@ -104,7 +104,7 @@ def local_device(device: torch.device) -> torch.device:
     """The GPU of this process, if several processes run on a machine with GPUs.
 
     Raises:
-        TrainingError: one GPU is named for all of them, or there are more processes than GPUs.
+        TrainingError: the user gave one GPU for all processes, or there are more processes than GPUs.
     """
     if device.type != "cuda" or "LOCAL_RANK" not in os.environ:
         return device

@@ -32,7 +32,7 @@ from reconet_bench.video.media import is_image, open_source
 
 #: Files in a folder with these suffixes are videos; a file that the user names may have any suffix.
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".gif")
-#: Shorter side of the working size over the side of the training crops.
+#: Shorter side of cached frames divided by the side of the training crops.
 MARGIN = 1.5
 #: Most frames kept of one video. Of a longer one, short sequences are kept, each long enough for a long-term pair.
 MAX_FRAMES = 3000
@@ -40,16 +40,16 @@ _RUN = LONG_TERM_STEP + 1
 
 
 class CachedFootage(FramesOnly):
-    """A video or folder of frames as small images in the cache; without motion.
+    """A video or folder of frames as small images in the cache, without motion.
 
     Args:
         path: video file, or folder of images of one size.
-        side: shorter side of the frames kept, pixels; smaller footage stays as it is.
-        source, luminance: where the footage is from, if that is known.
+        side: shorter side of the cached frames, pixels; smaller footage keeps its size.
+        source, luminance: origin of the footage and its luminance coefficients.
         cache: folder for the frames; by default ``frames`` in :func:`~reconet_bench.core.machine.cache_folder`.
 
     Raises:
-        DataError: nothing that can be read.
+        DataError: the footage cannot be read.
     """
 
     kind = "it is footage"
@@ -90,7 +90,7 @@ def _image(path: Path) -> np.ndarray:
 
 
 def _cached_frames(path: Path, side: int, cache: Path) -> Path:
-    """The folder of a footage's small frames, named by their numbers; made if it is not there."""
+    """The folder of the small frames of footage, named by their numbers; it is made if it does not exist."""
     folder = cache / _key(path, side)
     if folder.is_dir():
         return folder
@@ -108,7 +108,7 @@ def _cached_frames(path: Path, side: int, cache: Path) -> Path:
 
 
 def _kept(path: Path, side: int) -> Iterator[tuple[int, np.ndarray]]:
-    """The frames to keep, counted from 1, at the working size."""
+    """Number (from 1) and image of each frame to keep, resized."""
     with contextlib.closing(open_source(path)) as source:
         height, width = source.size
         scale = min(1.0, side / min(height, width))
@@ -127,7 +127,7 @@ def _kept(path: Path, side: int) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _key(path: Path, side: int) -> str:
-    """Changes with the file (or any file of the folder), the working size and the choice of frames."""
+    """A key that changes with the file (or any file of the folder), the size and the choice of frames."""
     files = image_files(path) if path.is_dir() else [path]
     digest = hashlib.sha256(repr((side, MAX_FRAMES, _RUN)).encode())
     for file in files:
@@ -147,18 +147,18 @@ def footage_clips(
     report: Callable[[str], None] = lambda text: None,
     luminance: tuple[float, float, float] = LUMINANCE_CAMERA,
 ) -> list[Clip]:
-    """Clips to train on from videos, folders of frames, and folders that hold any number of either.
+    """Clips to train on from videos, folders of frames, and folders that contain any number of either.
 
-    A sequence in MPI-Sintel's layout keeps its true flow and its name, so that a model trained on it is known to be.
+    A sequence in MPI-Sintel's layout keeps its true flow and its name, so that the leakage check can find it.
 
     Args:
-        crop: side of the training crops; footage is kept at :data:`MARGIN` times that.
+        crop: side of the training crops; frames are cached at :data:`MARGIN` times this size.
         flow, raft: the estimator and its weights, see :class:`~reconet_bench.data.flow.base.EstimatedClip`.
         report: called with a line about slow work.
-        luminance: coefficients of footage that is not known to be MPI-Sintel's.
+        luminance: coefficients of footage that is not from MPI-Sintel.
 
     Raises:
-        UnknownName, ModelError: no such estimator, or it has no weights. DataError: nothing there, or not readable.
+        UnknownName, ModelError: no such estimator, or its weights are missing. DataError: no readable footage.
     """
     ESTIMATORS[flow].load(raft)  # an unknown name is reported before footage is read
     clips: list[Clip] = []

@@ -26,16 +26,16 @@ from reconet_bench.training.crops import Crop, TrainingCrops
 from reconet_bench.training.distributed import Group
 from reconet_bench.training.settings import TrainingSettings
 
-#: Most processes that load for one GPU, and batches that each keeps ready.
+#: Largest number of processes that load data for one GPU, and batches that each of them keeps ready.
 _MOST_WORKERS, _AHEAD = 16, 4
 
 
 class Loader:
-    """This process's part of every step's batch, from step ``start`` on.
+    """This process's part of the batch of every step, from step ``start`` on.
 
     Attributes:
-        waited: seconds spent waiting for data since it was last set to zero. On a GPU, which works on while the
-            program waits, an upper bound of its idle time.
+        waited: seconds spent waiting for data since it was last set to zero. A GPU continues to work during this time,
+            so for a GPU it is an upper bound of its idle time.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Loader:
             )
 
     def __iter__(self) -> Generator[tuple[int, Batch]]:
-        """Number and batch of each step; closing it ends the processes."""
+        """Number and batch of each step; closing the iterator ends the processes."""
         before = multiprocessing.active_children()
         with _no_advice():
             batches = iter(self._loader)
@@ -114,13 +114,13 @@ def worker_count(settings: TrainingSettings, device: torch.device) -> int:
         return 0
     if settings.workers is not None:
         return settings.workers
-    # torchrun starts a process for each GPU of a machine: they share its cores.
+    # torchrun starts one process for each GPU of a machine; they share its cores.
     cores = machine.usable_cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, min(_MOST_WORKERS, cores - 1)) if device.type == "cuda" else 0
 
 
 def _begin_worker(number: int) -> None:
-    # One thread each, or they fight over the cores.
+    # One thread each, so that they do not compete for the cores.
     cv2.setNumThreads(0)
     # A terminal or batch system signals the whole group. Only the training answers; it needs data for its last step.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -128,7 +128,7 @@ def _begin_worker(number: int) -> None:
 
 
 class _Part(Sampler[int]):
-    """Numbers of the samples of a process: of every step's ``batch · world`` the ``batch`` that are its own."""
+    """Numbers of the samples of a process: its own ``batch`` of the ``batch · world`` samples of every step."""
 
     def __init__(self, settings: TrainingSettings, start: int, group: Group) -> None:
         self.steps, self.batch, self.group = range(start, settings.steps), settings.batch, group

@@ -1,4 +1,4 @@
-"""One training loop, read from top to bottom, for every method."""
+"""The training loop of every method; read it from top to bottom."""
 
 from __future__ import annotations
 
@@ -222,10 +222,10 @@ def _train(
 def prepare_loss_network(
     settings: TrainingSettings, device: torch.device, precision: Precision
 ) -> tuple[LossNetwork, dict[str, Tensor]]:
-    """The loss network on its device, channels last and in the training's number format, and the style's Gram matrices.
+    """The loss network, on its device and in the number format of the training, and the Gram matrices of the style.
 
     Raises:
-        TrainingError: the raw scale was asked for, and the file is at another than published weights were chosen for.
+        TrainingError: the settings ask for the raw scale, but the file is not at the scale of published loss weights.
     """
     painting = read_style(settings.style)
     if settings.scale == "raw" and (mean := load_loss_network(settings.vgg).scales["relu1_2"]) > LOUDEST:
@@ -253,7 +253,7 @@ def make_optimizer(settings: TrainingSettings, network: nn.Module) -> torch.opti
 
 
 def compiled(forward: nn.Module, context: LossContext) -> tuple[nn.Module, LossContext]:
-    """Network and loss network through ``torch.compile``, one graph for the size that is trained at."""
+    """Network and loss network through ``torch.compile``, as one graph for the size of the training crops."""
     perceptual = cast(LossNetwork, torch.compile(context.perceptual, dynamic=False))
     return cast(nn.Module, torch.compile(forward, dynamic=False)), replace(context, perceptual=perceptual)
 

@@ -1,4 +1,4 @@
-"""The number format of a training: fp32, bf16, or fp16 with its gradients scaled."""
+"""The number format of a training: fp32, bf16, or fp16 with scaled gradients."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Precision:
 
     Attributes:
         name: ``fp32``, ``bf16`` or ``fp16``.
-        dtype: of convolutions.
-        scaler: multiplies the loss, so that small gradients do not vanish in fp16; does nothing otherwise.
+        dtype: of the convolutions.
+        scaler: multiplies the loss in fp16, so that small gradients do not vanish; does nothing in other formats.
     """
 
     name: str
@@ -29,10 +29,10 @@ class Precision:
         """By its name in the settings; ``auto`` is bf16 if the device supports it, else fp32 (CPU) or fp16 (GPU).
 
         Raises:
-            TrainingError: fp16 on a CPU, where it has neither speed nor kernels for every layer.
+            TrainingError: fp16 on a CPU, where it is slow and some layers lack it.
         """
         if name == "auto":
-            # With emulation everything "supports" bf16, slower than fp32.
+            # With emulation every GPU "supports" bf16, but slower than fp32.
             if device.type == "cpu":
                 name = "bf16" if computes_bf16() else "fp32"
             else:

@@ -1,4 +1,4 @@
-"""Presets: recipes of a training run as files that a person can read, copy and override."""
+"""Presets: recipes of training runs as TOML files, which people can read, copy and override."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ TABLES = ("weights", "options")
 
 
 def preset_names() -> list[str]:
-    """The presets that ship."""
+    """The presets that are included."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def load_recipe(preset: str = "default", overrides: Sequence[str] = ()) -> Recipe:
-    """A preset on top of the defaults, with ``key=value`` settings on top of both.
+    """The default recipe, changed by a preset and then by ``key=value`` settings.
 
     Args:
-        preset: a name, or a file of one's own.
+        preset: a name, or a ``.toml`` file.
         overrides: ``steps=2000``, ``weights.style=1e4``, ``options.constraint=none``.
 
     Raises:
@@ -50,10 +50,10 @@ def load_recipe(preset: str = "default", overrides: Sequence[str] = ()) -> Recip
 
 
 def merged(recipe: Recipe, layer: Mapping[str, Any], where: str) -> Recipe:
-    """``layer`` on top of ``recipe``; every key must be known and of the type it has there."""
+    """``recipe`` changed by ``layer``, whose keys must be in ``recipe`` and have the same type there."""
     result = {key: dict(value) if key in TABLES else value for key, value in recipe.items()}
     if "steps" in layer and "epochs" not in layer:
-        result["epochs"] = 0  # whoever says how many steps does not want the preset's epochs
+        result["epochs"] = 0  # a number of steps replaces the preset's epochs
     for key, value in layer.items():
         if key not in recipe:
             raise UnknownName(f"setting in {where}", key, recipe)
@@ -82,7 +82,7 @@ def _read(path: Path) -> Recipe:
 
 
 def _value(text: str) -> Any:
-    """A TOML value; a bare word is a string."""
+    """A TOML value; a word without quotes is a string."""
     try:
         return tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:

@@ -23,15 +23,15 @@ from reconet_bench.training.run_folder import STATE_FILE
 SAMPLES_FOLDER = "samples"
 #: Width of the labels beside the sample pictures of a run, pixels.
 MARGIN = 96
-#: Number of the sample shown: no run has so many steps.
+#: Number of the sample that is shown; no run has this many steps.
 _INDEX = 1_000_000_000
-#: A difference of this much is drawn in the brightest colour; pixels that cannot be traced are grey.
+#: The difference that is drawn in the brightest colour, and the grey of pixels that cannot be traced.
 _FULL_SCALE, _UNTRACED = 0.25, 90
 
 
 @torch.no_grad()
 def sample_strip(network: nn.Module, data: TrainingCrops, device: torch.device) -> np.ndarray:
-    """Side by side: content at t, stylised at t and t+1, and how far the two are apart along the true motion.
+    """Side by side: content at t, stylised at t and t+1, and their difference along the true motion.
 
     Returns:
         ``(H, 4·W, 3)`` uint8.
@@ -66,7 +66,7 @@ def progress_picture(folder: Path, most: int = 8) -> np.ndarray:
     The left margin shows the step, and the epoch if the run's state tells the number of samples in one.
 
     Raises:
-        TrainingError: it has none.
+        TrainingError: there are none.
     """
     paths = sorted((folder / SAMPLES_FOLDER).glob("step_*.png"))
     if not paths:
@@ -87,7 +87,7 @@ def _steps_an_epoch(folder: Path) -> float | None:
 
 
 def _labelled(strip: np.ndarray, step: int, epoch: float | None) -> np.ndarray:
-    """The strip with a margin of :data:`MARGIN` pixels that says where in the run it stands."""
+    """The strip with a margin of :data:`MARGIN` pixels that shows its step and epoch."""
     margin = np.full((len(strip), MARGIN, 3), 255, np.uint8)
     lines = [f"step {step}", *([f"epoch {step / epoch:.1f}"] if epoch else [])]
     for number, line in enumerate(lines, 1):

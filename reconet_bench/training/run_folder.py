@@ -111,8 +111,8 @@ def load_state(
     """Restore the folder's state; returns its step (0 if there is none) and the sums saved with it.
 
     Args:
-        facts: :func:`fingerprint` of this run, which must equal that of the state. The state's ``trunk`` is added: the
-            trunk itself may have changed since.
+        facts: :func:`fingerprint` of this run, which must agree with the state. Gets the ``trunk`` of the state,
+            because the trunk itself may have changed since, or may be deleted.
     """
     path = folder / STATE_FILE
     if not path.is_file():
@@ -124,7 +124,7 @@ def load_state(
     if saved.get("precision") == "auto":
         del saved["precision"]  # older versions did not record the actual format
     for name, value in wanted.items():
-        # A state of an older version may lack a name; what it has must agree.
+        # A state of an older version may lack a name; the names it has must agree.
         if name in saved and saved[name] != value:
             what = (
                 "its photographs, footage or flow weights were different"

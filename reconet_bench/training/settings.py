@@ -13,20 +13,20 @@ from reconet_bench.methods.base import METHODS
 
 OPTIMIZERS = ("adam", "adamax")
 SCHEDULES = ("cosine", "steps", "constant")
-#: How the taps of the loss network are scaled, see :mod:`reconet_bench.networks.vgg`.
+#: Scales of the taps of the loss network, see :mod:`reconet_bench.networks.vgg`.
 SCALES = ("unit", "raw")
-#: Seeds are below it: PyTorch takes no larger ones.
+#: Seeds must be below this, as in PyTorch.
 LARGEST_SEED = 2**63
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Everything that determines a run besides its data.
+    """Everything that determines a run, apart from its data.
 
     Attributes:
-        style: image file of the painting.
-        style_size: the painting's shorter side in pixels; larger gives larger strokes.
+        style: the style image, a file.
+        style_size: shorter side of the style image in pixels; a larger one gives larger strokes.
         optimizer: ``adam`` or ``adamax``.
         schedule: of the learning rate after ``warm_up`` steps: ``cosine`` to zero, ``steps`` (times ``decay`` at each
             of ``milestones``, which are shares of the run), or ``constant``.
@@ -118,7 +118,7 @@ class TrainingSettings:
         return METHODS[self.method].final_weights(self.all_weights(), options), options
 
     def all_weights(self) -> dict[str, float]:
-        """The method's loss weights with the overrides on top."""
+        """All loss weights: those of the settings, else the method's."""
         method = METHODS[self.method]
         if unknown := self.weights.keys() - method.weights.keys():
             raise UnknownName(f"loss term of {self.method}", min(unknown), method.weights)
@@ -130,7 +130,7 @@ class TrainingSettings:
         return weights
 
     def all_options(self) -> dict[str, Any]:
-        """The method's switches with the overrides on top."""
+        """All switches: those of the settings, else the method's."""
         method = METHODS[self.method]
         if unknown := self.options.keys() - method.options.keys():
             raise UnknownName(f"option of {self.method}", min(unknown), method.options or ("none",))

@@ -12,7 +12,7 @@ import torch
 
 from reconet_bench.core.errors import TrainingError, out_of_memory
 
-#: Ctrl-C, and what a batch system sends before it kills.
+#: Ctrl-C, and the signal that a batch system sends before it kills a process.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

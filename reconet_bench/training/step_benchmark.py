@@ -62,7 +62,7 @@ class Comparison:
 
     @property
     def ratios(self) -> list[float]:
-        """Plain over ours, round by round."""
+        """Time of the plain loop over that of the recipe, per round."""
         return [slow / fast for slow, fast in zip(self.plain.turns, self.ours.turns, strict=True)]
 
 
@@ -73,7 +73,7 @@ def compare_steps(
     steps: int = 3,
     report: Callable[[str], None] = lambda text: None,
 ) -> Comparison:
-    """Time training steps of ``settings`` and of the plain loop on the same batches, by turns.
+    """Time training steps of ``settings`` and of the plain loop on the same batches, in interleaved rounds.
 
     Both have the same network, objective, loss network, batches and kind of optimiser; they differ in number format,
     memory layout, compilation and the optimiser's kernels. Loading data is not timed.

@@ -1,4 +1,4 @@
-"""The dissertation's studies, at any number of steps and size: loss weights, optimisers, and what epochs add."""
+"""The dissertation's studies of loss weights, optimisers and epochs, with any number of steps and any size."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Study:
-    """A question and the runs that answer it."""
+    """A question, and the runs that answer it."""
 
     summary: str
     settings: tuple[Setting, ...]
@@ -137,9 +137,9 @@ def run_study(
     A finished setting is not trained again, an interrupted one continues.
 
     Args:
-        arguments: of ``reconet-bench train``, shared by all settings.
+        arguments: of ``reconet-bench train``, for all settings.
         folder: gets a run folder for each setting, ``summary.csv``, ``summary.md`` and ``curves.png``.
-        jobs: settings that train at the same time.
+        jobs: number of settings that train at the same time.
         runner: trains each setting; by default each in its own process.
 
     Returns:

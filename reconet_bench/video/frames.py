@@ -34,7 +34,7 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class StreamFormat:
-    """How frames lie in time and how their colours are described.
+    """Time base, frame rate and colour description of a video.
 
     Attributes:
         time_base: seconds of one tick of ``Frame.pts``.
@@ -59,7 +59,7 @@ def moment(seconds: float) -> Fraction:
 
 @contextlib.contextmanager
 def one_line(path: Path, what: str) -> Iterator[None]:
-    """FFmpeg's errors as one line of ours."""
+    """Turn FFmpeg's errors into a DataError of one line."""
     import av
 
     try:

@@ -53,17 +53,17 @@ class Sink(Protocol):
         """The next frame."""
 
     def close(self, whole: bool = True) -> None:
-        """Finish; ``whole`` says that the source came to its end."""
+        """Finish the output; ``whole`` means that the source was read to its end."""
 
     def abandon(self) -> None:
-        """Leave nothing behind; after ``close``, do nothing."""
+        """Delete what was written; after ``close``, do nothing."""
 
 
 class ImageSequence:
-    """Images one after another, each shown equally long; all must be of one size.
+    """Images as footage, each shown for the same time; all must have one size.
 
     Attributes:
-        names: what each file is called, without suffix.
+        names: of the files, without suffix.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class ImageSequence:
 
 
 class Camera:
-    """Live pictures from camera ``index``, stamped in milliseconds, until the caller stops."""
+    """Live frames from camera ``index`` with times in milliseconds, until the caller stops."""
 
     length = 0
 
@@ -99,7 +99,7 @@ class Camera:
         import cv2
 
         level = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the error below says it in one line
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the error below replaces its log
         self._camera = cv2.VideoCapture(index)
         cv2.utils.logging.setLogLevel(level)
         if not self._camera.isOpened():
@@ -121,26 +121,25 @@ class Camera:
             yield Frame(np.ascontiguousarray(image[:, :, ::-1]), last)
 
     def close(self) -> None:
-        """Give the camera back."""
+        """Close the camera."""
         self._camera.release()
 
 
 class ImageSink:
-    """Images into a folder that is new or empty, all at once when they are whole.
+    """Images into a new or empty folder; they appear there together at :meth:`close`.
 
     Args:
-        folder: where to.
-        names: of the files, without suffix; further ones are counted.
-        pattern: of a name such as ``frame_%04d.png``, counted from 1.
+        names: of the files, without suffix; frames beyond these names are numbered.
+        pattern: printf pattern of numbered names, such as ``frame_%04d.png``, from 1.
 
     Attributes:
-        remark: that names had to be counted, since several frames have the same.
+        remark: says so if names were replaced by numbers, because several frames have the same name.
     """
 
     remark = ""
 
     def __init__(self, folder: Path, names: list[str] | None = None, pattern: str = "%06d.png") -> None:
-        # A link cannot be renamed onto, nor can a folder that is in use.
+        # A folder cannot be renamed onto a link, or onto a folder that is in use.
         self._folder, self._names, self._pattern, self._count = Path(folder).resolve(), names or [], pattern, 0
         if len({name.casefold() for name in self._names}) < len(self._names):
             self._names, self.remark = [], "several frames have the same name: they are counted instead"
@@ -152,14 +151,14 @@ class ImageSink:
         self._temporary = Path(tempfile.mkdtemp(dir=place, prefix=f".{self._folder.name}-"))
 
     def write(self, frame: Frame) -> None:
-        """One image more."""
+        """Write one image."""
         named = self._count < len(self._names)
         name = f"{self._names[self._count]}.png" if named else _numbered(self._pattern, self._count + 1)
         self._count += 1
         write_image(self._temporary / name, frame.image)
 
     def close(self, whole: bool = True) -> None:
-        """Give the folder its name, or its content where it was there before."""
+        """Give the folder its name, or move the images into it if it was there before."""
         if self._is_new:
             self._temporary.chmod(0o755)
             self._temporary.replace(self._folder)
@@ -169,7 +168,7 @@ class ImageSink:
         self._temporary.rmdir()
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Delete what was written."""
         shutil.rmtree(self._temporary, ignore_errors=True)
 
 
@@ -184,7 +183,7 @@ class SingleImage:
             raise DataError(f"cannot write {path}: it is a folder")
 
     def write(self, frame: Frame) -> None:
-        """The image."""
+        """Keep the frame for :meth:`close`."""
         if self._image.size:
             raise DataError(
                 f"{self._path} holds one frame: for more, name a folder, a pattern such as frame_%04d.png, or a video"
@@ -192,15 +191,15 @@ class SingleImage:
         self._image = frame.image
 
     def close(self, whole: bool = True) -> None:
-        """Write it."""
+        """Write the image."""
         write_image(self._path, self._image)
 
     def abandon(self) -> None:
-        """Nothing was written."""
+        """Nothing was written: do nothing."""
 
 
 def _numbered(pattern: str, number: int) -> str:
-    """A printf pattern as the name of one file."""
+    """The file name of one number in a printf pattern."""
     return _NUMBER.sub(lambda match: f"{number:{match[0][1:]}}", pattern)
 
 
@@ -211,14 +210,15 @@ def _called_like(name: str) -> list[Path]:
     if match := _NUMBER.search(path.name):
         digits = rf"\d{{{match[1] or 1},}}"
         wanted = re.compile(re.escape(path.name[: match.start()]) + digits + re.escape(path.name[match.end() :]))
-        found = [Path(file) for file in glob.glob(f"{folder}/*") if wanted.fullmatch(Path(file).name)]  # noqa: PTH207 - a Path cannot glob an absolute pattern
+        # A Path cannot glob an absolute pattern.
+        found = [Path(file) for file in glob.glob(f"{folder}/*") if wanted.fullmatch(Path(file).name)]  # noqa: PTH207
     else:
         found = [Path(file) for file in glob.glob(f"{folder}/{path.name}")]  # noqa: PTH207
     return sorted((file for file in found if is_image(file)), key=natural_key)
 
 
 def is_image(path: Path) -> bool:
-    """Whether a name is that of an image (a GIF is footage)."""
+    """Whether a name has the suffix of an image (a GIF is a video)."""
     return Path(path).suffix.lower() in IMAGE_SUFFIXES
 
 
@@ -226,11 +226,11 @@ def open_source(name: str | Path, rate: Fraction | None = None, start: float = 0
     """A video, a folder of images, a glob or printf pattern, or one image.
 
     Args:
-        rate: frames per second of images; a video knows its own.
+        rate: frames per second of images; a video has its own.
         start, end: the part to read, seconds.
 
     Raises:
-        DataError: nothing there, or nothing that can be read.
+        DataError: nothing is there, or it cannot be read.
     """
     if not str(name):
         raise DataError("the input has no name")

@@ -27,7 +27,7 @@ from reconet_bench.video.frames import (
     one_line,
 )
 
-#: Untagged footage at least this high is taken for HD (BT.709), as players do.
+#: Footage without a colour tag is taken for HD (BT.709) from this height on, as players do.
 _HD_HEIGHT = 720
 
 
@@ -35,17 +35,17 @@ class VideoReader:
     """Frames of a video file, one after another, in constant memory.
 
     Args:
-        start, end: cut to this part, seconds from the beginning; timestamps then count from ``start``.
+        start, end: the part to read, seconds from the beginning; timestamps count from ``start``.
 
     Attributes:
         size: as shown, rotation applied.
-        length: number of frames as far as the file tells, for progress; 0 = unknown.
+        length: number of frames according to the file, for progress; 0 = unknown.
         format: see :class:`StreamFormat`.
         origin: where time 0 is on the file's own clock, seconds.
         stop: where the part ends, on the same clock; ``None``: at the end of the file.
 
     Raises:
-        DataError: missing, empty, damaged, without pictures, or nothing between ``start`` and ``end``.
+        DataError: the file is missing, empty, damaged or has no pictures, or no frame is between ``start`` and ``end``.
     """
 
     def __init__(self, path: Path, start: float = 0.0, end: float | None = None) -> None:
@@ -76,13 +76,13 @@ class VideoReader:
         self.length = self._expected()
 
     def _open(self) -> None:
-        """At the beginning of the file."""
+        """Open the file at its beginning."""
         import av
 
         self._stack.close()
         with one_line(self.path, "not a readable video"):
             self._container = self._stack.enter_context(av.open(str(self.path.absolute()), metadata_errors="replace"))
-        # A cover picture beside sound is no footage.
+        # A cover picture of a sound file is not footage.
         streams = [s for s in self._container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not streams:
             raise DataError(f"{self.path}: there are no pictures in it, only {_kinds(self._container)}")
@@ -117,12 +117,12 @@ class VideoReader:
         begin, place = self.origin - TOLERANCE, max(self._began, self.origin - SEARCH_MARGIN)
         try:
             self._container.seek(int(place / self._stream.time_base), stream=self._stream)
-        except PermissionError:  # a raw stream cannot be searched
+        except PermissionError:  # a raw stream has no index
             first = None
         else:
             frames = self._timed(place)
             first = next(frames, None)
-        # Only a frame that is too early proves that none was missed.
+        # Only a first frame before the start proves that the seek skipped none.
         if first is None or first[0] >= begin:
             self._open()
             frames = self._timed(self._began)
@@ -138,14 +138,14 @@ class VideoReader:
             yield time, frame
 
     def __iter__(self) -> Iterator[Frame]:
-        """Every frame once; raises DataError where the file is damaged or ends before it should."""
+        """Every frame once; raises DataError if the file is damaged or cut off."""
         tick = self.format.time_base
         origin = round(self.origin / tick)
         step = max(1, round(1 / (self.format.rate * tick)))
         last, count, shown = -step, 0, 0
         decoded, frame = self._decoded, self._first
         while frame is not None:
-            # Files without timestamps count frames; two frames at one time would not survive an encoder.
+            # Without timestamps, frames are counted. An encoder refuses two frames at one time.
             pts = max(frame.pts - origin, last + 1) if frame.pts is not None else last + step
             if count == 0 and frame.pts is None:
                 pts = 0
@@ -159,7 +159,7 @@ class VideoReader:
             self._check_whole((origin + shown) * tick, step * tick)
 
     def _is_after(self, pts: int | None) -> bool:
-        """Whether a frame lies behind the part asked for."""
+        """Whether a frame is after the wanted part."""
         return self.stop is not None and pts is not None and pts * self._stream.time_base >= self.stop - TOLERANCE
 
     def _check_whole(self, shown: Fraction, step: Fraction) -> None:
@@ -173,7 +173,7 @@ class VideoReader:
             )
 
     def _picture(self, frame: Any) -> np.ndarray:
-        """As shown: 8-bit RGB, turned upright; all frames in the first one's size."""
+        """The frame as shown: 8-bit RGB, turned upright, in the size of the first frame."""
         first = self._first
         frame.colorspace = _matrix(frame)
         source = FULL if _is_full(frame) else LIMITED
@@ -189,7 +189,7 @@ class VideoReader:
         return np.ascontiguousarray(_upright(image, first))
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._stack.close()
 
     def __enter__(self) -> VideoReader:
@@ -204,8 +204,8 @@ def _rate(stream: Any) -> Fraction:
 
 
 def _stated_end(stream: Any) -> Fraction | None:
-    """When the file says that its pictures end, seconds on its own clock; sound may go on after that."""
-    if stream.duration and stream.frames:  # where it counts no frames, FFmpeg gives the whole file's duration
+    """When the pictures end according to the file, seconds on its own clock; its sound may last longer."""
+    if stream.duration and stream.frames:  # without a frame count, FFmpeg gives the duration of the whole file
         return Fraction(stream.time_base * ((stream.start_time or 0) + stream.duration))
     parts = stream.metadata.get("DURATION", "").split(":")  # of Matroska, such as 00:00:04.021000000
     try:
@@ -215,7 +215,7 @@ def _stated_end(stream: Any) -> Fraction | None:
 
 
 def _matrix(frame: Any) -> int:
-    """The colour matrix of a frame; untagged footage has that of its size."""
+    """The colour matrix of a frame; without a tag, the one that is usual for its height."""
     tagged = int(frame.colorspace)
     return tagged if tagged in SWSCALE else BT709 if max(frame.height, 0) >= _HD_HEIGHT else BT601
 

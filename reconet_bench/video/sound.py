@@ -24,7 +24,7 @@ SUBSTITUTES = {
 _REFUSED = {"mp4": {"pcm", "truehd"}, "ipod": {"pcm", "truehd"}, "mov": {"opus", "flac", "vorbis", "truehd"}}
 #: Bits per second and channel of sound that is encoded again: transparent to most ears in AAC and Opus.
 _BIT_RATE = 96_000
-#: Sampling rates that an encoder takes; for others the first one.
+#: Sampling rates that an encoder supports; any other rate becomes the first one.
 _RATES = {
     "aac": (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 96000, 88200, 64000),
     "libopus": (48000,),
@@ -77,11 +77,11 @@ class Sound:
         self._input: Any = self._stack.enter_context(av.open(str(self._path.absolute()), metadata_errors="replace"))
 
     def _from_origin(self) -> None:
-        """Begin at the origin, or somewhat before it."""
+        """Start reading at the origin, or a little before it."""
         import av
 
         if self._origin and self._streams:
-            with contextlib.suppress(PermissionError):  # a raw stream cannot be searched
+            with contextlib.suppress(PermissionError):  # a raw stream has no index
                 self._input.seek(int(max(Fraction(0), self._origin - SEARCH_MARGIN) * av.time_base))
         self._demux()
         first = self._waiting
@@ -96,7 +96,7 @@ class Sound:
         self._waiting: Any = next(self._packets, None)
 
     def copy_until(self, time: Fraction | None) -> None:
-        """Everything up to ``time`` seconds from the origin, at most to the end; ``None`` is all up to there."""
+        """Copy the sound up to ``time`` seconds from the origin, at most to the end; ``None`` copies all of it."""
         if self._end is not None:
             time = self._end if time is None else min(time, self._end)
         while (packet := self._waiting) is not None:
@@ -107,13 +107,13 @@ class Sound:
                 target, anew = self._streams[packet.stream.index]
                 if anew:
                     self._encode(packet, target)
-                # What sounds before the cut is left out; a codec's own lead-in, before the file's zero, is kept.
+                # Sound before the cut is left out; a codec's lead-in, before time 0 of the file, is kept.
                 elif not self._origin or at >= 0:
                     self._copy(packet, target)
             self._waiting = next(self._packets, None)
 
     def finish(self) -> None:
-        """What encoders still hold; nothing can be copied afterwards."""
+        """Write what encoders still hold; no sound can be copied afterwards."""
         for target, anew in self._streams.values():
             if anew:
                 self._output.mux(target.encode(None))
@@ -134,7 +134,7 @@ class Sound:
                 continue
             if due < 0:
                 frame, due = _without(frame, -due), 0
-            # Counted in samples, so that rounded timestamps never make an encoder see gaps or overlaps.
+            # Times are counted in samples, so that rounded timestamps cause no gaps or overlaps.
             index = packet.stream.index
             known = self._next.get(index, due)
             frame.pts = known if abs(due - known) < frame.sample_rate // 10 else max(due, known)
@@ -150,7 +150,7 @@ class Sound:
 
 
 def _codec(stream: Any) -> str:
-    """The codec's name (``mp3``, whichever decoder reads it); empty where FFmpeg has no decoder."""
+    """The name of the codec, such as ``mp3``; empty if FFmpeg has no decoder for it."""
     context = stream.codec_context
     return str(context.codec.canonical_name) if context is not None else ""
 
@@ -171,7 +171,7 @@ def _encoder(output: Any, encoder: str, source: Any) -> Any:
 
 
 def _without(frame: Any, count: int) -> Any:
-    """A frame less its first ``count`` samples."""
+    """A frame without its first ``count`` samples."""
     import av
 
     step = 1 if frame.format.is_planar else len(frame.layout.channels)
@@ -182,7 +182,7 @@ def _without(frame: Any, count: int) -> Any:
 
 
 def _decoded(packet: Any) -> Iterator[Any]:
-    """Samples of a packet; what is damaged is silent for as long as it lasts, as in a player."""
+    """Samples of a packet; a damaged packet is silent, as in a player."""
     import av
 
     with contextlib.suppress(av.error.InvalidDataError):

@@ -1,4 +1,4 @@
-"""Video files out: timestamps (variable frame rates too), colour description and sound of the source are kept."""
+"""Video files out: timestamps (also of a variable frame rate), colour description and sound of the source are kept."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from reconet_bench.core.size import Size
 from reconet_bench.video.frames import BT709, FULL, SWSCALE, Frame, StreamFormat, one_line
 from reconet_bench.video.sound import Sound
 
-#: Codec that a suffix means where none is asked for.
+#: The codec implied by each file suffix.
 SUFFIXES = {".mp4": "h264", ".m4v": "h264", ".mov": "h264", ".mkv": "h264", ".webm": "vp9", ".gif": "gif"}
-#: FFmpeg's encoder of each codec with options that keep brush strokes crisp and leave the processor to the network.
-#: No B-frames: MP4 has durations in the order of decoding, so the last frame shown would get that of another.
+#: FFmpeg's encoder of each codec, with options that keep brush strokes crisp and use little of the processor.
+#: No B-frames: MP4 stores durations in decoding order, so the last shown frame would get the duration of another.
 ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
     "h264": ("libx264", {"preset": "veryfast", "crf": "18", "bf": "0"}),
     "hevc": ("libx265", {"preset": "veryfast", "crf": "22", "x265-params": "log-level=none:bframes=0"}),
@@ -108,7 +108,7 @@ class VideoWriter:
         )
         height, width = size
         stream.width, stream.height = width, height
-        # Half the chroma resolution needs even sides; the full one keeps an odd size exactly.
+        # Halved chroma needs even sides; full chroma keeps an odd size exactly.
         stream.pix_fmt = "pal8" if codec == "gif" else "yuv444p" if width % 2 or height % 2 else "yuv420p"
         context: Any = stream.codec_context
         ticks = context.time_base = Fraction(1, 100) if codec == "gif" else stream_format.time_base
@@ -121,7 +121,7 @@ class VideoWriter:
         return stream
 
     def write(self, frame: Frame) -> None:
-        """Encode one frame; timestamps must grow."""
+        """Encode one frame; its timestamp must be larger than the last one's."""
         import av
 
         if frame.image.shape[:2] != self.size:
@@ -157,7 +157,7 @@ class VideoWriter:
         """Finish the file and give it its name.
 
         Args:
-            whole: the frames reached the end of the source, so the rest of the sound belongs to them too.
+            whole: the frames reached the end of the source, so the rest of the sound is copied too.
         """
         try:
             with one_line(self.path, "cannot finish"):
@@ -172,19 +172,19 @@ class VideoWriter:
             self.abandon()
 
     def abandon(self) -> None:
-        """Leave nothing behind; after :meth:`close` there is nothing to leave."""
+        """Delete the temporary file; after :meth:`close` there is none."""
         with contextlib.suppress(Exception):  # the trailer may fail, and the file is removed anyway
             self._stack.close()
         self._temporary.unlink(missing_ok=True)
 
 
 def _codecs_of(container: Any) -> set[str]:
-    """Codecs of :data:`ENCODERS` that a container holds."""
+    """Codecs of :data:`ENCODERS` that a container supports."""
     return set(ENCODERS) & set(container.supported_codecs)
 
 
 def _palette(size: tuple[int, int], time_base: Fraction) -> Any:
-    """Frames in RGB to frames of 256 colours chosen for each frame."""
+    """A function from RGB frames to frames of 256 colours, which are chosen for each frame."""
     import av
 
     graph = av.filter.Graph()

@@ -406,7 +406,7 @@ def test_a_camera_is_footage_without_end(tmp_path, monkeypatch):
         (["a.mp4", "-o", "b/%d.png", "--codec", "hevc"], "--codec hevc is for videos"),
         (["--camera", "0", "-o", "b.mp4", "--end", "5"], "--start, --end and --fps work with files only"),
         (["a.mp4", "-o", "."], "not empty"),
-        (["a.mp4", "-o", "b.mp4", "--strength", "2"], "strength must be between 0"),
+        (["a.mp4", "-o", "b.mp4", "--strength", "2"], "argument --strength: '2': give a number from 0 to 1"),
         (["a.mp4", "-o", "b.mp4", "--start", "x"], "give a time such as"),
         (["a.mp4", "-o", "b.mp4", "--fps", "0"], "give frames per second"),
         (["a.mp4", "-o", "b.mp4", "--start", "5"], "no frame in it from 5"),

@@ -44,18 +44,18 @@ class Estimator(ABC):
 
     @abstractmethod
     def load(self, weights: Path | None = None) -> tuple[FlowFunction, str]:
-        """The function, and a text that changes whenever its results would (for the cache).
+        """The flow function, and a key for the cache: a text that changes whenever the results would.
 
         Args:
-            weights: file of a network's weights, where there is a network.
+            weights: file of the weights, if the estimator is a network.
 
         Raises:
-            ModelError: no weights, or not those of this network; nothing is ever downloaded.
+            ModelError: no weights, or weights of another network; nothing is downloaded.
         """
 
 
 def consistency_mask(forward: Tensor, backward: Tensor) -> Tensor:
-    """Where the flow can be trusted: forward and backward agree, and no motion boundary is near.
+    """The mask of reliable flow: forward and backward flow agree, and there is no motion boundary.
 
     Args:
         forward: ``(1, 2, H, W)`` pixels, from t to t+1, on the grid of t.
@@ -84,10 +84,10 @@ def consistency_mask(forward: Tensor, backward: Tensor) -> Tensor:
 
 
 class EstimatedClip(Clip):
-    """A clip with its motion estimated from its frames, true flow or not.
+    """A clip with motion that is estimated from its frames, also if its true flow is known.
 
-    Frames are compared as a viewer gets them, at 8 bits; results are kept by content of both frames,
-    estimator and weights, so a cache never gives motion of other pictures.
+    The estimator sees 8-bit frames, as a viewer does. The cache key is made of both frames, the estimator
+    and its weights, so the cache never returns the motion of other frames.
 
     Args:
         estimator: name in :data:`ESTIMATORS`.
@@ -96,7 +96,7 @@ class EstimatedClip(Clip):
         remembered: one-step motions that stay in memory.
 
     Raises:
-        UnknownName, ModelError: no such estimator, or it has no weights.
+        UnknownName, ModelError: no such estimator, or its weights are missing.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class EstimatedClip(Clip):
         self._cache = cache or cache_folder() / "flow"
         self.name, self.source, self.luminance, self.flow = clip.name, clip.source, clip.luminance, estimator
         self.digest = f"{clip.digest} {self._key}" if clip.digest else ""
-        # Where true flow is known the same pairs are taken, so that both can be compared.
+        # If the true flow is known, the same pairs are used, so that both can be compared.
         self._starts = frozenset(clip.starts() or clip.adjacent())
         self._step = lru_cache(maxsize=remembered)(self._one_step)
 

@@ -1,4 +1,4 @@
-"""Dense inverse search (Kroeger et al., ECCV 2016) as OpenCV has it: no weights, a fraction of a second a frame."""
+"""OpenCV's dense inverse search (Kroeger et al., ECCV 2016): no weights, a fraction of a second per frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from reconet_bench.core.ops import to_uint8
 from reconet_bench.data.flow.base import ESTIMATORS, Estimator, FlowFunction
 
-#: Below this side, pixels, its image pyramid has nothing to stand on; smaller frames are continued by their border.
+#: Smallest side in pixels that its image pyramid needs; smaller frames are padded by repeating their border.
 _SMALLEST = 64
 
 

@@ -1,4 +1,4 @@
-"""RAFT (Teed & Deng, ECCV 2020) as torchvision has it, with weights from a file; nothing is ever downloaded."""
+"""Torchvision's RAFT (Teed & Deng, ECCV 2020) with weights from a file; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CACHED = ("raft_small_C_T_V2-01064c6d.pth", "raft_large_C_T_SKHT_V2-ff5fadd5.pt
 
 @ESTIMATORS.register("raft")
 class Raft(Estimator):
-    """Torchvision's RAFT, small or large as the weights are."""
+    """Torchvision's RAFT, small or large; the weights decide which."""
 
     summary: ClassVar[str] = "torchvision's RAFT; weights by --raft FILE (safetensors)"
     in_workers: ClassVar[bool] = False
@@ -39,7 +39,7 @@ class Raft(Estimator):
         def flow(first: Tensor, second: Tensor) -> Tensor:
             height, width = first.shape[-2:]
             pad = (0, max(_SMALLEST - width, -width % _MULTIPLE), 0, max(_SMALLEST - height, -height % _MULTIPLE))
-            # At 8 bits, as the cache names them, and in [-1, 1], as it was trained.
+            # 8-bit frames, like the cache key, scaled to [-1, 1], as in RAFT's training.
             pair = [
                 F.pad(from_uint8(to_uint8(frame), device) * 2 - 1, pad, mode="replicate") for frame in (first, second)
             ]
