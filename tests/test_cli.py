@@ -242,7 +242,9 @@ def test_a_rendered_clip_never_mixes_with_a_longer_one(run, fails, tmp_path):
     run("render", "stroll", "-o", tmp_path / "rendered", "--size", "56x40", "--frames", "4")
     before = {path: path.read_bytes() for path in (tmp_path / "rendered").rglob("*.*")}
     line = fails("render", "stroll", "-o", tmp_path / "rendered", "--size", "56x40", "--frames", "3")
-    assert "holds another clip (frame_0004.png; this one has 3 frames): remove it, or choose another --output" in line
+    assert (
+        "contains another clip (frame_0004.png; this one has 3 frames): delete it, or choose another --output" in line
+    )
     assert {path: path.read_bytes() for path in (tmp_path / "rendered").rglob("*.*")} == before
     run("render", "stroll", "-o", tmp_path / "rendered", "--size", "56x40", "--frames", "5")
 
@@ -1003,7 +1005,7 @@ def test_a_real_process_fails_with_one_line(tmp_path):
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("reconet-bench: 'alley_2' is no built-in clip")
+    assert done.stderr.startswith("reconet-bench: 'alley_2' is not a built-in clip")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -37,7 +37,9 @@ def find_davis(folder: Path | None = None) -> Path:
         if frames_folder(place) is not None:
             return place
     looked = ", ".join(str(place) for place in places)
-    raise DataError(f"DAVIS not found (looked for 'JPEGImages/480p' in {looked}): reconet-bench data fetch davis")
+    raise DataError(
+        f"DAVIS not found (looked for 'JPEGImages/480p' in {looked}): get it with reconet-bench data fetch davis"
+    )
 
 
 def sequences(root: Path) -> list[str]:

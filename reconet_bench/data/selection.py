@@ -79,8 +79,8 @@ class Selection:
             return replace(self, data="sintel", sintel=folder)
         if folder.is_dir():
             raise DataError(
-                f"{folder} holds neither MPI-Sintel ('training') nor DAVIS ('JPEGImages/480p'): "
-                "give its clips by --videos"
+                f"{folder} contains neither MPI-Sintel ('training') nor DAVIS ('JPEGImages/480p'): "
+                "name its clips with --videos"
             )
         raise UnknownName("data source", self.data, SOURCES)
 
@@ -115,7 +115,7 @@ class Selection:
         except DataError as error:
             if difflib.get_close_matches(name, synthetic.CLIPS, 1, 0.7):
                 raise UnknownName("video", name, synthetic.CLIPS) from None
-            raise DataError(f"'{name}' is no built-in clip ({', '.join(synthetic.CLIPS)}), and {error}") from None
+            raise DataError(f"'{name}' is not a built-in clip ({', '.join(synthetic.CLIPS)}), and {error}") from None
         return SintelClip(root, name, self.render_pass)
 
     def _all(self) -> Sequence[str]:

@@ -201,8 +201,8 @@ def write_sintel(clip: Clip, root: Path) -> Path:
     names = {f"frame_{number + 1:04d}.png" for number in range(len(clip))}
     if left := sorted(path.name for path in frames.glob("*.png") if path.name not in names):
         raise DataError(
-            f"{frames} holds another clip ({left[-1]}; this one has {len(clip)} frames): "
-            "remove it, or choose another --output"
+            f"{frames} contains another clip ({left[-1]}; this one has {len(clip)} frames): "
+            "delete it, or choose another --output"
         )
     for index in range(len(clip)):
         name = f"frame_{index + 1:04d}"

@@ -42,8 +42,8 @@ class DissertationCode(ReCoNetMethod):
         plain_tanh: tanh has its true gradient, which is zero where it is saturated, as in the text.
 
     Some things are not switches, and are the same in this method and in ``reconet``: the later frame is warped back,
-    because Sintel has forward flow; the style taps are relu1_2 to relu4_3, and Gram matrices are divided by C·H·W, as in
-    the code. Neither has the feature-level loss of Gao et al., which is in the method ``gao2018``.
+    because Sintel has forward flow; the style taps are relu1_2 to relu4_3, and Gram matrices are divided by C·H·W, as
+    in the code. Neither has the feature-level loss of Gao et al., which is in the method ``gao2018``.
 
     Reference: Mahakalkar 2022 and its appendix.
     """

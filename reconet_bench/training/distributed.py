@@ -82,7 +82,7 @@ def joined(device: torch.device) -> Iterator[Group]:
             torch.distributed.init_process_group("gloo")
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
-            f"cannot join {world} processes: {str(error).splitlines()[0]}; start them by torchrun"
+            f"cannot join {world} processes: {str(error).splitlines()[0]}; start them with torchrun"
         ) from None
     try:
         yield Group(torch.distributed.get_rank(), world)

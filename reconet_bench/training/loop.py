@@ -130,7 +130,7 @@ def check_folder(folder: Path, resume: bool) -> None:
         saved = last_state(folder)
         if not resume:
             raise TrainingError(
-                f"{folder} holds another run: {saved}; continue with --resume, or choose another --output"
+                f"{folder} contains another run: {saved}; continue with --resume, or choose another --output"
             )
     elif models := sorted(folder.glob(f"*{SUFFIX}")):
         raise TrainingError(

@@ -67,7 +67,7 @@ def one_line(path: Path, what: str) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(f"no such file: {path}") from None
     except PermissionError:
-        raise DataError(f"{path}: no permission") from None
+        raise DataError(f"{path}: no permission to open it") from None
     except (av.error.FFmpegError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise DataError(f"{path}: {what} ({reason})") from None

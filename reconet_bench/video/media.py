@@ -104,7 +104,9 @@ class Camera:
         cv2.utils.logging.setLogLevel(level)
         if not self._camera.isOpened():
             self._camera.release()
-            raise DataError(f"camera {index} cannot be opened: is it connected, and may this user read it?")
+            raise DataError(
+                f"camera {index} cannot be opened: check that it is connected and that this user may read it"
+            )
         rate = Fraction(self._camera.get(cv2.CAP_PROP_FPS) or 25).limit_denominator(1001)
         self.format = StreamFormat(Fraction(1, 1000), rate)
         self.size = Size(
@@ -144,7 +146,7 @@ class ImageSink:
         if len({name.casefold() for name in self._names}) < len(self._names):
             self._names, self.remark = [], "several frames have the same name: they are counted instead"
         if self._folder.exists() and (not self._folder.is_dir() or any(self._folder.iterdir())):
-            raise DataError(f"{folder} is there and not empty: frames go to a new or empty folder")
+            raise DataError(f"{folder} is not empty: choose a new or empty folder for the frames")
         self._is_new = not self._folder.exists()
         place = self._folder.parent if self._is_new else self._folder
         place.mkdir(parents=True, exist_ok=True)
@@ -186,7 +188,8 @@ class SingleImage:
         """Keep the frame for :meth:`close`."""
         if self._image.size:
             raise DataError(
-                f"{self._path} holds one frame: for more, name a folder, a pattern such as frame_%04d.png, or a video"
+                f"{self._path} is one image, and there are more frames: "
+                "choose a folder, a pattern such as frame_%04d.png, or a video"
             )
         self._image = frame.image
 
@@ -233,13 +236,13 @@ def open_source(name: str | Path, rate: Fraction | None = None, start: float = 0
         DataError: nothing is there, or it cannot be read.
     """
     if not str(name):
-        raise DataError("the input has no name")
+        raise DataError("the name of the input is empty: give a file or folder")
     path, given, rate = Path(name), rate, rate or DEFAULT_RATE
     if path.is_dir():
         return ImageSequence(image_files(path), rate, start, end)
     if not path.exists() and (glob.has_magic(str(name)) or _NUMBER.search(path.name)):
         if not (files := _called_like(str(name))):
-            raise DataError(f"no image is called like {name}")
+            raise DataError(f"no image matches {name}: check the pattern")
         return ImageSequence(files, rate, start, end)
     if is_image(path):
         return ImageSequence([path], rate, start, end)
@@ -265,7 +268,7 @@ def open_sink(path: Path, source: Source, size: Size, codec: str = "", sound: Pa
             raise DataError(f"--codec {codec} is for videos, and {path} is an image")
         if count := len(_NUMBER.findall(path.name)):
             if count > 1:
-                raise DataError(f"cannot write {path}: a name counts in one place, such as frame_%04d.png")
+                raise DataError(f"cannot write {path}: a pattern has one number, such as frame_%04d.png")
             return ImageSink(path.parent, pattern=path.name)
         return SingleImage(path)
     if path.suffix.lower() in SUFFIXES or codec:
@@ -273,5 +276,5 @@ def open_sink(path: Path, source: Source, size: Size, codec: str = "", sound: Pa
         return VideoWriter(path, size, source.format, codec, sound, origin, end)
     if path.suffix and not path.is_dir():
         kinds = ", ".join([*SUFFIXES, *IMAGE_SUFFIXES])
-        raise DataError(f"cannot write {path}: its name ends in none of {kinds}, nor is it a folder for PNG frames")
+        raise DataError(f"cannot write {path}: its suffix is none of {kinds}; a folder for PNG frames has no suffix")
     return ImageSink(path, source.names if isinstance(source, ImageSequence) else None)

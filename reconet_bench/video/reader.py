@@ -69,7 +69,7 @@ class VideoReader:
         if self._first is None or self._is_after(self._first.pts):
             self.close()
             part = f" from {start:g} s " + ("on" if end is None else f"to {end:g} s")
-            raise DataError(f"{path}: no frame in it" + (part if start or self._first else " can be decoded"))
+            raise DataError(f"{path}: no frame" + (part if start or self._first else " can be decoded"))
         self.format = self._describe(self._first)
         first = self._picture(self._first)
         self.size = Size(*first.shape[:2])
@@ -85,7 +85,7 @@ class VideoReader:
         # A cover picture of a sound file is not footage.
         streams = [s for s in self._container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not streams:
-            raise DataError(f"{self.path}: there are no pictures in it, only {_kinds(self._container)}")
+            raise DataError(f"{self.path}: no video stream in it, only {_kinds(self._container)}")
         self._stream: Any = streams[0]
         self._stream.thread_type = "AUTO"
 

@@ -62,7 +62,7 @@ class VideoWriter:
         self.path, self.size, self.format = Path(path), size, stream_format
         suffix = self.path.suffix.lower()
         if suffix not in SUFFIXES:
-            raise DataError(f"cannot write {path}: a video's name ends in {', '.join(SUFFIXES)}")
+            raise DataError(f"cannot write {path}: the suffix of a video is one of {', '.join(SUFFIXES)}")
         if self.path.is_dir():
             raise DataError(f"cannot write {path}: it is a folder")
         codec = codec or SUFFIXES[suffix]

@@ -68,7 +68,7 @@ def test_cheap_mistakes_come_before_footage_and_downloads(fails, style, tmp_path
     assert "is not a writable folder" in fails(*words, "-o", style / "run")
     (tmp_path / "run").mkdir()
     save_file({}, tmp_path / "run" / "state.safetensors", {"step": "3", "settings": "{}"})
-    assert "holds another run: step 3 is saved" in fails(*words, "-o", "run")
+    assert "contains another run: step 3 is saved" in fails(*words, "-o", "run")
     (tmp_path / "other").mkdir()
     save_file({}, tmp_path / "other" / "state.safetensors", {"format": "pt"})
     for resume in ((), ("--resume",)):

@@ -47,10 +47,10 @@ def test_a_sequence_is_found_by_name_folder_and_as_a_whole(root):
 
 def test_it_is_looked_for_where_fetch_puts_it_and_where_the_environment_says(root, tmp_path, monkeypatch):
     with pytest.raises(
-        DataError, match=r"looked for 'JPEGImages/480p' in data/DAVIS\*\): reconet-bench data fetch davis"
+        DataError, match=r"looked for 'JPEGImages/480p' in data/DAVIS\*\): get it with reconet-bench data fetch davis"
     ):
         find_davis()
-    with pytest.raises(DataError, match=r"'camel' is no built-in clip .* MPI-Sintel not found"):
+    with pytest.raises(DataError, match=r"'camel' is not a built-in clip .* MPI-Sintel not found"):
         Selection().clip("camel")
     monkeypatch.setenv("RECONET_BENCH_DAVIS", str(root))
     assert find_davis() == root
@@ -70,7 +70,7 @@ def test_nothing_is_compared_across_a_gap(root):
 
 def test_sintel_is_recognised_by_its_layout_too(tiny_sintel):
     assert names(data=str(tiny_sintel)) == names(data="sintel", sintel=tiny_sintel)
-    with pytest.raises(DataError, match="holds neither MPI-Sintel"):
+    with pytest.raises(DataError, match="contains neither MPI-Sintel"):
         Selection(data=str(tiny_sintel / "training")).clips()
 
 

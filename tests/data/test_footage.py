@@ -229,7 +229,7 @@ def test_missing_sintel_says_where_it_looked_how_to_get_it_and_what_runs_without
         Selection().clip("alley_2")
     message = one_line(caught)
     for part in (
-        "'alley_2' is no built-in clip",
+        "'alley_2' is not a built-in clip",
         "stroll",
         "data/MPI-Sintel*",
         "http://sintel.is.tue.mpg.de",

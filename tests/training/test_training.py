@@ -206,7 +206,7 @@ def test_a_folder_that_holds_another_run_is_left_alone(settings, tmp_path):
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     with pytest.raises(
         TrainingError,
-        match=r"run holds another run: step 2 is saved .*; continue with --resume, or choose another --output",
+        match=r"run contains another run: step 2 is saved .*; continue with --resume, or choose another --output",
     ):
         train(settings, windows(), tmp_path / "run")
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}

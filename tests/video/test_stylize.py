@@ -390,15 +390,15 @@ def test_a_camera_is_footage_without_end(tmp_path, monkeypatch):
     ("words", "message"),
     [
         (["none.mp4", "-o", "b.mp4"], "no such file: none.mp4"),
-        (["none/*.png", "-o", "b.mp4"], "no image is called like none/*.png"),
+        (["none/*.png", "-o", "b.mp4"], "no image matches none/*.png"),
         (["-o", "b.mp4"], "give either an INPUT or --camera N"),
         (["a.mp4", "-o", "b.txt"], "cannot write b.txt"),
         (["a.mp4", "-o", "a.mp4"], "a.mp4 is the input"),
-        (["a.mp4", "-o", "b.png"], "holds one frame"),
+        (["a.mp4", "-o", "b.png"], "is one image, and there are more frames"),
         (["", "-o", "b.mp4"], "give either an INPUT or --camera N"),
         (["a.mp4", "-o", "folder.mp4"], "cannot write folder.mp4: it is a folder"),
         (["a.mp4", "-o", "folder.png"], "cannot write folder.png: it is a folder"),
-        (["a.mp4", "-o", "%d_%d.png"], "a name counts in one place"),
+        (["a.mp4", "-o", "%d_%d.png"], "a pattern has one number"),
         (
             ["a.mp4", "-o", "b.mp4", "--fps", "5"],
             "a.mp4 is a video and has its own frame times: leave out --fps, which is for images",
@@ -409,7 +409,7 @@ def test_a_camera_is_footage_without_end(tmp_path, monkeypatch):
         (["a.mp4", "-o", "b.mp4", "--strength", "2"], "argument --strength: '2': give a number from 0 to 1"),
         (["a.mp4", "-o", "b.mp4", "--start", "x"], "give a time such as"),
         (["a.mp4", "-o", "b.mp4", "--fps", "0"], "give frames per second"),
-        (["a.mp4", "-o", "b.mp4", "--start", "5"], "no frame in it from 5"),
+        (["a.mp4", "-o", "b.mp4", "--start", "5"], "no frame from 5"),
         (["a.mp4", "-o", "b.mp4", "--codec", "av2"], "unknown codec 'av2'"),
         (
             ["a.mp4", "-o", "b.mp4", "--runtime", "onxruntime"],

@@ -60,7 +60,7 @@ def _find_weights(path: Path | None) -> Path:
         if cached.is_file():
             return cached
     raise ModelError(
-        "no RAFT weights: give a safetensors file of torchvision's raft_small or raft_large by --raft or "
+        "no RAFT weights: give a safetensors file of torchvision's raft_small or raft_large with --raft or "
         f"${ENVIRONMENT_VARIABLE}, or use --flow dis"
     )
 
