@@ -129,6 +129,22 @@ def test_motorcycle_is_two_real_frames_with_true_flow():
     assert error[hidden].mean() > 3 * error[pair.motion.mask == 1].mean()
 
 
+def test_what_lies_behind_another_surface_of_motorcycle_is_not_traceable():
+    """Row by row in NumPy: of what lands on one pixel, that within a pixel of the nearest surface is seen."""
+    motion = synthetic_clip("motorcycle").motion(0)
+    disparity, mask = -motion.flow[0, 0].numpy(), motion.mask[0, 0].numpy()
+    for row in range(0, len(mask), 100):
+        nearest: dict[int, float] = {}
+        landing = np.round(np.arange(mask.shape[1], dtype=np.float32) - disparity[row]).astype(int)
+        for place, depth in zip(landing, disparity[row], strict=True):
+            nearest[place] = max(depth, nearest.get(place, 0.0))
+        seen = [
+            depth > 0 and place >= 0 and depth >= nearest[place] - 1
+            for place, depth in zip(landing, disparity[row], strict=True)
+        ]
+        assert np.array_equal(seen, mask[row] == 1), row
+
+
 @pytest.mark.parametrize(("index", "step"), [(1, 1), (0, 2), (0, 5)])
 def test_motorcycle_has_no_other_motion(index, step):
     with pytest.raises(
