@@ -779,7 +779,7 @@ def test_a_file_that_is_int8_as_it_is_written_is_computed_and_called_so(
     with load(name, theirs) as session, load("torch", trained) as reference:
         assert (session.runtime, session.precision) == (name, "int8")
         assert 20 < session_parity(reference, session, [noise(32, 48)]).psnr < 60
-    with pytest.raises(errors.RuntimeUnavailable, match=rf"int8\.onnx is int8 as it is written: use {name}$"):
+    with pytest.raises(errors.RuntimeUnavailable, match=rf"int8\.onnx is an int8 file already: use {name}$"):
         load(f"{name}:int8", theirs)
 
 

@@ -362,7 +362,7 @@ def test_one_that_is_killed_costs_its_row_and_a_worker_adds_no_time(model: Model
         assert list(failed) == ["killed"]
         assert "killed by SIGKILL, as the system does when memory runs out" in failed["killed"]
         assert "\n" not in failed["killed"]
-        with pytest.raises(errors.RuntimeUnavailable, match="its process ended"):
+        with pytest.raises(errors.RuntimeUnavailable, match="worker process died"):
             workers["killed"](FRAMES[0])
 
 
