@@ -6,8 +6,6 @@ The names in ``__all__`` are the stable Python API; each is loaded when it is fi
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
 if TYPE_CHECKING:
     from reconet_bench.api import StyleModel, load_model, measure, stylize
     from reconet_bench.core.errors import (
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
         TrainingError,
         UnknownName,
     )
+    from reconet_bench.core.version import __version__ as __version__
 
 __all__ = [
     "DataError",
@@ -39,9 +38,9 @@ _API = ("StyleModel", "load_model", "measure", "stylize")
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name not in __all__:
+    if name not in (*__all__, "__version__"):
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    home = "api" if name in _API else "core.errors"
+    home = "api" if name in _API else "core.version" if name == "__version__" else "core.errors"
     return getattr(importlib.import_module(f"{__name__}.{home}"), name)
 
 

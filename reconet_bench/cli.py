@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 
 from rich_argparse import RawDescriptionRichHelpFormatter
 
-from reconet_bench import __version__
 from reconet_bench.commands.base import COMMANDS, err
 from reconet_bench.core.errors import ReconetBenchError, enough_memory
+from reconet_bench.core.version import __version__
 
 #: Exit code for anything that a user can fix.
 USER_ERROR = 2

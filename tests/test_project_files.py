@@ -31,7 +31,7 @@ def pythons() -> list[str]:
 
 def test_the_version_is_said_in_one_place():
     assert PROJECT["project"]["dynamic"] == ["version"]
-    assert PROJECT["tool"]["hatch"]["version"]["path"] == "reconet_bench/__init__.py"
+    assert PROJECT["tool"]["hatch"]["version"]["path"] == "reconet_bench/core/version.py"
     assert versions()["reconet-bench"] == reconet_bench.__version__
     assert f"\nversion: {reconet_bench.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 

@@ -13,8 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconet_bench import __version__
 from reconet_bench.core.machine import cpu_name, usable_cpus
+from reconet_bench.core.version import __version__
 
 if TYPE_CHECKING:
     # Only for annotations: importing torch takes seconds, and --help needs none of it.
