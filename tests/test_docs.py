@@ -117,6 +117,7 @@ def test_python_in_the_pages_uses_names_that_are_there(page):
         assert used <= set(reconet_bench.__all__)
 
 
+@pytest.mark.slow
 def test_the_readmes_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_clip(tmp_path / "holiday.mp4")

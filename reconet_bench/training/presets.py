@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from reconet_bench.core.errors import TrainingError, UnknownName
 
 FOLDER = Path(__file__).parent / "presets"
@@ -71,6 +69,8 @@ def merged(recipe: Recipe, layer: Mapping[str, Any], where: str) -> Recipe:
 
 def as_toml(recipe: Recipe) -> str:
     """The recipe as a preset file."""
+    import tomli_w
+
     return tomli_w.dumps(recipe)
 
 
