@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from reconet_bench.benchmark.album import Album
+from reconet_bench.benchmark.error_change import error_change
 from reconet_bench.benchmark.fastest_runtime import Choice, choose_runtime, with_auto_chosen
 from reconet_bench.benchmark.paired_differences import differences
 from reconet_bench.benchmark.plan import ComparisonResult, Plan, new_result
 from reconet_bench.benchmark.runtime_pool import RuntimePool
-from reconet_bench.benchmark.speed_records import PARITY, speed_rows
+from reconet_bench.benchmark.speed_records import speed_rows
 from reconet_bench.benchmark.timing import Timing, TimingOptions, measure
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import ModelError, ReconetBenchError
 from reconet_bench.core.files import portable_name
 from reconet_bench.core.images import write_image
 from reconet_bench.core.ops import from_uint8
-from reconet_bench.core.samples import SampleKey, Samples, TimedFrame
+from reconet_bench.core.samples import SampleKey, TimedFrame
 from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip
 from reconet_bench.metrics.base import METRICS, Footage, Style
@@ -225,6 +225,7 @@ class _Comparison:
     def _speed(self, opened: _Opened, frames: Sequence[np.ndarray], timings: dict[str, Timing]) -> None:
         """Record what was timed of one model at one frame size; no speed without its parity."""
         pool, size = opened.pool, Size(*frames[0].shape[:2])
+        clips = [clip for clip in self.plan.clips if clip.size == size]
         parities: dict[str, Parity | Absent] = {}
         expected = pool.ask_reference(lambda reference: reference_frames(reference, frames[:4]))
         for name in [name for name in timings if name in opened.sessions]:
@@ -239,37 +240,23 @@ class _Comparison:
         timings = {name: timing for name, timing in timings.items() if name in opened.sessions}
         for name, timing in timings.items():
             parity = parities[name]
-            change, unknown = self._error_change(opened, name, size)
             rows = speed_rows(
                 timing,
                 timings.get(REFERENCE_RUNTIME),
                 parity,
-                change,
-                unknown,
+                error_change(pool, name, clips, self.result.samples),
                 opened.model.against,
                 pool.is_reference(name),
             )
             record = self.result.recorder(opened.model, opened.sessions[name], size)
-            compared = 0 if isinstance(parity, Absent) else parity.frames
             for metric, row in rows.items():
-                count = compared if metric in PARITY else len(timing.samples["device"].seconds)
-                record(metric, row.unit, row.better, row.value, n=count, note=row.note, doubts=row.doubts)
+                record(metric, row.unit, row.better, row.value, n=row.n, note=row.note, doubts=row.doubts)
             for boundary, samples in timing.samples.items():
                 taken = [(seconds, turn) for turn, one in enumerate(samples.rounds) for seconds in one]
                 self.result.timings += [
                     TimedFrame(opened.name, name, size, boundary, number, seconds, turn)
                     for number, (seconds, turn) in enumerate(taken)
                 ]
-
-    def _error_change(self, opened: _Opened, runtime: str, size: Size) -> tuple[float | None, str]:
-        """The change of E(V) from the reference, in percent, or ``None`` and why there is none."""
-        origin = opened.model.origin or opened.model.source
-        reference = opened.pool.reference_name
-        videos = [clip.title for clip in self.plan.clips if clip.size == size]
-        samples = self.result.samples
-        change = error_change((origin.name, reference), (opened.name, runtime), videos, samples)
-        known = any((key.model, key.runtime) == (origin.name, reference) for key in samples)
-        return change, "no true flow at this size" if known else f"{origin.name} in {reference} is not in this run"
 
 
 def _seen_in_training(model: Model, clip: Clip) -> list[Doubt]:
@@ -278,17 +265,3 @@ def _seen_in_training(model: Model, clip: Clip) -> list[Doubt]:
     if f"{family}:{clip.name}" not in model.trained_on:
         return []
     return [Doubt.TRAINED_ON_PHOTOGRAPHS if family == "synthetic" else Doubt.TRAINED_ON_VIDEO]
-
-
-def error_change(
-    reference: tuple[str, str], place: tuple[str, str], videos: Sequence[str], samples: Samples
-) -> float | None:
-    """Change of E(V) over all videos from one model and runtime to another, in percent; ``None`` without true flow."""
-
-    def pooled(model: str, name: str) -> float:
-        keys = [SampleKey(model, video, name, "temporal_error") for video in videos]
-        values = np.array(list(itertools.chain.from_iterable(samples.get(key, {}).values() for key in keys)))
-        return float(METRICS["temporal_error"].reduce(values)) if values.size else float("nan")
-
-    expected, got = pooled(*reference), pooled(*place)
-    return 100 * (got / expected - 1) if expected > 0 and got == got else None

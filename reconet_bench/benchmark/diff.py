@@ -12,7 +12,7 @@ import numpy as np
 
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import DataError, MetricUnavailable
-from reconet_bench.core.record import Record
+from reconet_bench.core.record import UNKNOWN_METHOD, Record
 from reconet_bench.core.samples import SIGNIFICANCE, TimingKey
 from reconet_bench.core.statistics import error_of_mean, error_of_values, holm, interval
 from reconet_bench.metrics.base import METRICS, Footage, Metric
@@ -21,6 +21,9 @@ from reconet_bench.report.run import Run
 
 #: The numbers of speed that are paired; all others are of their tails and circumstances.
 SPEED = re.compile(r"(fps|latency)_(device|end_to_end)")
+
+#: Doubts about a timing that leave nothing to judge.
+_DISTURBED = {Doubt.UNSTABLE, Doubt.COLD, Doubt.BUSY}
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Change:
         relative: change in percent of the value before; ``None`` where that is zero.
         low, high: 95 % interval of the difference; ``None`` where the samples do not allow one.
         n: pairs behind it, of a speed the timed frames of the smaller side.
-        unstable: whether a side's rounds do not agree, so that nothing can be told.
+        unstable: whether a side's rounds do not agree, or it was cold or disturbed, so that nothing can be told.
         p: probability of such a difference if there is none; ``None`` where there is no interval.
         p_corrected: the same, corrected for how many changes were tested (Holm).
     """
@@ -68,7 +71,7 @@ class Change:
     def verdict(self) -> str:
         """In words."""
         if self.unstable:
-            return "unstable, not judged"
+            return "unstable or disturbed, not judged"
         if not self.judged and self.before != self.after:
             return "no interval, not judged"
         if not self.shown:
@@ -103,7 +106,7 @@ def _same_models(before: Run, after: Run) -> tuple[dict[str, str], list[str]]:
     methods = [{record.model: record.method for record in run.records} for run in (before, after)]
     rest = [{name: method for name, method in side.items() if name not in pairs} for side in methods]
     for name, method in rest[0].items():
-        same = [other for other, its in rest[1].items() if its == method]
+        same = [other for other, its in rest[1].items() if its == method != UNKNOWN_METHOD]
         if len(same) == 1 and list(rest[0].values()).count(method) == 1:
             pairs[name] = same[0]
             notes.append(f"{name} is compared with {same[0]}: the only other {method}")
@@ -187,7 +190,7 @@ def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
                 for run, name in ((before, model), (after, pairs[model]))
             ]
             e = _median_difference(rounds, found[1] == "fps")
-            unstable = any(Doubt.UNSTABLE in side.doubts for side in (record, twin))
+            unstable = any(_DISTURBED & set(side.doubts) for side in (record, twin))
             yield Change(
                 metric=record.metric,
                 better=record.better,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from reconet_bench.benchmark.error_change import ErrorChange
 from reconet_bench.benchmark.timing import Timing
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.metrics.measure import Absent
@@ -17,26 +18,27 @@ GATE_PSNR, GATE_CHANGE = 40.0, 2.0
 OTHERS = 0.10
 #: Why a session has no first frame and no peak of memory at a second frame size.
 USED = "the session had already run another frame size"
-#: Rows of fidelity to the reference, as against those of speed.
-PARITY = ("parity_max_abs", "parity_psnr", "temporal_error_change")
 
 
 class SpeedNumber(NamedTuple):
-    """A number with its unit and direction; ``note`` is the reason why there is no value, or what to know about it."""
+    """A number with its unit and direction; ``note`` is the reason why there is no value, or what to know about it.
+
+    ``n`` is the number of frames, pairs or measurements behind it.
+    """
 
     value: float | None
     unit: str
     better: str
     note: str = ""
     doubts: tuple[Doubt, ...] = ()
+    n: int = 1
 
 
 def speed_rows(
     timing: Timing,
     base: Timing | None,
     parity: Parity | Absent,
-    change: float | None,
-    unknown: str,
+    change: ErrorChange,
     against: str = "",
     itself: bool = False,
 ) -> dict[str, SpeedNumber]:
@@ -44,31 +46,32 @@ def speed_rows(
 
     Args:
         base: timing of the reference runtime in the same run, for ``speed_up``.
-        change: of E(V) against the reference, in percent; ``None`` where there is none.
         parity: to the reference on the same frames, or why it is not known.
-        unknown: why there is none.
+        change: of E(V) against the reference.
         against: what the frames are compared with, in words, where it is not the model's network in PyTorch fp32.
         itself: whether this is what the others are compared with.
     """
-    changed = Doubt.NO_PARITY if isinstance(parity, Absent) else gate(parity, change)
+    changed = Doubt.NO_PARITY if isinstance(parity, Absent) else gate(parity, change.percent)
     found = (*([changed] if changed else []), *doubts(timing))
     rows: dict[str, SpeedNumber] = {}
     for boundary, samples in timing.samples.items():
-        rows[f"fps_{boundary}"] = SpeedNumber(samples.fps, "frames/s", "higher", doubts=found)
+        n = len(samples.seconds)
+        rows[f"fps_{boundary}"] = SpeedNumber(samples.fps, "frames/s", "higher", doubts=found, n=n)
         for name, seconds in {"": samples.median, "_p90": samples.p90, "_p99": samples.p99}.items():
-            rows[f"latency_{boundary}{name}"] = SpeedNumber(1000 * seconds, "ms", "lower", doubts=found)
-        rows[f"latency_{boundary}_spread"] = SpeedNumber(samples.spread, "", "lower", doubts=found)
+            rows[f"latency_{boundary}{name}"] = SpeedNumber(1000 * seconds, "ms", "lower", doubts=found, n=n)
+        rows[f"latency_{boundary}_spread"] = SpeedNumber(samples.spread, "", "lower", doubts=found, n=n)
     if base:
         ratio = base.samples["device"].median / timing.samples["device"].median
         of_base = [doubt.of_reference for doubt in doubts(base)] if base is not timing else []
-        rows["speed_up"] = SpeedNumber(ratio, "", "higher", doubts=(*found, *of_base))
+        n = min(len(one.samples["device"].seconds) for one in (timing, base))
+        rows["speed_up"] = SpeedNumber(ratio, "", "higher", doubts=(*found, *of_base), n=n)
     else:
-        rows["speed_up"] = SpeedNumber(None, "", "higher", f"{REFERENCE_RUNTIME} was not timed in this run")
+        rows["speed_up"] = SpeedNumber(None, "", "higher", f"{REFERENCE_RUNTIME} was not timed in this run", n=0)
     rows["load_time"] = SpeedNumber(timing.load_seconds, "s", "lower")
     rows["build_time"] = SpeedNumber(timing.build_seconds, "s", "lower")
     if timing.first_frame is None:
-        rows["first_frame"] = SpeedNumber(None, "ms", "lower", USED)
-        rows["peak_memory"] = SpeedNumber(None, "MiB", "lower", USED)
+        rows["first_frame"] = SpeedNumber(None, "ms", "lower", USED, n=0)
+        rows["peak_memory"] = SpeedNumber(None, "MiB", "lower", USED, n=0)
     else:
         rows["first_frame"] = SpeedNumber(1000 * timing.first_frame, "ms", "lower")
         peak = timing.peak_memory
@@ -78,6 +81,7 @@ def speed_rows(
                 "MiB",
                 "lower",
                 "not known: this system does not report it, or the model was converted in the same process",
+                n=0,
             )
             if peak is None
             else SpeedNumber(peak / 2**20, "MiB", "lower")
@@ -97,15 +101,15 @@ def speed_rows(
             "parity_psnr": ("dB", "higher"),
             "temporal_error_change": ("%", "reference"),
         }
-        return rows | {name: SpeedNumber(None, unit, better, parity.reason) for name, (unit, better) in absent.items()}
+        return rows | {
+            name: SpeedNumber(None, unit, better, parity.reason, n=0) for name, (unit, better) in absent.items()
+        }
     same = "reference" if itself else "identical"
-    rows["parity_max_abs"] = SpeedNumber(parity.max_abs, "", "lower", against)
-    rows["parity_psnr"] = (
-        SpeedNumber(parity.psnr, "dB", "higher", against)
-        if math.isfinite(parity.psnr)
-        else SpeedNumber(None, "dB", "higher", same)
-    )
-    rows["temporal_error_change"] = SpeedNumber(change, "%", "reference", against if change is not None else unknown)
+    rows["parity_max_abs"] = SpeedNumber(parity.max_abs, "", "lower", against, n=parity.frames)
+    psnr = parity.psnr if math.isfinite(parity.psnr) else None
+    rows["parity_psnr"] = SpeedNumber(psnr, "dB", "higher", same if psnr is None else against, n=parity.frames)
+    note = against if change.percent is not None else change.unknown
+    rows["temporal_error_change"] = SpeedNumber(change.percent, "%", "reference", note, n=change.pairs)
     return rows
 
 

@@ -19,6 +19,8 @@ from reconet_bench.core.size import Size
 
 #: The method that is no network: the content itself. It shows the floor, and never wins.
 CONTENT_METHOD = "identity"
+#: The method of an ONNX file that names no network of ours: nothing is known of how it was trained.
+UNKNOWN_METHOD = "onnx"
 #: No measurement is beyond this; of what is not, squares and sums are finite too.
 LARGEST = 1e100
 
@@ -97,6 +99,11 @@ class Record:
     def is_content(self) -> bool:
         """Whether the content itself was measured, and not a model."""
         return self.method == CONTENT_METHOD
+
+    @property
+    def changed(self) -> bool:
+        """Whether the frames behind it are not those of the reference, so that it must not be called the best."""
+        return Doubt.CHANGED_OUTPUT in self.doubts
 
     @property
     def remarks(self) -> list[str]:

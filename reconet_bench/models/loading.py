@@ -13,7 +13,7 @@ from torch import Tensor
 
 from reconet_bench.core.errors import ModelError
 from reconet_bench.core.provenance import checksum, model_checksum
-from reconet_bench.core.record import CONTENT_METHOD
+from reconet_bench.core.record import CONTENT_METHOD, UNKNOWN_METHOD
 from reconet_bench.methods.base import METHODS
 from reconet_bench.metrics.style import painting_style
 from reconet_bench.models.checkpoint import (
@@ -85,7 +85,7 @@ def load_by_name(
     """
     path = find_checkpoint(name)
     if is_onnx(path):
-        return Model(inspect_onnx(path, hints, report), path.stem, "", checksum=model_checksum(path))
+        return Model(inspect_onnx(path, hints, report), UNKNOWN_METHOD, "", checksum=model_checksum(path))
     if hints:
         raise ModelError(
             f"'{name}' is a checkpoint and needs no --input-range, --output-range or --layout: "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reconet_bench.core.record import Record
 from reconet_bench.report.numbers import significant
 from reconet_bench.report.published_results import BESIDE, FoundingNumber
-from reconet_bench.report.ranking import ModelRow, first_runtime
+from reconet_bench.report.ranking import ModelRow, fastest, first_runtime
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ def _ours(number: FoundingNumber, records: Sequence[Record], rows: Sequence[Mode
 
 
 def _fastest(number: FoundingNumber, records: Sequence[Record]) -> str:
-    speeds = [r for r in records if r.metric == number.metric and r.value is not None and r.size == number.size]
-    best = max(speeds, key=lambda record: record.value or 0, default=None)
+    best = fastest(record for record in records if record.size == number.size)
     if best is None:
         return "not measured at this size"
     return f"up to {significant(best.value or 0)} ({best.runtime}, {best.device})"

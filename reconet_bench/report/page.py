@@ -17,7 +17,7 @@ from reconet_bench.report.figures import Bar, Point, Series
 from reconet_bench.report.loss_curves import PACE, parse_curves
 from reconet_bench.report.numbers import significant
 from reconet_bench.report.player import ClipPictures, data_uri, find_clips, player_data, within_budget
-from reconet_bench.report.ranking import ModelRow, labels, overall
+from reconet_bench.report.ranking import ModelRow, fastest, labels, overall
 from reconet_bench.report.run import Run
 from reconet_bench.report.summary import summary
 
@@ -192,18 +192,14 @@ class Page:
     @cached_property
     def trade_off(self) -> str:
         """Stability against style, the area of a mark its speed; empty where either is not measured."""
-        fastest: dict[str, float] = {}
-        for record in self.records:
-            if record.metric == "fps_device" and record.value is not None:
-                fastest[record.model] = max(record.value, fastest.get(record.model, 0))
         points = []
         for row in self.rows:
             x, y = row.cells.get("style_distance"), row.cells.get("temporal_error")
             if x and y and x.value > 0:
                 bounds = [(c.low, c.high) if c.low is not None and c.high is not None else None for c in (x, y)]
-                points.append(
-                    Point(self.series[row.model], x.value, y.value, bounds[0], bounds[1], fastest.get(row.model))
-                )
+                fast = fastest(record for record in self.records if record.model == row.model)
+                speed = fast.value if fast else None
+                points.append(Point(self.series[row.model], x.value, y.value, bounds[0], bounds[1], speed))
         return (
             figures.trade_off(points, "style distance (1 = not stylised)", "E(V), temporal error")
             if len(points) > 1

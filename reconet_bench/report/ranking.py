@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from reconet_bench.core.record import CONTENT_METHOD, Record
+from reconet_bench.core.record import CONTENT_METHOD, UNKNOWN_METHOD, Record
 from reconet_bench.core.samples import ALL_VIDEOS, Difference, answers
 from reconet_bench.core.statistics import FEWEST, error_of_values, interval
 
@@ -60,15 +60,22 @@ def first_runtime(records: Iterable[Record]) -> list[Record]:
     return found
 
 
+def fastest(records: Iterable[Record]) -> Record | None:
+    """The record of most frames a second on the device; one of changed output does not compete."""
+    speeds = (r for r in records if r.metric == "fps_device" and r.value is not None and not r.changed)
+    return max(speeds, key=lambda record: record.value or 0, default=None)
+
+
 def true_videos(records: Iterable[Record]) -> set[str]:
     """Videos that were not measured along estimated motion alone: an estimate of these has a twin along true motion."""
     return {record.video for record in records if record.video and not record.flow}
 
 
 def labels(records: Iterable[Record]) -> dict[str, str]:
-    """What each model is called: its method, or its own name where two models share a method."""
+    """What each model is called: its method, or its own name where two models share a method or it is not known."""
     methods = {record.model: record.method for record in records}
     shared = [method for method in methods.values() if list(methods.values()).count(method) > 1]
+    shared.append(UNKNOWN_METHOD)
     return {model: model if method in shared else method for model, method in methods.items()}
 
 

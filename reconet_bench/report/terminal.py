@@ -14,7 +14,7 @@ from reconet_bench.core.record import Record
 from reconet_bench.core.samples import ALL_VIDEOS, Difference, answers
 from reconet_bench.report import flow_agreement, tables
 from reconet_bench.report.numbers import p_cell, significant, with_interval
-from reconet_bench.report.ranking import first_runtime
+from reconet_bench.report.ranking import first_runtime, overall
 from reconet_bench.report.run import Run
 from reconet_bench.report.summary import SummaryRow, summary
 
@@ -80,7 +80,10 @@ def comparison(records: Sequence[Record], differences: Sequence[Difference]) -> 
 
 
 def quality(records: Sequence[Record]) -> Table:
-    """One row per video and model, in the first runtime that ran it; the best trained value of a video is bold."""
+    """One row per video and model, in the first runtime that ran it; the best trained value of a video is bold.
+
+    As on the page, a model whose style was not measured, though that of others was, is not called the best.
+    """
     shown = first_runtime(records)
     runtimes = ", ".join(dict.fromkeys(record.runtime for record in shown))
     rows, better = summary(shown), tables.directions(shown)
@@ -90,9 +93,10 @@ def quality(records: Sequence[Record]) -> Table:
     out.add_column("method", no_wrap=True)
     for metric in metrics:
         out.add_column(tables.heading(metric, tables.QUALITY, better), justify="right")
+    passed_over = {row.model for row in overall(records) if row.passed_over}
     for video, group in groupby(rows, key=lambda row: row.place.clip):
         members = list(group)
-        models = [row for row in members if not row.place.is_content]
+        models = [row for row in members if not row.place.is_content and row.place.model not in passed_over]
         best = {metric: _best(models, metric, better[metric]) for metric in metrics}
         for row in members:
             values = {metric: row.value(metric) for metric in metrics}

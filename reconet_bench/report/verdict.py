@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reconet_bench.core.record import Record
 from reconet_bench.core.samples import ALL_VIDEOS, Difference
 from reconet_bench.report.numbers import significant
-from reconet_bench.report.ranking import ModelRow, paired
+from reconet_bench.report.ranking import ModelRow, fastest, paired
 
 #: The best style distance of a run may be this many times better before the most stable model counts as held back.
 UNDERSTYLED = 2.0
@@ -44,11 +44,7 @@ def verdict(
         problems: what of the run is missing or broken; like ``warnings``, a reason for care.
     """
     stable = _best(rows, "temporal_error")
-    fast = max(
-        (r for r in records if r.metric == "fps_device" and r.value is not None),
-        key=lambda r: r.value or 0,
-        default=None,
-    )
+    fast = fastest(records)
     styled = _best(rows, "style_distance")
     cards, said = [], []
     if stable:
@@ -99,7 +95,7 @@ def _as_fast(fast: Record, records: Sequence[Record]) -> bool:
     same = [
         r
         for r in records
-        if r.metric == "fps_device" and r.model != fast.model and (r.height, r.width) == (fast.height, fast.width)
+        if r.metric == "fps_device" and r.model != fast.model and r.size == fast.size and not r.changed
     ]
     return any((r.value or 0) >= limit for r in same)
 

@@ -70,11 +70,11 @@ class OnnxSession(Session):
             half_precision(path, model.called) if self._half and not self._tensorrt else str(path)
         )
         refuse_twice(model, variant, self.runtime)
-        if variant == "int8":
-            self._source = self._quantize()  # as an export, it is made once and kept
         self.provider = CPU_PROVIDER
         if device.type == "cuda":
             self.provider = TENSORRT_PROVIDER if self._tensorrt else CUDA_PROVIDER
+        if variant == "int8":
+            self._source = self._quantize(threads)  # as an export, it is made once and kept
         # A captured graph reads and writes the same memory each time: input, output and binding by shape.
         self._captured: dict[tuple[int, ...], tuple[Tensor, Tensor, Any, Any]] = {}
         # With TensorRT: a session for each shape.
@@ -82,10 +82,7 @@ class OnnxSession(Session):
         start = time.perf_counter()
         self._session = self._open(session_options(threads), self._graphed)
         self.load_seconds = time.perf_counter() - start
-        kind = next(one.type for one in self._session.get_inputs() if one.name == model.input_name)
-        if kind not in _TYPES:
-            raise ModelError(f"{model.called}: input '{model.input_name}' is {kind}, a frame is tensor(float)")
-        self.dtype = _TYPES[kind]
+        self.dtype = self._type_of(self._session)
         self.precision = "fp16" if self._half else "int8" if variant == "int8" else model.precision
         if self._tensorrt and self.precision == "fp32":
             # TensorRT rounds the factors of fp32 convolutions to TF32, and this provider has no switch for it.
@@ -95,11 +92,27 @@ class OnnxSession(Session):
             image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
             self.placement = self._proved(self.upload(image).tensor)
 
-    def _quantize(self) -> bytes:
-        """The file in int8, from where it is kept, or calibrated on frames of the built-in clips and then kept."""
+    def _type_of(self, session: Any) -> torch.dtype:
+        """What the file takes a frame as."""
+        kind = next(one.type for one in session.get_inputs() if one.name == self.model.input_name)
+        if kind not in _TYPES:
+            raise ModelError(f"{self.model.called}: input '{self.model.input_name}' is {kind}, not tensor(float)")
+        return _TYPES[kind]
+
+    def _quantize(self, threads: int) -> bytes:
+        """The file in int8, from where it is kept, or calibrated on frames of the built-in clips and then kept.
+
+        Raises:
+            RuntimeUnavailable: it is fp16, whose int8 form ONNX Runtime cannot load.
+        """
+        if self.model.precision != "fp32":
+            raise RuntimeUnavailable(
+                f"{self.model.called} is an {self.model.precision} file, and int8 is made of fp32: give the fp32 file"
+            )
         place = kept("onnxruntime-int8", self._path, calibration=calibration(self.model)).with_suffix(".onnx.sum")
         if (form := recall(place)) is None:
             self.made_form = place
+            self.dtype = self._type_of(self._open(session_options(threads)))  # calibrated with what the file takes
             frames = calibration_frames(self.model.height, self.model.width)
             inputs = (self.upload(frame).tensor.cpu().numpy() for frame in frames)
             form = quantized(self._path, self.model.input_name, inputs, self.model.called)

@@ -19,15 +19,18 @@ from torch import Tensor, nn
 from reconet_bench.benchmark import compare as compare_module
 from reconet_bench.benchmark import paired_differences, speed_records
 from reconet_bench.benchmark.compare import compare
+from reconet_bench.benchmark.error_change import FRAMES as REFERENCE_FRAMES
+from reconet_bench.benchmark.error_change import ErrorChange, change_between, error_change
 from reconet_bench.benchmark.fastest_runtime import Choice
 from reconet_bench.benchmark.plan import ComparisonResult, Plan
 from reconet_bench.benchmark.provenance import provenance
+from reconet_bench.benchmark.runtime_pool import RuntimePool
 from reconet_bench.benchmark.timing import BOUNDARIES, Samples, Timing, TimingOptions
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import DataError, MetricUnavailable, ModelError, RuntimeUnavailable, UnknownName
 from reconet_bench.core.machine import usable_cpus
-from reconet_bench.core.ops import from_uint8
-from reconet_bench.core.record import Record, to_jsonl
+from reconet_bench.core.ops import from_uint8, to_uint8
+from reconet_bench.core.record import UNKNOWN_METHOD, Record, to_jsonl
 from reconet_bench.core.samples import SampleKey, TimingKey
 from reconet_bench.core.size import Size
 from reconet_bench.core.statistics import FEWEST
@@ -269,16 +272,77 @@ def test_the_change_of_the_temporal_error_is_that_of_the_values(timed):
     assert change == pytest.approx(100 * (values[1] / values[0] - 1), abs=1e-9)
 
 
-def test_the_change_pools_the_pairs_of_all_videos():
-    samples = {}
-    for runtime, errors in (("torch", ({0: 1.0}, {0: 4.0, 1: 4.0})), ("onnxruntime", ({0: 4.0}, {0: 4.0, 1: 4.0}))):
-        for video, values in zip("ab", errors, strict=True):
-            samples[SampleKey("m", video, runtime, "temporal_error")] = values
-    assert compare_module.error_change(("m", "torch"), ("m", "onnxruntime"), "ab", samples) == pytest.approx(
-        100 * (2 / 3**0.5 - 1)
-    )
-    assert compare_module.error_change(("m", "torch"), ("m", "torch"), "ab", samples) == 0
-    assert compare_module.error_change(("m", "torch"), ("m", "torch"), "c", samples) is None
+def test_the_change_pools_the_pairs_that_both_have():
+    expected = {"a": {0: 1.0, 1: 99.0}, "b": {0: 4.0, 1: 4.0}, "c": {0: 1.0}}
+    got = {"a": {0: 4.0}, "b": {0: 4.0, 1: 4.0}}
+    change = change_between(expected, got)
+    assert (change.percent, change.pairs) == (pytest.approx(100 * (2 / 3**0.5 - 1)), 3)
+    assert change_between(got, got) == ErrorChange(0.0, 3)
+    assert change_between(expected, {"d": {0: 1.0}}).percent is None
+    assert change_between({"a": {0: 0.0}}, got).unknown == "the reference's E(V) is zero"
+
+
+class Called(TranslationClip):
+    """A clip as if its motion were estimated, beside the same with true motion."""
+
+    flow = "dis"
+
+
+@pytest.fixture
+def pool(models):
+    with RuntimePool(models[0], CPU, pytest.fail, apart=False) as pool:
+        pool.open(["torch"])
+        yield pool
+
+
+def test_the_change_counts_a_clip_and_its_twin_along_estimated_flow_once(pool):
+    clips = [TranslationClip(), Called(), Called(name="other")]
+    name = pool.model.source.name
+    samples = {
+        SampleKey(name, clip.title, runtime, "temporal_error"): {0: error}
+        for runtime, errors in (("torch", (1.0, 1.0, 1.0)), ("openvino", (4.0, 9.0, 4.0)))
+        for clip, error in zip(clips, errors, strict=True)
+    }
+    assert error_change(pool, "openvino", clips, samples) == ErrorChange(100.0, 2)
+    assert error_change(pool, "torch", [], samples).percent is None
+
+
+def test_the_change_is_measured_against_a_reference_that_is_not_in_the_run(pool, models):
+    """As for an ONNX file on a GPU: its frames there are not held against themselves."""
+    clip = TranslationClip(length=12)
+    name = pool.model.source.name
+    footage = Footage(clip, [from_uint8(pool.reference()(to_uint8(clip.frame(i))[0])) for i in range(len(clip))])
+    own = METRICS["temporal_error"].samples(footage)
+    got = {SampleKey(name, clip.title, "openvino", "temporal_error"): {i: 4 * e for i, e in own.items()}}
+    change = error_change(pool, "openvino", [clip], got)
+    assert (change.percent, change.pairs) == (pytest.approx(100, abs=1e-6), REFERENCE_FRAMES - 1)
+
+
+def test_a_foreign_file_on_another_device_is_not_its_own_reference(tmp_path):
+    model = load_by_name(str(own_onnx(tmp_path / "mine.onnx")), tmp_path)
+    with RuntimePool(model, CPU, pytest.fail, apart=False) as pool:
+        (session,) = pool.open(["onnxruntime"]).values()
+        assert pool.is_reference("onnxruntime")
+        session.device = "cuda:0"  # as if it had been opened there
+        assert not pool.is_reference("onnxruntime")
+        clip = TranslationClip()
+        got = {SampleKey("mine", clip.title, "onnxruntime", "temporal_error"): dict.fromkeys(range(7), 1.0)}
+        # On the CPU this file paints one colour: the change is told from what was measured there, not from itself.
+        assert error_change(pool, "onnxruntime", [clip], got) == ErrorChange(None, 7, "the reference's E(V) is zero")
+
+
+def test_every_speed_says_how_many_measurements_are_behind_it(timed):
+    plan, result, _ = timed
+    rows = by_metric(result.records, model="reconet-board", runtime="onnxruntime", video="")
+    for boundary in BOUNDARIES:
+        key = TimingKey("reconet-board", "onnxruntime", Size(*SIZE), boundary)
+        count = sum(one.key == key for one in result.timings)
+        for metric in (f"fps_{boundary}", f"latency_{boundary}_p90", f"latency_{boundary}_spread"):
+            assert rows[metric].n == count
+    once = ("load_time", "build_time", "first_frame", "peak_memory", "threads", "compute_nodes")
+    assert {rows[metric].n for metric in once if rows[metric].value is not None} == {1}
+    assert rows["temporal_error_change"].n == len(plan.clips[0]) - 1
+    assert rows["parity_psnr"].n == 4
 
 
 def test_the_speed_table_says_each_doubt_once_and_leaves_facts_to_the_records(timed):
@@ -324,7 +388,7 @@ def test_a_speed_says_why_not_to_trust_it(rounds, warm, base_rounds, says):
         return Timing("r", "cpu", "fp32", 1, 0.1, warm=warm, samples={name: Samples(rounds) for name in BOUNDARIES})
 
     mine, base = timing(rounds, warm), timing(base_rounds)
-    rows = speed_records.speed_rows(mine, base, Parity(0.0, 100.0, 4), 0.0, "")
+    rows = speed_records.speed_rows(mine, base, Parity(0.0, 100.0, 4), ErrorChange(0.0))
     assert rows["speed_up"].doubts == tuple(says)
     assert rows["fps_device"].doubts == tuple(doubt for doubt in says if doubt != Doubt.REFERENCE_UNSTABLE)
     assert "compute_nodes" not in rows
@@ -577,7 +641,8 @@ def test_an_onnx_file_of_ones_own_takes_part_and_torch_is_skipped_with_the_reaso
     rows = by_metric(result.records, video="")
     assert (rows["parity_max_abs"].value, rows["parity_psnr"].note) == (0, "reference")
     assert "same file in ONNX Runtime on the CPU" in rows["parity_max_abs"].note
-    assert rows["temporal_error_change"].value is None or rows["temporal_error_change"].value == 0
+    assert (rows["temporal_error_change"].value, rows["temporal_error_change"].n) == (None, 2)
+    assert {record.method for record in result.records} == {UNKNOWN_METHOD}
     with pytest.raises(ModelError, match="no runtime runs 'mine': mine in torch: "):
         compare(Plan([model], [TranslationClip(length=3)], ["torch"], CPU, 0))
 

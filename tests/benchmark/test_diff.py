@@ -17,6 +17,7 @@ from scipy import stats
 from reconet_bench import cli
 from reconet_bench.benchmark import diff as diff_module
 from reconet_bench.benchmark import gate
+from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import DataError, UnknownName
 from reconet_bench.core.record import to_jsonl
 from reconet_bench.core.samples import SampleKey, TimedFrame
@@ -216,17 +217,16 @@ def test_speed_is_judged_on_one_machine_only(tmp_path, capsys):
     assert "fps<-5% not judged: threads of the two runs differ" in err
 
 
-def test_an_unstable_row_and_one_without_rounds_are_not_judged(tmp_path, capsys):
+@pytest.mark.parametrize("doubt", [Doubt.UNSTABLE, Doubt.COLD, Doubt.BUSY])
+def test_a_disturbed_row_and_one_without_rounds_are_not_judged(tmp_path, capsys, doubt):
     a, b = make_run(tmp_path / "a"), make_run(tmp_path / "b", seconds=0.2)
     path = b / "records.jsonl"
     whole = path.read_text(encoding="utf-8")
     lines = [json.loads(line) for line in whole.splitlines()]
-    path.write_text(
-        "".join(json.dumps({**line, "doubts": [] if line["video"] else ["unstable"]}) + "\n" for line in lines)
-    )
+    path.write_text("".join(json.dumps({**line, "doubts": [] if line["video"] else [doubt]}) + "\n" for line in lines))
     code, out, err = diff(capsys, a, b, "--fail-on", "fps<-5%")
     assert code == 0
-    assert "unstable, not judged" in err
+    assert "unstable or disturbed, not judged" in err
     path.write_text(whole)
     old = (b / "timings.csv").read_text(encoding="utf-8").splitlines()
     (b / "timings.csv").write_text("\n".join(line.rpartition(",")[0] for line in old), encoding="utf-8")

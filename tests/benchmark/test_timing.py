@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from reconet_bench.benchmark import timing
+from reconet_bench.benchmark.error_change import ErrorChange
 from reconet_bench.benchmark.speed_records import doubts, gate, speed_rows
 from reconet_bench.benchmark.timing import Samples, TimingOptions, measure
 from reconet_bench.core import cpu_load, errors
@@ -239,7 +240,7 @@ def test_the_work_of_others_is_said_beside_the_speed(clock: Clock, monkeypatch) 
     busy = measure({"a": Scripted(clock)}, FRAMES, TimingOptions(rounds=4, seconds=0.1))["a"]
     assert busy.processor == (12.0, 40.0)
     assert doubts(busy) == [Doubt.BUSY]
-    others = speed_rows(busy, None, Parity(0.0, 100.0, 4), None, "")["other_work"]
+    others = speed_rows(busy, None, Parity(0.0, 100.0, 4), ErrorChange(None))["other_work"]
     assert (others.value, others.unit) == (30, "%")
     monkeypatch.setattr(timing, "moment", lambda: None)
     assert doubts(measure({"a": Scripted(clock)}, FRAMES, TimingOptions(rounds=4, seconds=0.1))["a"]) == []

@@ -197,6 +197,20 @@ def test_who_paints_nothing_does_not_win_unmeasured():
     assert "copy not ranked: style not measured" in said.cards[0].detail
 
 
+def test_changed_frames_are_not_the_fastest():
+    """Frames that are not the reference's may come from half the work."""
+    changed = speed("fps_device", 99.0, runtime="openvino:int8", doubts=(Doubt.CHANGED_OUTPUT,))
+    changed = dataclasses.replace(changed, model="johnson-wave", method="johnson")
+    faithful = speed("fps_device", 10.0, doubts=(Doubt.UNSTABLE,))
+    for some in ([*quality(), changed, faithful], [*quality(), faithful, changed]):
+        said = verdict(some, overall(some), [], [])
+        (card,) = [card for card in said.cards if card.question == "Fastest"]
+        assert card.answer == "10 fps"
+        assert "; reconet in torch is fastest with 10 frames per second" in said.sentence
+    alone = [*quality(), changed]
+    assert "fastest" not in verdict(alone, overall(alone), [], []).sentence
+
+
 def test_trust_names_only_what_was_measured():
     rows = overall(quality())
     assert verdict(quality(), rows, [], []).cards[-1].detail == "no warning: no leakage, speed not measured"

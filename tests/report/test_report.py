@@ -15,7 +15,7 @@ from rich.console import Console
 from run_folders import DIFFERENCES, PROVENANCE, record, speed
 
 from reconet_bench.core.doubts import Doubt
-from reconet_bench.core.record import Record
+from reconet_bench.core.record import UNKNOWN_METHOD, Record
 from reconet_bench.core.samples import SampleKey, TimedFrame
 from reconet_bench.core.size import Size
 from reconet_bench.report import tables, terminal
@@ -308,6 +308,31 @@ def test_the_best_trained_value_is_bold_and_the_identity_is_never_best():
         number for number in ("0.03", "0.05", "0.01") if re.search(rf"\x1b\[1m\s*{number}", console.file.getvalue())
     }
     assert bold == {"0.03"}
+
+
+def test_the_terminal_calls_no_model_the_best_that_the_page_refuses():
+    """Its style was not measured: it may paint nothing."""
+    some = [
+        record("temporal_error", value, method=method, model=method)
+        for method, value in (("reconet", 0.03), ("johnson", 0.05), ("mine", 0.01))
+    ]
+    some += [record("style_distance", 0.5, method=method, model=method) for method in ("reconet", "johnson")]
+    console = Console(width=100, file=io.StringIO(), highlight=False, force_terminal=True, color_system="standard")
+    console.print(terminal.quality(some))
+    bold = {
+        number for number in ("0.03", "0.05", "0.01") if re.search(rf"\x1b\[1m\s*{number}", console.file.getvalue())
+    }
+    assert bold == {"0.03"}
+
+
+def test_a_file_of_unknown_method_goes_by_its_own_name():
+    some = [
+        record("temporal_error", value, method=method, model=model)
+        for method, model, value in (("johnson", "johnson-wave", 0.03), (UNKNOWN_METHOD, "johnson", 0.05))
+    ]
+    assert [row.label for row in summary([some[1]])] == ["johnson"]
+    some[1] = record("temporal_error", 0.05, method=UNKNOWN_METHOD, model="mine")
+    assert [row.label for row in summary(some)] == ["johnson", "mine"]
 
 
 def test_a_model_that_runs_in_one_runtime_only_is_in_the_terminal_too():

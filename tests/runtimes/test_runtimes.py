@@ -25,6 +25,7 @@ from reconet_bench.core.provenance import checksum, model_checksum
 from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.models.checkpoint import Checkpoint
 from reconet_bench.models.export import checkpoint_model
+from reconet_bench.models.export_formats import FORMS
 from reconet_bench.models.loading import load_by_name
 from reconet_bench.models.onnx_inspection import inspect_onnx
 from reconet_bench.networks.layers import ConvBlock, ResidualBlock, Upsample
@@ -762,6 +763,25 @@ def test_int8_is_the_same_picture_roughly(name: str, trained: ModelSource, monke
             change()
             with pytest.raises(TypeError, match="not callable"):
                 load(name, trained)
+
+
+@pytest.mark.quantisation
+@pytest.mark.parametrize("form", ["uint8", "fp16", "uint8-fp16"])
+def test_int8_is_calibrated_with_frames_as_the_file_takes_them(
+    form: str, trained: ModelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_forms, "_SIDE", 64)
+    path = tmp_path / "form.onnx"
+    path.write_bytes(FORMS[form](trained.onnx(), None))
+    model = inspect_onnx(path)
+    if "fp16" in form:
+        with pytest.raises(errors.RuntimeUnavailable, match=r"form\.onnx is an fp16 file, and int8 is made of fp32"):
+            load("onnxruntime:int8", model)
+        return
+    image = to_uint8(synthetic_clip("carousel", (64, 64), 2).frame(0))[0]
+    with load("onnxruntime:int8", model) as session, load("torch", trained) as reference:
+        assert (session.dtype, session.precision) == (torch.uint8, "int8")
+        assert session_parity(reference, session, [image]).psnr > 25
 
 
 @pytest.mark.quantisation
