@@ -27,6 +27,7 @@ from reconet_bench.benchmark.gate import parse_limits
 from reconet_bench.commands import base
 from reconet_bench.commands import list as list_command
 from reconet_bench.core.doubts import Doubt
+from reconet_bench.core.files import LOCK, claimed
 from reconet_bench.core.flow_files import read_flo, write_flo
 from reconet_bench.core.images import write_image
 from reconet_bench.metrics.base import METRICS
@@ -394,6 +395,25 @@ def test_other_commands_touch_no_folder_that_is_not_theirs_either(fails, tmp_pat
     said = fails(words[0], "-o", theirs, *words[1:])
     assert f"output folder {theirs} is not empty and is not a previous {words[0]}" in said
     assert [path.name for path in theirs.iterdir()] == ["provenance.json"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [*QUICK, "--videos", "stroll"],
+        ["sweep", "--sizes", "32"],
+        ["study", "epochs", "--", "--style", "STYLE", "--vgg", "VGG"],
+    ],
+)
+def test_a_second_command_into_the_same_folder_is_refused(fails, tmp_path, words, stand_in_weights):
+    write_image(tmp_path / "style.png", picture(0, (1, 0), (64, 64)))
+    words = [{"STYLE": tmp_path / "style.png", "VGG": stand_in_weights}.get(word, word) for word in words]
+    target = tmp_path / "run"
+    with claimed(target):
+        said = fails(words[0], "-o", target, *words[1:])
+        assert f"another reconet-bench is writing into {target}: wait until it has ended" in said
+        assert [path.name for path in target.iterdir()] == [LOCK]
+    assert not target.exists()
 
 
 def test_compare_makes_a_run_of_its_own_again(run, tmp_path):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.console import Console
 
 from reconet_bench.core.errors import DataError, ReconetBenchError
+from reconet_bench.core.files import LOCK, claimed
 from reconet_bench.core.registry import Registry
 from reconet_bench.core.size import Size
 
@@ -91,16 +92,22 @@ def writable(folder: Path) -> Path:
     return folder
 
 
-def own_folder(folder: Path, what: str, *marks: str) -> Path:
-    """An output folder that may be written to: new, empty, or holding an earlier result of the same kind.
+@contextlib.contextmanager
+def own_folder(folder: Path, what: str, *marks: str) -> Iterator[Path]:
+    """An output folder to write to, held against other processes: new, empty, or with an earlier result of the kind.
 
     Args:
         what: kind of result, for the message.
         marks: names of files or folders; an earlier result has at least one of them.
+
+    Raises:
+        DataError: it holds something else, cannot be written to, or another process is writing there.
     """
-    if writable(folder).is_dir() and any(folder.iterdir()) and not any((folder / mark).exists() for mark in marks):
+    found = {path.name for path in folder.iterdir()} if writable(folder).is_dir() else set()
+    if found - {LOCK} and not found.intersection(marks):
         raise DataError(f"output folder {folder} is not empty and is not a previous {what}: choose another --output")
-    return folder
+    with claimed(folder):
+        yield folder
 
 
 def stopped(failure: BaseException, target: Path) -> BaseException:

@@ -94,6 +94,11 @@ class Compare(Command):
         add_data_options(parser)
 
     def run(self, options: Any) -> None:
+        folder = options.output or Path("reports") / time.strftime("%Y%m%d-%H%M%S")
+        with own_folder(folder, "run", "records.jsonl") as target:
+            self._compare(options, target)
+
+    def _compare(self, options: Any, target: Path) -> None:
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -114,7 +119,6 @@ class Compare(Command):
         from reconet_bench.report.run_folder import FILES, write_run
         from reconet_bench.runtimes.selection import Resources, usable_runtimes
 
-        target = own_folder(options.output or Path("reports") / time.strftime("%Y%m%d-%H%M%S"), "run", "records.jsonl")
         hints = onnx_hints(options)
         clips = selection(options).clips(options.videos)
         columns = (

@@ -53,9 +53,12 @@ class StudyCommand(Command):
         for setting in STUDIES[options.study].settings:
             checked(argparse.Namespace(**{**vars(shared), "set": [*shared.set, *setting.overrides]}))
         labels = [setting.label for setting in STUDIES[options.study].settings]
-        folder = own_folder(options.output or Path("runs") / f"study-{options.study}", "study of this kind", *labels)
-        if shared.download_vgg:
-            download_weights()  # once, not in each run
-        run_study(options.study, options.handed_on, folder, options.jobs, lambda text: err.print(text, markup=False))
+        place = options.output or Path("runs") / f"study-{options.study}"
+        with own_folder(place, "study of this kind", *labels) as folder:
+            if shared.download_vgg:
+                download_weights()  # once, not in each run
+            run_study(
+                options.study, options.handed_on, folder, options.jobs, lambda text: err.print(text, markup=False)
+            )
         out.print((folder / "summary.md").read_text(), markup=False)
         out.print(f"Written to {folder}: summary.csv, summary.md and a run folder for each setting", markup=False)

@@ -94,12 +94,14 @@ class Sweep(Command):
         add_onnx_options(parser)
 
     def run(self, options: Any) -> None:
+        with own_folder(options.output, "sweep", "sweep.csv") as target:
+            self._sweep(options, target)
+
+    def _sweep(self, options: Any, target: Path) -> None:
         from reconet_bench.benchmark.sweep import SECONDS, SIZES, SweepPlan, SweepResult, sweep
         from reconet_bench.benchmark.timing import TimingOptions
         from reconet_bench.models import loading
         from reconet_bench.runtimes import selection
-
-        target = own_folder(options.output, "sweep", "sweep.csv")
 
         def say(line: str) -> None:
             err.print(line, markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,7 +102,7 @@ class Train(Command):
         add_recipe_options(parser)
 
     def run(self, options: Any) -> None:
-        from reconet_bench.core.files import write_text
+        from reconet_bench.core.files import claimed, write_text
         from reconet_bench.core.images import transparency
         from reconet_bench.methods.base import METHODS
         from reconet_bench.models.checkpoint import load_checkpoint
@@ -131,7 +132,8 @@ class Train(Command):
         if options.benchmark:
             _benchmark(settings, data)
             return
-        with show_training(settings.steps) as show:
+        alone = claimed(folder) if is_main() else contextlib.nullcontext()
+        with alone, show_training(settings.steps) as show:
             path = train(settings, data, folder, options.resume, show, as_toml(recipe))
         if not is_main():
             return

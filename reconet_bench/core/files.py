@@ -15,6 +15,8 @@ from reconet_bench.core.errors import DataError
 
 #: Bytes at either end of a file that a digest of many looks at.
 _END = 2**16
+#: The file in a folder that a process holds while it writes there.
+LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -30,6 +32,37 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[Path]:
+    """``folder``, made where it is missing, held against other processes; one that dies lets go of it.
+
+    Folders that were made for it and are still empty at the end are gone afterwards.
+
+    Raises:
+        DataError: another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DataError(
+            f"another reconet-bench is writing into {folder}: wait until it has ended, or choose another --output"
+        ) from None
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):  # an open file cannot be removed on every system
+            Path(lock.lock_file).unlink()
+        lock.release()
+        with contextlib.suppress(OSError):  # not empty: something was written
+            for place in made:
+                place.rmdir()
 
 
 def replace_folder(place: Path, new: Path) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import struct
+import subprocess
+import sys
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -219,3 +224,52 @@ def test_texture_that_is_not_there_is_named():
 )
 def test_a_folder_is_named_so_that_every_system_takes_it(name, portable):
     assert portable_name(name) == portable
+
+
+# --- one process in an output folder --------------------------------------------------------------------
+
+HOLDER = """
+import pathlib, sys
+from reconet_bench.core.files import claimed
+with claimed(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def holder(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that writes into a folder."""
+    command = [sys.executable, "-c", HOLDER, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_folder_that_another_process_writes_into_is_refused(tmp_path):
+    with holder(tmp_path / "run"), pytest.raises(DataError, match=r"another reconet-bench is writing into .*run"):
+        files.claimed(tmp_path / "run").__enter__()
+    with files.claimed(tmp_path / "run"), pytest.raises(DataError, match="another reconet-bench"):
+        files.claimed(tmp_path / "run").__enter__()
+
+
+def test_a_dead_process_holds_nothing(tmp_path):
+    with holder(tmp_path / "run") as process:
+        process.send_signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+        process.wait()
+        with files.claimed(tmp_path / "run") as folder:
+            (folder / "a.txt").write_text("a")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["a.txt"]
+
+
+def test_folders_made_for_nothing_are_gone(tmp_path):
+    with files.claimed(tmp_path / "reports" / "run"):
+        pass
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(KeyError), files.claimed(tmp_path / "mine"):
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
