@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -1094,3 +1095,30 @@ def test_what_was_measured_before_memory_ran_out_is_kept(capsys, tmp_path, break
     assert "not enough memory for this comparison: give a smaller --size or fewer --frames" in line
     assert f"the results so far are in {tmp_path / 'run'}" in line
     assert {record.video for record in load_run(tmp_path / "run").records} == {"stroll"}
+
+
+@pytest.mark.process
+def test_a_killed_comparison_leaves_what_it_had_measured(run, tmp_path):
+    """As kill -9 or a lost machine ends it: half a minute of work is not lost, and the next run may have the folder."""
+    target = tmp_path / "run"
+    words = [*QUICK, "--videos", "stroll", "lantern", "carousel", "rush", "--frames", "9", "--size", "256", "-o", "run"]
+    process = subprocess.Popen([sys.executable, "-m", "reconet_bench.cli", *words], cwd=tmp_path)
+    try:
+        while process.poll() is None and "stroll" not in read(target):
+            time.sleep(0.05)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+    assert "report.html" in run("report", target)
+    page = (target / "report.html").read_text(encoding="utf-8")
+    assert "stroll" in page
+    assert "the run was stopped before it was complete" in page
+    killed = load_run(target)
+    assert {key.video for key in killed.samples} >= {"stroll"}
+    run(*QUICK, "--videos", "stroll", *SMALL, "-o", target)
+    assert load_run(target).clips == ["stroll"]
+
+
+def read(target: Path) -> str:
+    return (target / "records.jsonl").read_text(encoding="utf-8") if (target / "records.jsonl").exists() else ""

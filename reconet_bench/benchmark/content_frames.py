@@ -33,6 +33,10 @@ class ContentFrames:
             del self._kept[next(iter(self._kept))]
         return frames
 
+    def decoded(self, clip: Clip) -> bool:
+        """Whether the clip has been decoded, so that its digest is known."""
+        return clip in self._digests
+
     def digest(self, clip: Clip) -> str:
         """SHA-256 of all frames, as ``sha256:<hex>``.
 

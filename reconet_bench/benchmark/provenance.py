@@ -14,8 +14,12 @@ from reconet_bench.data.clip import Clip
 from reconet_bench.networks.vgg import find_weights
 
 
-def provenance(plan: Plan, seed: int) -> dict[str, Any]:
-    """Where the numbers come from: machine, versions, commit, seed, and checksums of models and videos."""
+def provenance(plan: Plan, seed: int, decode: bool = True) -> dict[str, Any]:
+    """Where the numbers come from: machine, versions, commit, seed, and checksums of models and videos.
+
+    Args:
+        decode: clips that have not been decoded yet, for their checksums; else these have none.
+    """
     loss_network = find_weights(plan.vgg)
     return {
         **describe(),
@@ -23,14 +27,16 @@ def provenance(plan: Plan, seed: int) -> dict[str, Any]:
         "seed": seed,
         "statistics": VERSION,
         "models": {model.source.name: model.checksum for model in plan.models},
-        "videos": {clip.title: _video_facts(clip, plan.content) for clip in plan.clips},
+        "videos": {clip.title: _video_facts(clip, plan.content, decode) for clip in plan.clips},
         "loss_network": checksum(loss_network) if loss_network and loss_network.is_file() else None,
     }
 
 
-def _video_facts(clip: Clip, content: ContentFrames) -> dict[str, Any]:
+def _video_facts(clip: Clip, content: ContentFrames, decode: bool) -> dict[str, Any]:
     """Source and size, and a checksum of all frames as they were measured; of a clip that breaks, why there is none."""
     facts = {"source": clip.source, "frames": len(clip), "size": list(clip.size)}
+    if not decode and not content.decoded(clip):
+        return facts
     try:
         return {**facts, "pixels": content.digest(clip)}
     except DataError as error:

@@ -95,7 +95,7 @@ class Compare(Command):
 
     def run(self, options: Any) -> None:
         folder = options.output or Path("reports") / time.strftime("%Y%m%d-%H%M%S")
-        with own_folder(folder, "run", "records.jsonl") as target:
+        with own_folder(folder, "run", "records.jsonl", "frames.new") as target:
             self._compare(options, target)
 
     def _compare(self, options: Any, target: Path) -> None:
@@ -116,7 +116,7 @@ class Compare(Command):
         from reconet_bench.core.files import replace_folder
         from reconet_bench.models.loading import give_style, load_all, workspace
         from reconet_bench.report import terminal
-        from reconet_bench.report.run_folder import FILES, write_run
+        from reconet_bench.report.run_folder import FILES, GrowingRun, write_run
         from reconet_bench.runtimes.selection import Resources, usable_runtimes
 
         hints = onnx_hints(options)
@@ -149,9 +149,15 @@ class Compare(Command):
             with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
                 task = progress.add_task("loading", total=plan.steps)
                 result, failure = new_result(), None
+                growing = GrowingRun(target, lambda: provenance(plan, options.seed, decode=False))
+
+                def step(text: str) -> None:
+                    progress.update(task, description=text, advance=1)
+                    growing.grow(result.records, result.samples, result.timings, result.skipped)
+
                 try:
                     with enough_memory("for this comparison: give a smaller --size or fewer --frames"):
-                        compare(plan, lambda text: progress.update(task, description=text, advance=1), result)
+                        compare(plan, step, result)
                 except BaseException as stop:  # whatever it was that stopped it, what was measured is kept
                     if not result.records:
                         shutil.rmtree(new_frames, ignore_errors=True)

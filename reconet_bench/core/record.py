@@ -138,11 +138,12 @@ def _line(record: Record) -> str:
         ) from None
 
 
-def to_csv(rows: Iterable[Sequence[object]], header: Sequence[str]) -> str:
-    """CSV text; ``None`` is an empty cell, floats keep nine significant digits."""
+def to_csv(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> str:
+    """CSV text; ``None`` is an empty cell, floats keep nine significant digits. Without a header: rows to append."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
+    if header:
+        writer.writerow(header)
     writer.writerows([_cell(value) for value in row] for row in rows)
     return buffer.getvalue()
 

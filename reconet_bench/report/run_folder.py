@@ -1,11 +1,11 @@
-"""The run folder: records, tables, samples and provenance, each file written whole or not at all."""
+"""The run folder: records, tables, samples and provenance; it grows while it is measured, and is written whole then."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +48,71 @@ def write_run(
     """
     write_text(folder / "records.jsonl", to_jsonl(records))
     write_text(folder / "records.csv", records_to_csv(records))
-    frames = [(*_cells(key), index, value) for key, values in samples.items() for index, value in values.items()]
-    write_text(folder / "frames.csv", to_csv(frames, (*_columns(SampleKey), "frame", "value")))
+    write_text(folder / "frames.csv", to_csv(_frame_rows(samples), FRAMES_HEADER))
     write_text(folder / "timings.csv", to_csv(map(_cells, timings), _columns(TimedFrame)))
     write_text(folder / "differences.csv", to_csv(map(_cells, differences), _columns(Difference)))
-    write_text(folder / "provenance.json", json.dumps(provenance, indent=2, sort_keys=True) + "\n")
+    _write_provenance(folder, provenance)
     shutil.rmtree(folder / "curves", ignore_errors=True)  # of a run before this one
     for model, text in (curves or {}).items():
         write_text(folder / "curves" / f"{model}.csv", text)
     write_reports(load_run(folder), folder)
+
+
+class GrowingRun:
+    """A run folder that grows while the run is measured: whatever ends the process leaves what was measured so far.
+
+    Records, samples and timings are appended; :func:`write_run` writes them once more, whole, when the run has ended.
+    The first numbers take the place of an earlier run in the folder, which is not touched before.
+
+    Args:
+        facts: the provenance, asked for with the first numbers.
+    """
+
+    def __init__(self, folder: Path, facts: Callable[[], dict[str, Any]]) -> None:
+        self._folder, self._facts = folder, facts
+        self._known: dict[str, Any] = {}
+        self._records = self._timings = 0
+        self._samples: set[SampleKey] = set()
+
+    def grow(
+        self, records: Sequence[Record], samples: Samples, timings: Sequence[TimedFrame], skipped: Sequence[str]
+    ) -> None:
+        """Append what has come since the last call; all are those of the whole run so far."""
+        if not records:
+            return
+        if not self._known:
+            self._begin()
+        if skipped != self._known.get("skipped"):
+            self._known["skipped"] = list(skipped)
+            _write_provenance(self._folder, self._known)
+        self._append("records.jsonl", to_jsonl(records[self._records :]))
+        new = {key: values for key, values in samples.items() if key not in self._samples}
+        self._append("frames.csv", to_csv(_frame_rows(new)))
+        self._append("timings.csv", to_csv(map(_cells, timings[self._timings :])))
+        self._records, self._timings = len(records), len(timings)
+        self._samples.update(new)
+
+    def _begin(self) -> None:
+        """Nothing of an earlier run, and empty tables."""
+        self._known = {**self._facts(), "interrupted": True}
+        for name in (*FILES, "table.tex"):
+            (self._folder / name).unlink(missing_ok=True)
+        for name in ("pictures", "frames", "curves"):
+            shutil.rmtree(self._folder / name, ignore_errors=True)
+        self._append("frames.csv", to_csv((), FRAMES_HEADER))
+        self._append("timings.csv", to_csv((), _columns(TimedFrame)))
+
+    def _append(self, name: str, text: str) -> None:
+        with (self._folder / name).open("a", encoding="utf-8", newline="") as file:
+            file.write(text)
+
+
+def _write_provenance(folder: Path, provenance: dict[str, Any]) -> None:
+    write_text(folder / "provenance.json", json.dumps(provenance, indent=2, sort_keys=True) + "\n")
+
+
+def _frame_rows(samples: Samples) -> list[tuple[Any, ...]]:
+    return [(*_cells(key), index, value) for key, values in samples.items() for index, value in values.items()]
 
 
 def _columns(table: type[SampleKey | TimedFrame | Difference]) -> tuple[str, ...]:
@@ -65,6 +121,10 @@ def _columns(table: type[SampleKey | TimedFrame | Difference]) -> tuple[str, ...
 
 def _cells(row: SampleKey | TimedFrame | Difference) -> tuple[Any, ...]:
     return tuple(getattr(row, column) for column in _columns(type(row)))
+
+
+#: Columns of ``frames.csv``.
+FRAMES_HEADER = (*_columns(SampleKey), "frame", "value")
 
 
 def write_reports(run: Run, folder: Path, latex: bool = False, keep: bool = False) -> tuple[list[str], list[str]]:

@@ -15,7 +15,7 @@ from rich.console import Console
 from run_folders import DIFFERENCES, PROVENANCE, record, speed
 
 from reconet_bench.core.doubts import Doubt
-from reconet_bench.core.record import UNKNOWN_METHOD, Record
+from reconet_bench.core.record import UNKNOWN_METHOD, Record, to_jsonl
 from reconet_bench.core.samples import SampleKey, TimedFrame
 from reconet_bench.core.size import Size
 from reconet_bench.report import tables, terminal
@@ -23,7 +23,7 @@ from reconet_bench.report.markdown import markdown
 from reconet_bench.report.numbers import significant, with_interval
 from reconet_bench.report.published_results import PUBLISHED, published_for
 from reconet_bench.report.run import load_run
-from reconet_bench.report.run_folder import FILES, write_run
+from reconet_bench.report.run_folder import FILES, GrowingRun, write_run
 from reconet_bench.report.summary import spreadsheet, summary
 
 
@@ -395,3 +395,39 @@ main(["runs", sys.argv[1]])
     done = subprocess.run([sys.executable, "-c", rebuild, str(run_folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert {name: (run_folder / name).read_bytes() for name in written} == written
+
+
+# --- a run that grows -----------------------------------------------------------------------------------
+
+
+def test_a_run_that_ends_at_any_moment_leaves_what_there_was(tmp_path, records):
+    samples = {SampleKey("reconet-wave", "alley_2", "torch", "temporal_error"): {0: 0.25, 1: 0.5}}
+    timings = [TimedFrame("reconet-wave", "torch", Size(40, 56), "device", n, 0.1 * (n + 1), 0) for n in range(3)]
+    growing = GrowingRun(tmp_path, lambda: {"seed": 7})
+    growing.grow([], {}, [], [])
+    assert not list(tmp_path.iterdir())
+    growing.grow(records[:2], {}, timings[:1], [])
+    growing.grow(records, samples, timings, ["mine in torch: no"])
+    growing.grow(records, samples, timings, ["mine in torch: no"])
+    run = load_run(tmp_path)
+    assert run.records == records
+    assert run.samples == samples
+    assert run.timings == {timings[0].key: [pytest.approx([0.1, 0.2, 0.3])]}
+    assert run.provenance == {"seed": 7, "skipped": ["mine in torch: no"], "interrupted": True}
+    assert run.problems == ["differences.csv is missing: no significance"]
+    with (tmp_path / "records.jsonl").open("a", encoding="utf-8") as file:
+        file.write(to_jsonl(records)[:100])  # in the middle of a line
+    assert load_run(tmp_path).records == records
+
+
+def test_an_earlier_run_stays_until_there_are_numbers(tmp_path, records):
+    write_run(tmp_path, records, {}, [], [], {})
+    (tmp_path / "curves").mkdir()
+    (tmp_path / "mine.txt").write_text("mine")
+    growing = GrowingRun(tmp_path, dict)
+    growing.grow([], {}, [], ["skipped"])
+    assert {path.name for path in tmp_path.iterdir()} == {*FILES, "curves", "mine.txt"}
+    growing.grow(records[:1], {}, [], [])
+    kept = {"records.jsonl", "frames.csv", "timings.csv", "provenance.json", "mine.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    assert load_run(tmp_path).records == records[:1]
