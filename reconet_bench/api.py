@@ -92,7 +92,7 @@ def load_model(
             found by trying at the size of the first frame and remembered for this machine.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads; all usable cores by default.
-        input_range: of an ONNX file: ``0..1``, ``0..255``, ``-1..1`` or ``imagenet``; found where it is not said, and a
+        input_range: of an ONNX file: one of :data:`reconet_bench.core.ops.RANGES`; found where it is not said, and a
             guess that may be wrong is a ``UserWarning``.
         output_range: likewise.
         layout: of an ONNX file: ``NCHW`` or ``NHWC``.

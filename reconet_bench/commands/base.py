@@ -201,12 +201,13 @@ def selection(options: Any) -> Selection:
 
 def add_onnx_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("your own ONNX files, if the automatic detection is wrong")
-    ranges = "0..1|0..255|-1..1|imagenet"
+    ranges = "0..1|0..255|-1..1|imagenet|caffe|bgr"
     group.add_argument(
         "--input-range",
         default="",
         metavar=ranges,
-        help="value range of the input frames (default: detected from metadata and graph, or by trying)",
+        help="value range of the input frames; bgr is 0..255 with blue first, and caffe is that less ImageNet's mean "
+        "(default: detected from metadata and graph, or by trying; 'reconet-bench inspect' shows the choices)",
     )
     group.add_argument(
         "--output-range",

@@ -108,7 +108,7 @@ class Sweep(Command):
 
         names = selection.usable_runtimes(options.runtimes, warn)
         with loading.workspace() as folder:
-            model = loading.load_by_name(options.model, Path(folder), onnx_hints(options), warn)
+            model = loading.load_by_name(options.model, Path(folder), onnx_hints(options), warn, guess=False)
             plan = SweepPlan(
                 model,
                 options.sizes or SIZES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -90,3 +91,13 @@ def image_files(folder: Path) -> list[Path]:
     if not files:
         raise DataError(f"no frames in {folder}: put {', '.join(IMAGE_SUFFIXES)} files there")
     return files
+
+
+def side_by_side(frames: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:
+    """Frames ``(1, 3, H, W)`` in [0, 1] of one size as one picture ``(H', W', 3)`` uint8, each below its title."""
+    columns = []
+    for frame, title in zip(frames, titles, strict=True):
+        image = np.round(frame[0].clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+        columns.append(np.pad(image, ((20, 4), (4, 4), (0, 0)), constant_values=255))
+        cv2.putText(columns[-1], title, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.concatenate(columns, 1)

@@ -27,23 +27,27 @@ class ValueRange:
     Attributes:
         name: as a user writes it.
         mean, std: of each channel, RGB.
+        bgr: whether the network's channels are in the order blue, green, red.
     """
 
     name: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    bgr: bool = False
 
     def encode(self, frame: Tensor) -> Tensor:
         """A frame ``(N, 3, H, W)`` in [0, 1] as the network's numbers."""
         if self.name == "0..1":
             return frame
-        return (frame - frame.new_tensor(self.mean).view(1, 3, 1, 1)) / frame.new_tensor(self.std).view(1, 3, 1, 1)
+        y = (frame - frame.new_tensor(self.mean).view(1, 3, 1, 1)) / frame.new_tensor(self.std).view(1, 3, 1, 1)
+        return y.flip(1) if self.bgr else y
 
     def decode(self, y: Tensor) -> Tensor:
         """The network's numbers ``(N, 3, H, W)`` as a frame, 1 = white; not clipped."""
         if self.name == "0..1":
             return y
-        return y * y.new_tensor(self.std).view(1, 3, 1, 1) + y.new_tensor(self.mean).view(1, 3, 1, 1)
+        rgb = y.flip(1) if self.bgr else y
+        return rgb * y.new_tensor(self.std).view(1, 3, 1, 1) + y.new_tensor(self.mean).view(1, 3, 1, 1)
 
 
 def _evenly(name: str, mean: float, std: float) -> ValueRange:
@@ -53,8 +57,12 @@ def _evenly(name: str, mean: float, std: float) -> ValueRange:
 UNIT, BYTE, SIGNED = _evenly("0..1", 0, 1), _evenly("0..255", 0, 1 / 255), _evenly("-1..1", 0.5, 0.5)
 #: Colours less their mean over ImageNet, by their standard deviation: what torchvision's classifiers take.
 IMAGENET = ValueRange("imagenet", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+#: Colours up to 255 less their mean over ImageNet, blue first: what networks of Caffe's time take.
+CAFFE = ValueRange("caffe", (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255), bgr=True)
+#: Colours up to 255, blue first, as OpenCV reads them.
+BGR = ValueRange("bgr", BYTE.mean, BYTE.std, bgr=True)
 #: What is known of, by name.
-RANGES = {known.name: known for known in (UNIT, BYTE, SIGNED, IMAGENET)}
+RANGES = {known.name: known for known in (UNIT, BYTE, SIGNED, IMAGENET, CAFFE, BGR)}
 
 
 def pixel_grid(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:

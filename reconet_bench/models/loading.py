@@ -71,7 +71,11 @@ def workspace() -> tempfile.TemporaryDirectory[str]:
 
 
 def load_by_name(
-    name: str, folder: Path, hints: OnnxFormat = ANY_FORMAT, report: Callable[[str], None] = lambda text: None
+    name: str,
+    folder: Path,
+    hints: OnnxFormat = ANY_FORMAT,
+    report: Callable[[str], None] = lambda text: None,
+    guess: bool = True,
 ) -> Model:
     """A model by name or path: a shipped one, a checkpoint, or any image-to-image ONNX file.
 
@@ -79,13 +83,14 @@ def load_by_name(
         folder: where exports may be written.
         hints: what the user says of an ONNX file.
         report: told in one line if what an ONNX file takes is a doubtful guess.
+        guess: whether that may be guessed; what measures must not.
 
     Raises:
         ModelError: no such model, not a readable one, or hints on a checkpoint, which needs none.
     """
     path = find_checkpoint(name)
     if is_onnx(path):
-        return Model(inspect_onnx(path, hints, report), UNKNOWN_METHOD, "", checksum=model_checksum(path))
+        return Model(inspect_onnx(path, hints, report, guess), UNKNOWN_METHOD, "", checksum=model_checksum(path))
     if hints:
         raise ModelError(
             f"'{name}' is a checkpoint and needs no --input-range, --output-range or --layout: "
@@ -133,7 +138,8 @@ def load_all(
 ) -> list[Model]:
     """Models asked for by name or path and shipped models of the methods asked for; by default all shipped.
 
-    ``identity`` stands beside them unless methods are named without it. ``hints`` are for the ONNX files among them.
+    ``identity`` stands beside them unless methods are named without it. ``hints`` are for the ONNX files among them,
+    whose value ranges are not guessed: they are measured.
     """
     names = list(asked)
     for method in methods:
@@ -154,7 +160,8 @@ def load_all(
             "--input-range, --output-range and --layout are for ONNX files of your own: give one by --models"
         )
     models = [
-        load_by_name(name, folder, hints if is_onnx(name) else ANY_FORMAT, report) for name in dict.fromkeys(names)
+        load_by_name(name, folder, hints if is_onnx(name) else ANY_FORMAT, report, guess=False)
+        for name in dict.fromkeys(names)
     ]
     for model in models:
         model.origin = _origin(model, models, folder)

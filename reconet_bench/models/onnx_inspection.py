@@ -11,28 +11,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from reconet_bench.core.errors import ModelError, UnknownName
-from reconet_bench.core.ops import BYTE, IMAGENET, RANGES, SIGNED, UNIT, ValueRange
+from reconet_bench.core.ops import BYTE, RANGES
 from reconet_bench.core.provenance import external_files
 from reconet_bench.models.onnx_graph import Clues, clues, range_of
 from reconet_bench.models.onnx_probe import ImageInput, OnnxProbe
+from reconet_bench.models.onnx_readings import Ranges, Reading, choose, readings
 from reconet_bench.runtimes.base import ModelSource
 
 if TYPE_CHECKING:
     import onnx
 
 LAYOUTS = ("NCHW", "NHWC")
-#: A picture has at least this standard deviation, and at most this share of its values at or beyond black and white.
-FLAT, SATURATED = 0.02, 0.5
 #: What a file fixes its first or last side at below this are channels.
 _FEWEST_ROWS = 8
-#: Mean difference from which on two pictures are not the same.
-_DIFFERENT = 0.02
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,10 @@ ANY_FORMAT = OnnxFormat()
 
 
 def inspect_onnx(
-    path: Path, hints: OnnxFormat = ANY_FORMAT, report: Callable[[str], None] = lambda text: None
+    path: Path,
+    hints: OnnxFormat = ANY_FORMAT,
+    report: Callable[[str], None] = lambda text: None,
+    guess: bool = True,
 ) -> ModelSource:
     """What an image-to-image ONNX file expects: told, read from the file, or found by running it on a photograph.
 
@@ -70,16 +69,20 @@ def inspect_onnx(
     Args:
         hints: what the user says; it counts more than what the file says.
         report: told in one line if the ranges are a doubtful guess or give no picture, and which option helps.
+        guess: whether ranges may be guessed; what measures must not guess.
 
     Raises:
-        ModelError: missing, not ONNX, not image to image, not three channels, without its external data, or no numbers.
+        ModelError: missing, not ONNX, not image to image, not three channels, without its external data, or no
+            numbers; or several pairs of ranges give a picture, and none may be guessed.
     """
     path = Path(path)
-    file = _read(path)
-    found = clues(file, path)
-    image = _image_input(path, file.graph, hints.layout or found.layout)
-    probe = OnnxProbe(path, image)
-    ranges = _ranges(path, probe, hints, found, report)
+    image, found, probe = _opened(path, hints)
+    known = _known(path, probe, hints, found)
+    if probe.eight_bits:
+        ranges = BYTE, BYTE
+    else:
+        best = choose(path, probe, known).settle(path, report, guess)
+        ranges = best.input, best.output
     return ModelSource(
         path.stem,
         None,
@@ -96,6 +99,30 @@ def inspect_onnx(
         batch=image.batch,
         precision=found.precision,
     )
+
+
+def candidates(path: Path, hints: OnnxFormat = ANY_FORMAT) -> tuple[np.ndarray, list[Reading]]:
+    """A photograph ``(1, 3, H, W)`` in [0, 1], and what it becomes in each pair of ranges that may be meant.
+
+    The pair that :func:`inspect_onnx` takes comes first. A file with 8-bit frames has one reading alone.
+
+    Raises:
+        ModelError: as :func:`inspect_onnx`.
+    """
+    _, found, probe = _opened(path, hints)
+    known = _known(path, probe, hints, found)
+    if probe.eight_bits:
+        return probe.photograph, readings(probe, Ranges(BYTE, BYTE), only_known=True)
+    chosen = choose(path, probe, known)
+    return probe.photograph, [chosen.best, *chosen.rivals]
+
+
+def _opened(path: Path, hints: OnnxFormat) -> tuple[ImageInput, Clues, OnnxProbe]:
+    """The input for the frame, what the file says, and the file in ONNX Runtime."""
+    file = _read(path)
+    found = clues(file, path)
+    image = _image_input(path, file.graph, hints.layout or found.layout)
+    return image, found, OnnxProbe(path, image)
 
 
 def _read(path: Path) -> onnx.ModelProto:
@@ -171,82 +198,12 @@ def _image_input(path: Path, graph: onnx.GraphProto, layout: str) -> ImageInput:
     )
 
 
-class _Trial(NamedTuple):
-    """A pair of ranges and the picture they give; ``fault`` says why it is none."""
-
-    input: ValueRange
-    output: ValueRange
-    picture: np.ndarray
-    fault: str
-
-
-def _ranges(
-    path: Path, probe: OnnxProbe, hints: OnnxFormat, found: Clues, report: Callable[[str], None]
-) -> tuple[ValueRange, ValueRange]:
-    """The value ranges of input and output; a doubtful choice is reported."""
-    if probe.eight_bits:
-        if {hints.input_range, hints.output_range} - {"", BYTE.name}:
-            raise ModelError(
-                f"{path}: takes 8-bit frames, whose range is {BYTE.name}: leave --input-range and --output-range out"
-            )
-        return BYTE, BYTE
-    known_in = RANGES.get(hints.input_range) or found.input_range
-    known_out = RANGES.get(hints.output_range) or found.output_range
-    trials = [_try(probe, values, known_out) for values in (UNIT, BYTE, SIGNED, IMAGENET)]
-    if all(trial.fault == _NOT_FINITE for trial in trials):
+def _known(path: Path, probe: OnnxProbe, hints: OnnxFormat, found: Clues) -> Ranges:
+    """What is said of the ranges, by the user or by the file."""
+    if probe.eight_bits and {hints.input_range, hints.output_range} - {"", BYTE.name}:
         raise ModelError(
-            f"{path}: the network returned NaN or infinity for a test photograph in every value range tried"
+            f"{path}: takes 8-bit frames, whose range is {BYTE.name}: leave --input-range and --output-range out"
         )
-    possible = [trial for trial in trials if known_in in (None, trial.input)]
-    # Sane pictures first; among those, networks mostly give what they take.
-    best = min(possible, key=lambda trial: (bool(trial.fault), trial.input != trial.output))
-    others = [trial.input.name for trial in trials if trial.input != best.input and not trial.fault]
-    ranges = f"input {best.input.name} and output {best.output.name}"
-    if best.fault:
-        advice = (
-            f"give --input-range {' or '.join(others)}"
-            if others
-            else "give the --input-range and --output-range that it was trained with"
-        )
-        report(f"{path.name}: read as {ranges}, a test photograph comes out {best.fault}: {advice}")
-    elif known_in is None and (
-        rivals := [t.input.name for t in possible if t is not best and not t.fault and _far(t, best)]
-    ):
-        report(
-            f"{path.name}: does not say its value range; read as {ranges}; "
-            f"if the pictures look wrong, give --input-range {' or '.join(rivals)}"
-        )
-    return best.input, best.output
-
-
-_NOT_FINITE = "as no number"
-
-
-def _try(probe: OnnxProbe, values: ValueRange, known_out: ValueRange | None) -> _Trial:
-    raw = probe.show(values)
-    if not np.isfinite(raw).all():
-        return _Trial(values, known_out or UNIT, raw, _NOT_FINITE)
-    output = known_out or _looks_like(raw)
-    picture = output.decode(torch.from_numpy(np.ascontiguousarray(raw))).numpy()
-    extreme = float(((picture <= 0.002) | (picture >= 0.998)).mean())
-    contrast = float(picture.clip(0, 1).std(axis=(0, 2, 3)).max())
-    fault = ""
-    if extreme > SATURATED:
-        fault = f"{100 * extreme:.0f} % black or white"
-    elif contrast < FLAT:
-        fault = "as one even colour"
-    return _Trial(values, output, picture, fault)
-
-
-def _looks_like(raw: np.ndarray) -> ValueRange:
-    """The range that outputs lie in, a few strays aside."""
-    low, high = (float(value) for value in np.percentile(raw, (0.5, 99.5)))
-    if low < -8 or high > 4:
-        return BYTE
-    if low < -1.2 and high > 1.2:
-        return IMAGENET
-    return SIGNED if low < -0.15 else UNIT
-
-
-def _far(a: _Trial, b: _Trial) -> bool:
-    return float(np.abs(a.picture.clip(0, 1) - b.picture.clip(0, 1)).mean()) > _DIFFERENT
+    return Ranges(
+        RANGES.get(hints.input_range) or found.input_range, RANGES.get(hints.output_range) or found.output_range
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from reconet_bench.core.errors import ModelError
 from reconet_bench.core.images import scikit_image_texture
@@ -58,9 +59,19 @@ class OnnxProbe:
         self.output, self.eight_bits = output, image.dtype is np.uint8
         self.multiple = self._size_multiple(path)
 
+    @property
+    def photograph(self) -> np.ndarray:
+        """What the file is tried on, ``(1, 3, H, W)`` in [0, 1]."""
+        frame: np.ndarray = self._photograph(*self._size).numpy()
+        return frame
+
+    @staticmethod
+    def _photograph(height: int, width: int) -> Tensor:
+        return resize_frame(from_uint8(scikit_image_texture("astronaut")), height, width)
+
     def _outputs(self, values: ValueRange, height: int, width: int) -> dict[str, np.ndarray]:
         """All tensors that come out for a photograph of the size asked for, as NCHW where they are frames."""
-        frame = values.encode(resize_frame(from_uint8(scikit_image_texture("astronaut")), height, width)).numpy()
+        frame = values.encode(self._photograph(height, width)).numpy()
         channels_last = self._image.layout == "NHWC"
         if self._image.dtype is np.uint8:
             frame = frame.round().clip(0, 255)

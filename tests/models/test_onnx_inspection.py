@@ -16,7 +16,9 @@ import reconet_bench
 from reconet_bench import cli
 from reconet_bench.core import errors
 from reconet_bench.core.images import read_image, scikit_image_texture, write_image
-from reconet_bench.core.ops import BYTE, IMAGENET, RANGES, SIGNED, UNIT, ValueRange, from_uint8
+from reconet_bench.core.ops import BGR, BYTE, CAFFE, IMAGENET, RANGES, SIGNED, UNIT, ValueRange, from_uint8
+from reconet_bench.models.checkpoint import load_checkpoint, shipped_models
+from reconet_bench.models.export import cached_export
 from reconet_bench.models.loading import load_by_name
 from reconet_bench.models.onnx_graph import clues, precision
 from reconet_bench.models.onnx_inspection import OnnxFormat, inspect_onnx
@@ -287,11 +289,14 @@ def tone_curve(
         hide: scale by a convolution, as a trained first layer does, so that no constant of the graph tells the range.
         facts: metadata.
     """
-    to_one, from_one = (
-        np.diag(np.array(v, np.float32)).reshape(3, 3, 1, 1) for v in (taken.std, 1 / np.array(given.std))
-    )
+    to_one, from_one = (np.diag(np.array(v, np.float32)) for v in (taken.std, 1 / np.array(given.std)))
     shift = np.array(taken.mean, np.float32)
     out_shift = (-np.array(given.mean) / np.array(given.std)).astype(np.float32)
+    if taken.bgr:
+        to_one = to_one[:, ::-1]
+    if given.bgr:
+        from_one, out_shift = from_one[::-1], out_shift[::-1].copy()
+    to_one, from_one = to_one.reshape(3, 3, 1, 1), from_one.reshape(3, 3, 1, 1)
     weights = {
         "a": to_one * STEEP,
         "b": (shift - 0.5).astype(np.float32) * STEEP,
@@ -476,9 +481,11 @@ def test_a_layout_or_order_that_cannot_be_is_refused(tmp_path):
         errors.ModelError, match=r"input 'x' has shape 1x3x\?x\?, which is NCHW: --layout NHWC does not fit"
     ):
         inspected(path, layout="NHWC")
-    assert "say bgr8, but frames are RGB" in refused(
-        tone_curve(path, UNIT, UNIT, **{"Image.BitmapPixelFormat": "Bgr8"})
-    )
+    facts = {"Image.BitmapPixelFormat": "Bgr8", "Image.NominalPixelRange": "Normalized_0_1"}
+    assert "say bgr8, but frames are RGB" in refused(tone_curve(path, UNIT, UNIT, **facts))
+    model, said = inspected(tone_curve(path, BGR, BGR, **{"Image.BitmapPixelFormat": "Bgr8"}))
+    assert (model.input_range, model.output_range, said) == (BGR, BGR, [])
+    assert right(model)
     with pytest.raises(errors.UnknownName, match=r"unknown value range '0\.\.2': did you mean"):
         OnnxFormat(input_range="0..2")
     with pytest.raises(errors.UnknownName, match="unknown layout 'CHWN'"):
@@ -488,11 +495,168 @@ def test_a_layout_or_order_that_cannot_be_is_refused(tmp_path):
 @pytest.mark.parametrize("values", RANGES.values(), ids=lambda values: values.name)
 def test_encoding_and_decoding_are_each_others_inverse(values):
     frame = from_uint8(scene(0))
-    ends = {"0..1": (0, 1), "0..255": (0, 255), "-1..1": (-1, 1), "imagenet": (-2.118, 2.64)}[values.name]
+    ends = {"0..1": (0, 1), "0..255": (0, 255), "-1..1": (-1, 1), "imagenet": (-2.118, 2.64)}
+    ends |= {"bgr": (0, 255), "caffe": (-103.939, 131.32)}
+    ends = ends[values.name]
     white, black = (float(values.encode(frame * 0 + level)[0, 0 if level == 0 else 2, 0, 0]) for level in (1, 0))
     assert black == pytest.approx(ends[0], abs=1e-3) or values is IMAGENET
     assert white == pytest.approx(ends[1], abs=0.4)
     assert (values.decode(values.encode(frame)) - frame).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("given", [UNIT, SIGNED, BYTE], ids=lambda values: values.name)
+@pytest.mark.parametrize("taken", [UNIT, SIGNED, IMAGENET, CAFFE], ids=lambda values: values.name)
+def test_what_measures_never_goes_by_a_guess(tmp_path, taken, given):
+    """Nothing but the picture tells the range here: the right one is taken, or is among the choices."""
+    if taken is CAFFE:
+        given = CAFFE  # one way alone it is not to be told from 0..255
+    path = tone_curve(tmp_path / "m.onnx", taken, given)
+    with pytest.raises(errors.ModelError, match="several readings give a picture: give --input-range") as caught:
+        inspect_onnx(path, guess=False)
+    assert f"--input-range {taken.name} --output-range {given.name}" in str(caught.value)
+    model = inspect_onnx(path, OnnxFormat(taken.name, given.name), guess=False)
+    assert right(model)
+
+
+def test_a_tanh_behind_colours_from_0_to_1_is_read_so(tmp_path):
+    """A guess, which a picture with more structure of the photograph supports: networks mostly give what they take."""
+    model, (line,) = inspected(tone_curve(tmp_path / "m.onnx", UNIT, SIGNED))
+    assert (model.input_range, model.output_range) == (UNIT, SIGNED)
+    assert right(model)
+    assert "if the pictures look wrong, give --input-range -1..1 --output-range -1..1" in line
+
+
+@pytest.mark.parametrize(
+    ("mean", "expected"),
+    [(CAFFE.mean[::-1], BGR), (CAFFE.mean, BYTE), ((0.5, 0.5, 0.5), BYTE)],
+)
+def test_the_order_of_means_tells_the_order_of_channels(tmp_path, mean, expected):
+    weights = {"mean": np.reshape(255 * np.array(mean), (1, 3, 1, 1)).astype(np.float32)}
+    nodes = [helper.make_node("Sub", ["x", "mean"], ["m"]), helper.make_node("Tanh", ["m"], ["y"])]
+    path = graph(tmp_path / "m.onnx", nodes, IMAGE, {"y": IMAGE[1]}, weights)
+    assert clues(onnx.load(path), path).input_range == expected
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift", "expected"),
+    [
+        (150.0, 127.5, BYTE),  # Engstrom's fast-style-transfer
+        (150.0, 0.0, CAFFE),  # Johnson's fast-neural-style
+        (0.5, 0.5, UNIT),
+        (127.5, 127.5, BYTE),
+        (7.0, 3.0, None),
+    ],
+)
+def test_a_tanh_that_is_scaled_tells_the_output(tmp_path, scale, shift, expected):
+    weights = {"a": np.array(scale, np.float32), "b": np.array(shift, np.float32)}
+    nodes = [
+        helper.make_node("Tanh", ["x"], ["t"]),
+        helper.make_node("Mul", ["t", "a"], ["s"]),
+        helper.make_node("Add", ["s", "b"], ["y"]),
+    ]
+    path = graph(tmp_path / "m.onnx", nodes, IMAGE, {"y": IMAGE[1]}, weights)
+    assert clues(onnx.load(path), path).output_range == expected
+
+
+# --- a shipped model in every convention ----------------------------------------------------------------
+
+#: Conventions that files come in: what goes in and what comes out.
+CONVENTIONS = {
+    "0..1, tanh": (UNIT, SIGNED),
+    "-1..1": (SIGNED, SIGNED),
+    "ImageNet": (IMAGENET, IMAGENET),
+    "ImageNet in": (IMAGENET, UNIT),
+    "0..1 in, 0..255 out": (UNIT, BYTE),
+    "0..255": (BYTE, BYTE),
+    "Caffe": (CAFFE, CAFFE),
+    "BGR less its mean in, BGR out": (CAFFE, BGR),
+}
+
+
+def wrapped(exported: Path, path: Path, taken: ValueRange, given: ValueRange, clip: bool = False) -> Path:
+    """Our own export as others write theirs: it takes and gives other ranges, and says nothing of it.
+
+    Args:
+        clip: bound the frames between the network and what follows, as many files do.
+    """
+    model = onnx.load(exported)
+    graph, before, after = model.graph, [], []
+
+    def constant(name: str, value: object) -> str:
+        graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
+        return name
+
+    def channels(name: str, values: tuple[float, ...], bgr: bool) -> str:
+        return constant(name, np.array(values[::-1] if bgr else values).reshape(1, 3, 1, 1))
+
+    graph.initializer.append(numpy_helper.from_array(np.array([2, 1, 0]), "reversed"))
+    name = "taken"
+    if taken.name != "0..1":
+        # number * std + mean; of colours up to 255, the mean is added first, as people write it.
+        if taken.std[0] == 1 / 255:
+            if any(taken.mean):
+                mean = channels("mean_in", tuple(255 * value for value in taken.mean), taken.bgr)
+                before.append(helper.make_node("Add", [name, mean], [name := "plus_mean"]))
+            before.append(helper.make_node("Div", [name, constant("white_in", 255.0)], [name := "divided"]))
+        else:
+            std, mean = channels("std_in", taken.std, taken.bgr), channels("mean_in", taken.mean, taken.bgr)
+            before.append(helper.make_node("Mul", [name, std], [name := "times_std"]))
+            before.append(helper.make_node("Add", [name, mean], [name := "plus_mean"]))
+        if taken.bgr:
+            before.append(helper.make_node("Gather", [name, "reversed"], [name := "rgb_in"], axis=1))
+        # Past this, numbers that no frame in the right range has; so that the wrong range shows.
+        limits = [constant("zero", 0.0), constant("one", 1.0)]
+        before.append(helper.make_node("Clip", [name, *limits], [name := "clipped_in"]))
+    for node in graph.node:
+        node.input[:] = [name if value == "frame" else value for value in node.input]
+    name = "stylised"
+    if clip:
+        limits = [constant("low", 0.0), constant("high", 1.0)]
+        after.append(helper.make_node("Clip", [name, *limits], [name := "clipped"]))
+    if given.bgr:
+        after.append(helper.make_node("Gather", [name, "reversed"], [name := "bgr_out"], axis=1))
+    if given.std[0] == 1 / 255:
+        after.append(helper.make_node("Mul", [name, constant("white_out", 255.0)], [name := "levels"]))
+        if any(given.mean):
+            mean = channels("mean_out", tuple(255 * value for value in given.mean), given.bgr)
+            after.append(helper.make_node("Sub", [name, mean], [name := "less_mean"]))
+    elif given.name != "0..1":
+        std, mean = channels("std_out", given.std, given.bgr), channels("mean_out", given.mean, given.bgr)
+        after.append(helper.make_node("Sub", [name, mean], [name := "less_mean"]))
+        after.append(helper.make_node("Div", [name, std], [name := "by_std"]))
+    after.append(helper.make_node("Identity", [name], ["given"]))
+    nodes = [*before, *graph.node, *after]
+    del graph.node[:], model.metadata_props[:]
+    graph.node.extend(nodes)
+    graph.input[0].name = "taken"
+    graph.output[0].name = "given"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def painter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of a shipped model."""
+    checkpoint = load_checkpoint(shipped_models()["reconet-starry_night"])
+    return cached_export(checkpoint, tmp_path_factory.mktemp("painter") / "painter.onnx")
+
+
+def psnr(model, expected: np.ndarray) -> float:
+    with RUNTIMES["onnxruntime"].load(model, "cpu", 1) as session:
+        got = session(scikit_image_texture("astronaut")[100:228, 100:260])
+    return float(10 * np.log10(255**2 / np.square(got.astype(float) - expected).mean().clip(1e-9)))
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_a_shipped_model_in_the_conventions_of_others_gives_its_picture(convention, clip, painter, tmp_path):
+    with RUNTIMES["onnxruntime"].load(inspect_onnx(painter), "cpu", 1) as session:
+        expected = session(scikit_image_texture("astronaut")[100:228, 100:260]).astype(float)
+    path = wrapped(painter, tmp_path / "theirs.onnx", *CONVENTIONS[convention], clip)
+    said: list[str] = []
+    model = inspect_onnx(path, report=said.append, guess=False)
+    assert psnr(model, expected) > 50, (model.input_range.name, model.output_range.name, said)
+    assert said == []
 
 
 # --- from the command line ------------------------------------------------------------------------------
@@ -598,6 +762,41 @@ def test_compare_and_sweep_take_them_too(tmp_path, capsys):
     with pytest.raises(SystemExit):
         cli.main(["compare", "--methods", "identity", "--videos", "stroll", "--input-range", "0..1"])
     assert "give one by --models" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["compare", "--videos", "stroll", "--models"], ["sweep"], ["roofline"]])
+def test_what_measures_stops_where_several_readings_give_a_picture(tmp_path, capsys, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    path = tone_curve(tmp_path / "m.onnx", SIGNED, SIGNED)
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*command, str(path)])
+    said = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert "several readings give a picture" in said
+    assert "--input-range -1..1 --output-range -1..1" in said
+    assert said.count("\n") == 1
+    assert [found.name for found in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_inspect_shows_the_readings_side_by_side(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tone_curve(tmp_path / "m.onnx", SIGNED, SIGNED)
+    cli.main(["inspect", str(path)])
+    said = capsys.readouterr().out
+    assert "--input-range -1..1 --output-range -1..1" in said
+    readings = said.count("--input-range")
+    assert readings > 1
+    picture = read_image(tmp_path / "m-readings.png")
+    side = picture.shape[1] // (readings + 1)
+    assert picture.shape[1] == side * (readings + 1)
+    photograph, *columns = (picture[20:148, n * side + 4 : n * side + 132] for n in range(readings + 1))
+    wanted = curve(photograph / 255) * 255
+    assert min(np.abs(column - wanted).mean() for column in columns) < 2, "the right one is among them"
+    cli.main(["inspect", str(path), "--input-range", "-1..1", "--output-range", "-1..1", "-o", "one.png"])
+    assert capsys.readouterr().out.count("--input-range") == 1
+    with pytest.raises(SystemExit):
+        cli.main(["inspect", str(path), "-o", "one.txt"])
+    assert "the picture must end in one of .png" in capsys.readouterr().err
 
 
 def test_python_takes_them_and_warns(tmp_path):
