@@ -143,7 +143,7 @@ OPTIONS = {
     "render": "--output --data --sintel --pass --size --frames --flow --raft --seed",
     "list": "--sintel",
     "sweep": "--sizes --runtimes --threads --batch --device --rounds --output --input-range --output-range --layout",
-    "roofline": "--size --runtimes --device --threads --rounds --output --input-range --output-range --layout",
+    "roofline": "--size --runtimes --device --threads --rounds --output",
     "inspect": "--output --input-range --output-range --layout",
     "report": "--latex --output",
     "diff": "--fail-on",

@@ -46,8 +46,7 @@ def compare(
         report: told what is being done now, in a few words.
         result: filled as the work goes on, so that after an interruption the results so far are kept.
 
-    A model that no runtime runs costs its own rows alone, and so does one that does not take a clip's size; both are
-    noted as skipped.
+    A model that no runtime runs costs its own rows alone; it is noted as skipped.
 
     Raises:
         ModelError: no runtime can run any model.
@@ -99,9 +98,11 @@ class _Comparison:
         for model in self.plan.models:
             if model.is_content and failed and not self.result.records:
                 break  # the content stands beside models, and there are none
-            clips = self._taken(model)
+            clips = self.plan.clips
+            for clip in clips:
+                model.source.check_frame(np.empty((*clip.size, 3), np.uint8))
             with self._pool(model) as pool:
-                opened = _Opened(pool, self._open(pool) if clips else {})
+                opened = _Opened(pool, self._open(pool))
                 # Before any other frame: a session has one first frame, and keeps memory from then on.
                 timed = self._time(opened, clips) if self.plan.times(model) and opened.sessions else []
                 style = style_of(model.style_targets, self.plan.vgg)
@@ -126,20 +127,6 @@ class _Comparison:
         for clip in plan.clips:
             album.add_content(clip, plan.content.of(clip))
         return album
-
-    def _taken(self, model: Model) -> list[Clip]:
-        """The clips of a size that the model takes; of the others it is noted that it does not."""
-        taken: list[Clip] = []
-        refused: dict[str, list[str]] = {}
-        for clip in self.plan.clips:
-            try:
-                model.source.check_frame(np.empty((*clip.size, 3), np.uint8))
-                taken.append(clip)
-            except ModelError as error:
-                refused.setdefault(str(error), []).append(clip.title)
-        name = model.source.name
-        self.result.skipped += [f"{name} on {', '.join(titles)}: {reason}" for reason, titles in refused.items()]
-        return taken
 
     def _pool(self, model: Model) -> RuntimePool:
         """The runtimes of one model, each in a process of its own where it is timed."""
@@ -196,6 +183,7 @@ class _Comparison:
     def _record(self, opened: _Opened, clip: Clip, runtime: str, outcomes: dict[str, Outcome]) -> None:
         """What came of every metric, as records."""
         seen = _seen_in_training(opened.model, clip)
+        adapted = [doubt for doubt in opened.model.source.adaptations(*clip.size) if doubt is Doubt.RESIZED]
         record = self.result.recorder(opened.model, opened.sessions[runtime], clip.size, clip)
         for name, outcome in outcomes.items():
             metric = METRICS[name]
@@ -205,7 +193,7 @@ class _Comparison:
                 case Measured(samples):
                     self.result.samples[SampleKey(opened.name, clip.title, runtime, name)] = samples
                     e = estimate(metric, list(samples.values()))
-                    doubts = (*seen, *([Doubt.ESTIMATED_FLOW] if metric.uses_motion and clip.flow else []))
+                    doubts = (*seen, *adapted, *([Doubt.ESTIMATED_FLOW] if metric.uses_motion and clip.flow else []))
                     interval = {"ci_low": e.low, "ci_high": e.high}
                     record(name, metric.unit, metric.better, e.value, **interval, n=e.n, doubts=doubts)
 
@@ -249,8 +237,10 @@ class _Comparison:
                 pool.is_reference(name),
             )
             record = self.result.recorder(opened.model, opened.sessions[name], size)
+            adapted = opened.model.source.adaptations(*size)
             for metric, row in rows.items():
-                record(metric, row.unit, row.better, row.value, n=row.n, note=row.note, doubts=row.doubts)
+                doubts = (*row.doubts, *(adapted if metric.startswith(("fps", "latency")) else ()))
+                record(metric, row.unit, row.better, row.value, n=row.n, note=row.note, doubts=doubts)
             for boundary, samples in timing.samples.items():
                 taken = [(seconds, turn) for turn, one in enumerate(samples.rounds) for seconds in one]
                 self.result.timings += [

@@ -17,7 +17,7 @@ from reconet_bench.core.errors import DataError, ModelError, ReconetBenchError, 
 from reconet_bench.core.size import Size
 from reconet_bench.metrics.measure import Absent
 from reconet_bench.models.loading import Model
-from reconet_bench.runtimes.base import CANNOT_RUN, SessionHandle
+from reconet_bench.runtimes.base import CANNOT_RUN, ModelSource, SessionHandle
 from reconet_bench.runtimes.selection import Resources
 
 #: Two squares, MPI-Sintel, 720p, 1080p.
@@ -232,15 +232,18 @@ class _OneThreadCount:
                 self._pool.drop(name, error)
         timings = measure(sessions, probe.images, self._plan.timing, on_failure=self._pool.drop)
         for name, fidelity in fidelities(self._pool, probe, {name: sessions[name] for name in timings}).items():
-            row = _row(self._plan.model.source.name, name, size, batch, timings[name], fidelity)
+            row = _row(self._plan.model.source, name, size, batch, timings[name], fidelity)
             self._result.rows.append(row)
 
 
-def _row(model: str, runtime: str, size: Size, batch: int, timing: Timing, fidelity: Fidelity | Absent) -> SweepRow:
+def _row(
+    source: ModelSource, runtime: str, size: Size, batch: int, timing: Timing, fidelity: Fidelity | Absent
+) -> SweepRow:
     on_device, each = timing.samples["device"], 1000 / batch
     known = fidelity if isinstance(fidelity, Fidelity) else None
+    doubted = (*doubts(timing), *source.adaptations(*size, batch))
     return SweepRow(
-        model=model,
+        model=source.name,
         runtime=runtime,
         precision=timing.precision,
         device=timing.device,
@@ -256,7 +259,7 @@ def _row(model: str, runtime: str, size: Size, batch: int, timing: Timing, fidel
         max_abs=known.parity.max_abs if known else None,
         psnr=known.parity.psnr if known else None,
         temporal_error_change=known.change if known else None,
-        note="; ".join(filter(None, (*remarks(fidelity), *(doubt.sentence for doubt in doubts(timing))))),
+        note="; ".join(filter(None, (*remarks(fidelity), *(doubt.sentence for doubt in doubted)))),
     )
 
 

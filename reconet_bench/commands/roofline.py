@@ -7,18 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconet_bench.commands.base import (
-    COMMANDS,
-    Command,
-    add_onnx_options,
-    at_least,
-    err,
-    onnx_hints,
-    out,
-    size,
-    warn,
-    writable,
-)
+from reconet_bench.commands.base import COMMANDS, Command, at_least, err, out, size, warn, writable
 
 if TYPE_CHECKING:
     from reconet_bench.benchmark.reference_check import Fidelity
@@ -66,7 +55,7 @@ class Roofline(Command):
             nargs="?",
             default="reconet-starry_night",
             metavar="MODEL",
-            help="a shipped model by name, a checkpoint, or your own ONNX file (default: reconet-starry_night)",
+            help="a shipped model by name, or a checkpoint (default: reconet-starry_night)",
         )
         parser.add_argument("--size", type=size, default=(256, 256), metavar="WxH", help="frame size (default: 256)")
         parser.add_argument(
@@ -93,7 +82,6 @@ class Roofline(Command):
             metavar="FILE.csv",
             help="also write the table as CSV, with FILE.provenance.json beside it",
         )
-        add_onnx_options(parser)
 
     def run(self, options: Any) -> None:
         from reconet_bench.benchmark.roofline import measure_runtimes
@@ -111,7 +99,7 @@ class Roofline(Command):
         names = selection.usable_runtimes(options.runtimes, warn)
         resources = selection.Resources(options.device, options.threads)
         with loading.workspace() as folder:
-            model = loading.load_by_name(options.model, Path(folder), onnx_hints(options), warn, guess=False)
+            model = loading.load_by_name(options.model, Path(folder))
             found = measure_runtimes(model, options.size, names, resources, options.rounds, say, warn)
         cost = found.cost
         out.print(

@@ -136,6 +136,8 @@ class Stylize(Command):
         )
         with loading.workspace() as folder:
             model = loading.load_by_name(options.model, Path(folder), onnx_hints(options), warn)
+            if model.source.height or model.source.width:
+                warn(f"{model.source.called} takes frames of one size only: others are resized to it, and back")
             runtime = _fastest(options, model) if options.runtime == selection.AUTO else options.runtime
             with (
                 RUNTIMES[runtime].load(model.source, options.device, options.threads) as session,

@@ -33,6 +33,8 @@ class Doubt(StrEnum):
         "trained on photographs",
         "the model was trained on the photographs in this clip: not a fair test",
     )
+    RESIZED = "resized", "the frames were resized to the only size that the file takes, and back"
+    FIXED_BATCH = "fixed batch", "the file computes several frames at once, but one at a time was asked for"
     ESTIMATED_FLOW = "estimated flow", "motion is estimated, not true"
     UNKNOWN = "unknown", "a doubt that this version of reconet-bench does not know"
 

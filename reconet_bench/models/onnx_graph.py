@@ -19,7 +19,7 @@ _NOMINAL = {"nominalrange_0_255": BYTE, "normalized_0_1": UNIT, "normalized_1_1"
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 _INTEGER_PRODUCTS = frozenset({"QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger"})
 #: Types of ONNX (``TensorProto.DataType``) that are computed in.
-_FLOATS = {1: "fp32", 10: "fp16", 16: "bf16"}
+_FLOATS = {1: "fp32", 10: "fp16", 11: "fp64", 16: "bf16"}
 
 
 class Clues(NamedTuple):

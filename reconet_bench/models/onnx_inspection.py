@@ -60,8 +60,8 @@ def inspect_onnx(
 ) -> ModelSource:
     """What an image-to-image ONNX file expects: told, read from the file, or found by running it on a photograph.
 
-    The file has one 4-D float input with three channels and an output of the same shape; further
-    inputs have defaults. Or both are 8-bit frames (N, H, W, 3), as ``reconet-bench export --all`` writes them.
+    The file has one input with three channels, first or last, with or without an axis for the number of frames, and an
+    output of the same shape and type: float, half, double or 8 bits. Further inputs have defaults.
     Found by running it (ONNX Runtime, CPU): which output that is; the multiple
     that height and width must be of (the smallest at which the output has the size of the frame);
     the value ranges where nobody says them.
@@ -97,6 +97,7 @@ def inspect_onnx(
         height=image.height,
         width=image.width,
         batch=image.batch,
+        batched=image.batched,
         precision=found.precision,
     )
 
@@ -157,17 +158,25 @@ def _image_input(path: Path, graph: onnx.GraphProto, layout: str) -> ImageInput:
     name, kind = inputs[0].name, inputs[0].type.tensor_type
     if (form := inputs[0].type.WhichOneof("value")) not in (None, "tensor_type"):
         raise ModelError(f"{path}: not image to image: input '{name}' is a {form.removesuffix('_type')}, not a tensor")
-    types: dict[int, type[np.float32] | type[np.float16] | type[np.uint8]]
-    types = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.FLOAT16: np.float16, onnx.TensorProto.UINT8: np.uint8}
+    types: dict[int, type[np.float32] | type[np.float16] | type[np.float64] | type[np.uint8]]
+    types = {
+        onnx.TensorProto.FLOAT: np.float32,
+        onnx.TensorProto.FLOAT16: np.float16,
+        onnx.TensorProto.DOUBLE: np.float64,
+        onnx.TensorProto.UINT8: np.uint8,
+    }
     if kind.elem_type not in types:
         found = onnx.TensorProto.DataType.Name(kind.elem_type)
         raise ModelError(
-            f"{path}: input '{name}' has type {found}, but a frame is FLOAT, FLOAT16 or UINT8: "
+            f"{path}: input '{name}' has type {found}, but a frame is FLOAT, FLOAT16, DOUBLE or UINT8: "
             "export it with float input"
         )
     dims = [dim.dim_value or None for dim in kind.shape.dim]
     shown = "x".join(str(dim or "?") for dim in dims) or "a scalar"
-    if len(dims) != 4 or dims[0] not in (None, 1):
+    batched = len(dims) == 4
+    if len(dims) == 3:
+        dims.insert(0, 1)
+    if len(dims) != 4:
         raise ModelError(
             f"{path}: not image to image: input '{name}' has shape {shown}, but a frame is 1x3xHxW or 1xHxWx3"
         )
@@ -182,13 +191,8 @@ def _image_input(path: Path, graph: onnx.GraphProto, layout: str) -> ImageInput:
         )
     if fits:
         chosen = layout or fits[0]
-        if dtype is np.uint8 and chosen != "NHWC":
-            raise ModelError(
-                f"{path}: input '{name}' has shape {shown} and type UINT8, but 8-bit frames are 1xHxWx3: "
-                "export it so, or with float input"
-            )
         height, width = (dims[2], dims[3]) if chosen == "NCHW" else (dims[1], dims[2])
-        return ImageInput(name, chosen, dtype, height, width, dims[0])
+        return ImageInput(name, chosen, dtype, height, width, dims[0], batched)
     # So few rows or columns no picture has: these are its channels.
     if fixed := next((count for count in channels.values() if count is not None and count < _FEWEST_ROWS), None):
         raise ModelError(f"{path}: input '{name}' has shape {shown} with {fixed} channels, but a frame has three")

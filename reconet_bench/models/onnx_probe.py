@@ -24,10 +24,11 @@ class ImageInput(NamedTuple):
 
     name: str
     layout: str
-    dtype: type[np.float32] | type[np.float16] | type[np.uint8]
+    dtype: type[np.float32] | type[np.float16] | type[np.float64] | type[np.uint8]
     height: int | None
     width: int | None
     batch: int | None
+    batched: bool = True
 
 
 class OnnxProbe:
@@ -77,16 +78,23 @@ class OnnxProbe:
             frame = frame.round().clip(0, 255)
         if channels_last:
             frame = frame.transpose(0, 2, 3, 1)
+        frame = np.repeat(frame, self._image.batch or 1, axis=0) if self._image.batched else frame[0]
         try:
             results = self._session.run(None, {self._image.name: np.ascontiguousarray(frame, self._image.dtype)})
         except Exception as error:
             raise ModelError(first_line(error)) from None
         named = zip((one.name for one in self._session.get_outputs()), results, strict=True)
         arrays = {name: value for name, value in named if isinstance(value, np.ndarray)}
-        return {
-            name: value.transpose(0, 3, 1, 2) if channels_last and value.ndim == 4 else value
-            for name, value in arrays.items()
-        }
+        return {name: self._first(value) for name, value in arrays.items()}
+
+    def _first(self, value: np.ndarray) -> np.ndarray:
+        """The first frame of an output as ``(1, 3, H, W)``; what is no frame as it is."""
+        image = self._image
+        if not image.batched and value.ndim == 3:
+            value = value[None]
+        if value.ndim != 4 or len(value) != (image.batch or 1):
+            return value
+        return value[:1].transpose(0, 3, 1, 2) if image.layout == "NHWC" else value[:1]
 
     def _size_multiple(self, path: Path) -> int:
         """The smallest multiple at which the output has the size of the frame."""

@@ -42,8 +42,13 @@ _REMEDIES = {
 }
 #: Side of the frame that placement is traced on, pixels; a multiple of whatever a network may demand.
 _TRACE_SIZE = 64
-_TYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16, "tensor(uint8)": torch.uint8}
-_NUMPY = {torch.float32: np.float32, torch.float16: np.float16, torch.uint8: np.uint8}
+_TYPES = {
+    "tensor(float)": torch.float32,
+    "tensor(float16)": torch.float16,
+    "tensor(double)": torch.float64,
+    "tensor(uint8)": torch.uint8,
+}
+_NUMPY = {torch.float32: np.float32, torch.float16: np.float16, torch.float64: np.float64, torch.uint8: np.uint8}
 
 #: Frame shapes that a session keeps an engine or a captured graph for; footage has one shape, a sweep a few.
 KEPT_SHAPES = 8
@@ -168,7 +173,7 @@ class OnnxSession(Session):
             session = self._open(options, shape=shape)
             self._run(session, x)
             trace = json.loads(Path(session.end_profiling()).read_text())
-        height, width = x.shape[-2:] if self.model.layout == "NCHW" else x.shape[1:3]
+        height, width = x.shape[-2:] if self.model.layout == "NCHW" else x.shape[-3:-1]
         return check_placement(compute_nodes(trace, height * width), self.provider, self.model.name)
 
     def _for(self, x: Tensor) -> Any:

@@ -26,8 +26,8 @@ from reconet_bench.runtimes.onnx_forms import calibration, calibration_frames, n
 _HINTS = {"": "f32", "bf16": "bf16", "int8": "bf16"}
 #: Types that convolutions are computed in; in int8 the first and the last are not.
 _COMPUTED = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"u8", "i8"}}
-_TYPES = {"f32": torch.float32, "f16": torch.float16, "u8": torch.uint8}
-_NUMPY = {torch.float32: np.float32, torch.float16: np.float16, torch.uint8: np.uint8}
+_TYPES = {"f32": torch.float32, "f16": torch.float16, "f64": torch.float64, "u8": torch.uint8}
+_NUMPY = {torch.float32: np.float32, torch.float16: np.float16, torch.float64: np.float64, torch.uint8: np.uint8}
 #: Layers that a precision is proved by, and nodes of an execution graph that compute nothing.
 _HEAVY, _IDLE = ("convolution", "fullyconnected", "matmul"), ("Input", "Output", "Const", "Identity", "")
 #: Compiled sizes that are kept; footage has one size, a comparison a few.
@@ -117,7 +117,7 @@ class OpenVinoSession(Session):
             raise ModelError(f"{model.called}: openvino cannot load it: {_reason(error)}") from None
         kind = self._graph.input(model.input_name).get_element_type().get_type_name()
         if kind not in _TYPES:
-            raise ModelError(f"{model.called}: input '{model.input_name}' is {kind}, a frame is f32, f16 or u8")
+            raise ModelError(f"{model.called}: input '{model.input_name}' is {kind}, a frame is f32, f16, f64 or u8")
         self.dtype = _TYPES[kind]
         self._output = next(i for i, one in enumerate(self._graph.outputs) if model.output_name in one.get_names())
         if variant == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):

@@ -18,8 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import DataError, ModelError, RuntimeUnavailable, out_of_memory
-from reconet_bench.core.ops import UNIT, ValueRange, from_uint8, pad_to_multiple, to_uint8
+from reconet_bench.core.ops import UNIT, ValueRange, from_uint8, pad_to_multiple, resize_frame, to_uint8
+from reconet_bench.core.size import Size
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,9 +44,10 @@ class ModelSource:
         layout: of the ONNX: ``"NCHW"`` or ``"NHWC"``.
         input_name: of the frame in the ONNX.
         output_name: of the stylised frame in the ONNX.
-        height: the only height that the ONNX takes, pixels; None = any.
+        height: the only height that the ONNX takes, pixels; None = any. Other frames are resized to it, and back.
         width: the only width that the ONNX takes, pixels; None = any.
-        batch: the only number of frames at once that the ONNX takes; None = any.
+        batch: the only number of frames at once that the ONNX takes; None = any. Fewer frames are filled up.
+        batched: whether the ONNX has an axis for the number of frames.
         precision: what the convolutions of the ONNX compute in as it is written: ``"fp32"``, ``"fp16"``, ``"int8"``.
         exported: whether the ONNX is an export of ours, which lies in a temporary folder.
     """
@@ -62,6 +65,7 @@ class ModelSource:
     height: int | None = None
     width: int | None = None
     batch: int | None = None
+    batched: bool = True
     precision: str = "fp32"
     exported: bool = False
 
@@ -75,39 +79,46 @@ class ModelSource:
 
         Raises:
             DataError: not ``(H, W, 3)`` or ``(N, H, W, 3)`` uint8, or smaller than the model can pad.
-            ModelError: the ONNX is fixed to another size or number.
+            ModelError: more frames at once than the ONNX takes.
         """
         if image.ndim not in (3, 4) or image.shape[-1] != 3 or image.dtype != np.uint8:
             raise DataError(f"a frame is (H, W, 3) uint8, a batch (N, H, W, 3); got {image.shape} {image.dtype}")
         height, width = image.shape[-3:-1]
         count = image.shape[0] if image.ndim == 4 else 1
-        if count != (self.batch or count):
+        if count > (self.batch or count):
             raise ModelError(
                 f"'{self.name}' accepts batches of {self.batch} only, got {count} frames: "
                 "export it with a dynamic batch"
             )
         if min(height, width) < self.minimum:
             raise DataError(f"frame of {width}x{height} pixels is too small: '{self.name}' needs {self.minimum} a side")
-        if (self.height or height, self.width or width) != (height, width):
-            raise ModelError(
-                f"'{self.name}' accepts only frames {self._fixed_size}, got {width}x{height}: "
-                "resize the footage, or export the model with dynamic height and width"
-            )
 
-    @property
-    def _fixed_size(self) -> str:
-        """The size that the file is fixed to, in words."""
-        if self.width is None:
-            return f"{self.height} pixels high"
-        return f"{self.width} pixels wide" if self.height is None else f"of {self.width}x{self.height} pixels"
+    def taken_size(self, height: int, width: int) -> Size:
+        """The size that frames of ``height`` x ``width`` are resized to: their own unless the ONNX has but one."""
+        return Size(self.height or height, self.width or width)
+
+    def adaptations(self, height: int, width: int, count: int = 1) -> tuple[Doubt, ...]:
+        """What is done to batches of ``count`` frames of a size so that the ONNX takes them."""
+        resized = self.taken_size(height, width) != (height, width)
+        filled = count < (self.batch or count)
+        return (*([Doubt.RESIZED] if resized else []), *([Doubt.FIXED_BATCH] if filled else []))
 
 
 class Resident(NamedTuple):
-    """A frame on the device, as the model takes it, and the size that its output is cropped to."""
+    """Frames on the device, as the model takes them, and what is to be made of its output.
+
+    Attributes:
+        tensor: as it goes in.
+        height, width: what the output is cropped to: it was padded.
+        wanted: how many frames of the output are.
+        size: what the output is resized to after the crop.
+    """
 
     tensor: Tensor
     height: int
     width: int
+    wanted: int
+    size: Size
 
 
 class SessionHandle(ABC):
@@ -190,25 +201,35 @@ class Session(SessionHandle):
 
         Raises:
             DataError: not such a frame, or too small.
-            ModelError: the model is fixed to another size.
+            ModelError: more frames than the model takes at once.
         """
-        self.model.check_frame(image)
-        if self.dtype == torch.uint8:
-            return Resident(self._eight_bits(image), *image.shape[-3:-1])
-        frame = self.model.input_range.encode(
-            pad_to_multiple(from_uint8(image, self.torch_device), self.model.multiple)
-        )
-        if self.model.layout == "NHWC":
-            frame = frame.permute(0, 2, 3, 1)
-        return Resident(frame.to(self.dtype).contiguous(), *image.shape[-3:-1])
-
-    def _eight_bits(self, image: np.ndarray) -> Tensor:
-        """``(N, H, W, 3)`` uint8 on the device, padded by reflection to what the model takes."""
+        model = self.model
+        model.check_frame(image)
         batch = image if image.ndim == 4 else image[None]
-        height, width = (-side % self.model.multiple for side in batch.shape[1:3])
+        size = Size(*batch.shape[1:3])
+        taken = model.taken_size(*size)
+        frame = self._eight_bits(batch, taken) if self.dtype == torch.uint8 else self._floats(batch, taken)
+        if (missing := (model.batch or len(frame)) - len(frame)) > 0:
+            frame = torch.cat([frame, frame[-1:].expand(missing, *frame.shape[1:])])
+        if not model.batched:
+            frame = frame[0]
+        return Resident(frame.contiguous(), taken.height, taken.width, len(batch), size)
+
+    def _floats(self, batch: np.ndarray, size: Size) -> Tensor:
+        """Frames ``(N, H, W, 3)`` uint8 as the model takes them, resized to ``size`` and padded by reflection."""
+        frame = resize_frame(from_uint8(batch, self.torch_device), *size)
+        frame = self.model.input_range.encode(pad_to_multiple(frame, self.model.multiple)).to(self.dtype)
+        return frame.permute(0, 2, 3, 1) if self.model.layout == "NHWC" else frame
+
+    def _eight_bits(self, batch: np.ndarray, size: Size) -> Tensor:
+        """The same for a model that takes 8 bits."""
+        if batch.shape[1:3] != size:
+            batch = to_uint8(resize_frame(from_uint8(batch), *size))
+        height, width = (-side % self.model.multiple for side in size)
         if height or width:
             batch = np.pad(batch, ((0, 0), (0, height), (0, width), (0, 0)), mode="reflect")
-        return torch.from_numpy(np.ascontiguousarray(batch)).to(self.torch_device)
+        frame = torch.from_numpy(np.ascontiguousarray(batch)).to(self.torch_device)
+        return frame.permute(0, 3, 1, 2) if self.model.layout == "NCHW" else frame
 
     def run(self, x: Resident) -> Tensor:
         """From the device to the device, in the model's own layout and range; may be asynchronous.
@@ -227,9 +248,18 @@ class Session(SessionHandle):
                 f"{self.runtime} has not enough memory on {self.device} for '{self.model.name}' at {width}x{height}: "
                 "use a smaller size or batch"
             ) from None
-        if self.model.layout == "NHWC":
-            return y[:, : x.height, : x.width]
-        return y[..., : x.height, : x.width]
+        return self._restored(y, x)
+
+    def _restored(self, y: Tensor, x: Resident) -> Tensor:
+        """The frames wanted of an output, without its padding and at their own size; layout, range and type stay."""
+        last = self.model.layout == "NHWC"
+        y = (y if self.model.batched else y[None])[: x.wanted]
+        y = y[:, : x.height, : x.width] if last else y[..., : x.height, : x.width]
+        if x.size == (x.height, x.width):
+            return y
+        resized = resize_frame((y.permute(0, 3, 1, 2) if last else y).float(), *x.size)
+        resized = resized.round().clamp(0, 255) if y.dtype == torch.uint8 else resized
+        return (resized.permute(0, 2, 3, 1) if last else resized).to(y.dtype)
 
     @contextlib.contextmanager
     def building(self) -> Iterator[None]:
@@ -254,7 +284,11 @@ class Session(SessionHandle):
 
         More than one frame comes as ``(N, H, W, 3)``.
         """
-        frames: np.ndarray = y.contiguous().cpu().numpy() if y.dtype == torch.uint8 else to_uint8(self._frame(y))
+        if y.dtype == torch.uint8:
+            y = y.permute(0, 2, 3, 1) if self.model.layout == "NCHW" else y
+            frames: np.ndarray = y.contiguous().cpu().numpy()
+        else:
+            frames = to_uint8(self._frame(y))
         return frames[0] if len(frames) == 1 else frames
 
     def output_float(self, y: Tensor) -> np.ndarray:

@@ -657,18 +657,19 @@ def test_a_model_that_nothing_runs_costs_its_own_rows_alone(tmp_path, models):
         compare(Plan([own, models[-1]], [TranslationClip(length=3)], ["torch"], CPU, 0))
 
 
-def test_a_size_that_a_model_does_not_take_costs_those_clips_alone(tmp_path, models):
+def test_rows_of_a_model_of_one_size_say_that_frames_were_resized(tmp_path, models):
     path = own_onnx(tmp_path / "fixed.onnx", size=(24, 32))
     clips = [TranslationClip(length=3), TranslationClip(length=3, size=(24, 32), name="small")]
     result = compare(Plan([load_by_name(str(path), tmp_path), models[-1]], clips, ["onnxruntime"], CPU, ROUNDS))
-    assert {(record.model, record.video) for record in result.records if record.video} == {
-        ("fixed", "small"),
-        ("identity", "moving"),
-        ("identity", "small"),
+    assert result.skipped == []
+    resized = {
+        (record.model, record.video or f"{record.metric} at {record.size}")
+        for record in result.records
+        if Doubt.RESIZED in record.doubts
     }
-    assert {(record.height, record.width) for record in result.records if record.model == "fixed"} == {(24, 32)}
-    (line,) = result.skipped
-    assert line.startswith("fixed on moving: 'fixed' accepts only frames of 32x24 pixels, got 56x40")
+    speeds = [record.metric for record in result.records if record.metric.startswith(("fps", "latency"))]
+    assert resized == {("fixed", "moving"), *(("fixed", f"{metric} at 56x40") for metric in speeds)}
+    assert not [record for record in result.records if Doubt.FIXED_BATCH in record.doubts]
 
 
 def test_the_content_is_measured_though_the_runtime_has_no_form_of_it(models):

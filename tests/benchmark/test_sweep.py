@@ -306,7 +306,8 @@ def words(tmp_path: Path) -> list[str]:
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "mine.onnx"
     )
     options = "--sizes 16 24x16 --runtimes onnxruntime --threads 1 --batch 2 --device cpu --rounds 1"
-    return ["sweep", str(tmp_path / "mine.onnx"), *options.split(), "--input-range", "0..1", "-o", str(tmp_path / "out")]
+    options += " --input-range 0..1"
+    return ["sweep", str(tmp_path / "mine.onnx"), *options.split(), "-o", str(tmp_path / "out")]
 
 
 def test_the_command_leaves_tables_and_provenance(

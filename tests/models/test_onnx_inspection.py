@@ -142,10 +142,8 @@ def test_what_is_not_image_to_image_is_refused(tmp_path: Path, capfd: pytest.Cap
     assert "input 'x' has shape 1x7, but a frame is 1x3xHxW" in refused(vector)
     grey = graph(path, SIGMOID, (TensorProto.FLOAT, [1, 1, "h", "w"]), {"y": [1, 1, "h", "w"]})
     assert "input 'x' has shape 1x1x?x? with 1 channels, but a frame has three" in refused(grey)
-    batch = graph(path, SIGMOID, (TensorProto.FLOAT, [8, 3, "h", "w"]), {"y": [8, 3, "h", "w"]})
-    assert "input 'x' has shape 8x3x?x?" in refused(batch)
-    double = graph(path, SIGMOID, (TensorProto.DOUBLE, IMAGE[1]), {"y": IMAGE[1]})
-    assert "input 'x' has type DOUBLE, but a frame is FLOAT, FLOAT16 or UINT8" in refused(double)
+    whole = graph(path, [helper.make_node("Neg", ["x"], ["y"])], (TensorProto.INT64, IMAGE[1]), {"y": IMAGE[1]})
+    assert "input 'x' has type INT64, but a frame is FLOAT, FLOAT16, DOUBLE or UINT8" in refused(whole)
     pair = [helper.make_node("Add", ["x", "style"], ["y"])]
     extra = [helper.make_tensor_value_info("style", *IMAGE)]
     assert "exactly one input without a default value, but has x, style" in refused(
@@ -764,7 +762,7 @@ def test_compare_and_sweep_take_them_too(tmp_path, capsys):
     assert "give one by --models" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [["compare", "--videos", "stroll", "--models"], ["sweep"], ["roofline"]])
+@pytest.mark.parametrize("command", [["compare", "--videos", "stroll", "--models"], ["sweep"]])
 def test_what_measures_stops_where_several_readings_give_a_picture(tmp_path, capsys, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     path = tone_curve(tmp_path / "m.onnx", SIGNED, SIGNED)
@@ -828,10 +826,8 @@ def test_8_bit_frames_are_bytes_channels_last_both_ways(tmp_path: Path) -> None:
     said: list[str] = []
     model = inspect_onnx(eight_bits(tmp_path / "bytes.onnx", ["n", "h", "w", 3]), report=said.append)
     assert (model.layout, model.input_range, model.output_range, said) == ("NHWC", BYTE, BYTE, [])
-    with pytest.raises(
-        errors.ModelError, match=r"input 'x' has shape \?x3x\?x\? and type UINT8, but 8-bit frames are 1xHxWx3"
-    ):
-        inspect_onnx(eight_bits(tmp_path / "first.onnx", ["n", 3, "h", "w"]))
+    first = inspect_onnx(eight_bits(tmp_path / "first.onnx", ["n", 3, "h", "w"]))
+    assert (first.layout, first.input_range, first.output_range) == ("NCHW", BYTE, BYTE)
     with pytest.raises(errors.ModelError, match="the input is uint8 and the output float32: both must be 8-bit"):
         inspect_onnx(eight_bits(tmp_path / "half.onnx", ["n", "h", "w", 3], TensorProto.FLOAT))
     with pytest.raises(errors.ModelError, match=r"takes 8-bit frames, whose range is 0\.\.255: leave --input-range"):

@@ -20,6 +20,7 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from reconet_bench.core import errors, machine
+from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.ops import BYTE, from_uint8, to_uint8
 from reconet_bench.core.provenance import checksum, model_checksum
 from reconet_bench.data.synthetic import synthetic_clip
@@ -583,12 +584,69 @@ def test_other_layout_range_and_type_come_out_the_same(kind: int, tmp_path: Path
         assert session.output_float(session.run(session.upload(image))).shape == (1, 3, 21, 34)
 
 
-def test_a_file_of_fixed_size_refuses_others(tmp_path: Path) -> None:
-    path = image_model(tmp_path / "fixed.onnx", [helper.make_node("Sigmoid", ["x"], ["y"])], [1, 3, 32, 48])
-    with RUNTIMES["onnxruntime"].load(inspect_onnx(path), "cpu", 1) as session:
-        assert session(noise(32, 48)).shape == (32, 48, 3)
-        with pytest.raises(errors.ModelError, match="accepts only frames of 48x32 pixels, got 47x32: resize"):
-            session(noise(32, 47))
+#: Shapes in the wild, and the type that goes with each.
+SHAPES = {
+    "ten at once": (TensorProto.FLOAT, [10, 3, "h", "w"]),
+    "ten at once, channels last": (TensorProto.FLOAT, [10, "h", "w", 3]),
+    "one size": (TensorProto.FLOAT, [1, 3, 32, 48]),
+    "one size, ten at once": (TensorProto.FLOAT, [10, 3, 32, 48]),
+    "no batch": (TensorProto.FLOAT, [3, "h", "w"]),
+    "no batch, channels last": (TensorProto.FLOAT, ["h", "w", 3]),
+    "8 bits, channels first": (TensorProto.UINT8, ["n", 3, "h", "w"]),
+    "8 bits, one size": (TensorProto.UINT8, [1, 32, 48, 3]),
+    "double": (TensorProto.DOUBLE, ["n", 3, "h", "w"]),
+}
+
+
+def negative(path: Path, kind: int, shape: list[int | str]) -> Path:
+    """White for black, of any type and shape."""
+    white = 255.0 if kind == TensorProto.UINT8 else 1.0
+    number = TensorProto.FLOAT if kind == TensorProto.UINT8 else kind
+    nodes = [
+        helper.make_node("Cast", ["x"], ["number"], to=number),
+        helper.make_node("Sub", ["white", "number"], ["negative"]),
+        helper.make_node("Cast", ["negative"], ["y"], to=kind),
+    ]
+    x, y = (helper.make_tensor_value_info(name, kind, shape) for name in "xy")
+    constant = helper.make_tensor("white", number, [], [white])
+    made = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y], [constant]),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=10,
+    )
+    helper.set_model_props(made, {"value_range": "0..255" if white == 255 else "0..1"})
+    onnx.save(made, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes_in_the_wild_run(shape: str, name: str, tmp_path: Path) -> None:
+    model = inspect_onnx(negative(tmp_path / "m.onnx", *SHAPES[shape]))
+    image = np.repeat(np.repeat(noise(4, 6), 8, 0), 8, 1)
+    with RUNTIMES[name].load(model, "cpu", 1) as session:
+        got = session(image)
+        assert got.shape == image.shape
+        assert np.abs(got.astype(int) - (255 - image.astype(int))).max() <= 1
+        assert np.array_equal(session.proved(image), got)
+        assert session.floats(image).shape == (1, 3, *image.shape[:2])
+        other = np.full((40, 56, 3), 30, np.uint8)
+        assert np.abs(session(other).astype(int) - 225).max() <= 1, "of another size than the file takes"
+        if model.batch != 1:
+            assert np.array_equal(session(np.stack([image, image]))[1], got)
+
+
+def test_what_is_done_to_frames_is_told(tmp_path: Path) -> None:
+    fixed = inspect_onnx(negative(tmp_path / "m.onnx", *SHAPES["one size, ten at once"]))
+    assert fixed.adaptations(32, 48, 10) == ()
+    assert fixed.adaptations(32, 48) == (Doubt.FIXED_BATCH,)
+    assert fixed.adaptations(32, 40, 10) == (Doubt.RESIZED,)
+    with (
+        RUNTIMES["onnxruntime"].load(fixed, "cpu", 1) as session,
+        pytest.raises(errors.ModelError, match="accepts batches of 10 only, got 11 frames"),
+    ):
+        session(np.zeros((11, 32, 48, 3), np.uint8))
+    assert inspect_onnx(negative(tmp_path / "m.onnx", *SHAPES["double"])).precision == "fp64"
 
 
 def test_half_precision_keeps_norms_and_resizes_and_the_picture(model: ModelSource) -> None:
