@@ -179,6 +179,8 @@ def measure(
         flow: ``dis``, ``raft`` or ``none``; by default true flow where it is known, else ``dis``.
         frames: at most so many.
 
+    Frames that seem to lag behind the content, or to run ahead of it, are told by a ``UserWarning``.
+
     Raises:
         ReconetBenchError: the two clips do not belong together, or cannot be read.
     """
@@ -191,4 +193,7 @@ def measure(
                 raise DataError(f"a frame is (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
         ours = [from_uint8(frame) for frame in stylized]
     painting = painting_style(Path(style), 384, Path(vgg) if vgg else None) if style else None
-    return {name: e.value for name, e in evaluate(str(video), ours, wanted, painting).estimates.items()}
+    evaluation = evaluate(str(video), ours, wanted, painting)
+    if evaluation.warning:
+        warnings.warn(f"{evaluation.warning}: leave out frames until both begin with the same", stacklevel=2)
+    return {name: e.value for name, e in evaluation.estimates.items()}

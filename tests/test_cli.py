@@ -129,9 +129,8 @@ OPTIONS = {
     "--style --style-size --vgg "
     "--input-range --output-range --layout "
     "--data --sintel --pass --size --frames --flow --raft --seed",
-    "evaluate": "--stylized --video --style --style-size --json --vgg --data --sintel --pass --size --frames --flow "
-    "--raft "
-    "--seed",
+    "evaluate": "--stylized --video --offset --style --style-size --json --vgg --data --sintel --pass --size --frames "
+    "--flow --raft --seed",
     "train": "--method --style --data --textures --sintel --pass --split --steps --size --batch "
     "--learning-rate "
     "--style-size "

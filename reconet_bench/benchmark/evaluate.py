@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from reconet_bench.benchmark.lag import find_lag
 from reconet_bench.core.size import Size
-from reconet_bench.data.clip import Clip
+from reconet_bench.data.clip import Clip, ClipView
 from reconet_bench.data.footage import StylizedFrames
 from reconet_bench.data.selection import DEFAULT_VIDEOS, Selection
 from reconet_bench.metrics.base import METRICS, Footage, Style
@@ -22,6 +23,8 @@ class Evaluation:
 
     Attributes:
         clip: the content that they were compared with.
+        lag: how many frames the stylised frames still seem to be behind, see :func:`find_lag`; 0 if they are not.
+        offset: that was asked for.
         outcomes: by metric.
         estimates: value and interval of each metric that could be measured.
     """
@@ -29,10 +32,25 @@ class Evaluation:
     clip: Clip
     outcomes: dict[str, Outcome]
     estimates: dict[str, Estimate]
+    lag: int = 0
+    offset: int = 0
+
+    @property
+    def warning(self) -> str:
+        """What to know of frames that do not show the content beside them; empty if they do."""
+        if not self.lag:
+            return ""
+        count = abs(self.lag)
+        place = f"{count} frame{'s' if count > 1 else ''} {'behind' if self.lag > 0 else 'ahead of'}"
+        return f"{self.clip.name}: the stylised frames seem to be {place} the content, so their numbers are wrong"
 
 
 def evaluate(
-    video: str, stylized: Sequence[Tensor], selection: Selection | None = None, style: Style | None = None
+    video: str,
+    stylized: Sequence[Tensor],
+    selection: Selection | None = None,
+    style: Style | None = None,
+    offset: int = 0,
 ) -> Evaluation:
     """Measure stylised frames.
 
@@ -42,6 +60,8 @@ def evaluate(
         stylized: as many frames ``(1, 3, H, W)`` in [0, 1] as the content has.
         selection: where names are looked up, and how the content is read.
         style: see :class:`~reconet_bench.metrics.base.Style`.
+        offset: how many frames the stylised frames are behind the content, negative if they are ahead: frames without a
+            partner are left out.
 
     Raises:
         UnknownName, DataError: no such content, or frames that do not belong to it.
@@ -53,7 +73,11 @@ def evaluate(
     clip = wanted.clip(video)
     if isinstance(stylized, StylizedFrames):
         stylized.check_numbers(clip)
-    outcomes = measure_footage(Footage(clip, stylized, style))
+    if offset and len(clip) == len(stylized):
+        stylized = stylized[max(offset, 0) : len(clip) + min(offset, 0)]
+        clip = ClipView(clip, frames=len(stylized) or 1, first=max(-offset, 0))
+    footage = Footage(clip, stylized, style)
+    outcomes = measure_footage(footage)
     samples = measured_samples(outcomes)
     estimates = {name: estimate(METRICS[name], list(values.values())) for name, values in samples.items()}
-    return Evaluation(clip, outcomes, estimates)
+    return Evaluation(clip, outcomes, estimates, find_lag(clip, footage.stylized), offset)

@@ -15,6 +15,7 @@ from reconet_bench.commands.base import (
     err,
     out,
     selection,
+    warn,
 )
 
 
@@ -39,6 +40,14 @@ class Evaluate(Command):
             metavar="NAME|PATH",
             help="the content: a built-in clip, a Sintel or DAVIS sequence, a video file or a folder of frames",
         )
+        parser.add_argument(
+            "--offset",
+            type=int,
+            default=0,
+            metavar="N",
+            help="the stylised frames are N frames behind the content, or ahead of it if N is negative (default: 0; a "
+            "warning says which offset fits better)",
+        )
         add_style_options(parser, "the frames")
         parser.add_argument(
             "--json", action="store_true", help="print one JSON object {metric: value} and nothing else"
@@ -59,8 +68,10 @@ class Evaluate(Command):
 
         stylized = read_stylized(options.stylized, options.frames)
         style = painting_style(options.style, options.style_size, options.vgg) if options.style else None
-        evaluation = evaluate(options.video, stylized, selection(options), style)
+        evaluation = evaluate(options.video, stylized, selection(options), style, options.offset)
         clip, estimates = evaluation.clip, evaluation.estimates
+        if evaluation.warning:
+            warn(f"{evaluation.warning}: give --offset {evaluation.offset + evaluation.lag}")
         if options.json:
             print(json.dumps({name: e.value for name, e in estimates.items()}))
             if clip.remark:

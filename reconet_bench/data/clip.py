@@ -146,18 +146,20 @@ def composed_motion(clip: Clip, index: int, step: int) -> Motion:
 
 
 class ClipView(Clip):
-    """A clip at another size, or cut to its first frames, or both.
+    """A clip at another size, or a part of it, or both.
 
     Args:
         size: frames are resized with antialiasing, flow in both axes by its own ratio.
-        frames: how many frames to keep from the start.
+        frames: how many frames to keep.
+        first: how many frames to leave out at the start.
     """
 
-    def __init__(self, clip: Clip, size: Size | None = None, frames: int | None = None) -> None:
+    def __init__(self, clip: Clip, size: Size | None = None, frames: int | None = None, first: int = 0) -> None:
         self.clip = clip
         self.name, self.source, self.luminance, self.flow = clip.name, clip.source, clip.luminance, clip.flow
         self._size = Size(*(size or clip.size))
-        self._length = min(len(clip), frames or len(clip))
+        self._first = first
+        self._length = min(len(clip) - first, frames or len(clip))
         if self._length < 2:
             raise DataError(f"{clip.name}: at least two frames are needed, got {self._length}")
 
@@ -169,10 +171,10 @@ class ClipView(Clip):
         return self._size
 
     def frame(self, index: int) -> Tensor:
-        return resize_frame(self.clip.frame(index), *self._size)
+        return resize_frame(self.clip.frame(index + self._first), *self._size)
 
     def motion(self, index: int, step: int = 1) -> Motion:
-        motion = self.clip.motion(index, step)
+        motion = self.clip.motion(index + self._first, step)
         flow = resize_flow(motion.flow, *self._size)
         if flow is motion.flow:
             return motion
@@ -180,13 +182,18 @@ class ClipView(Clip):
         return Motion(flow, resize_mask(motion.mask, *self._size) * inside)
 
     def starts(self, step: int = 1) -> list[int]:
-        return [index for index in self.clip.starts(step) if index + step < self._length]
+        return self._kept(self.clip.starts(step), step)
 
     def adjacent(self) -> list[int]:
-        return [index for index in self.clip.adjacent() if index + 1 < self._length]
+        return self._kept(self.clip.adjacent(), 1)
+
+    def _kept(self, starts: list[int], step: int) -> list[int]:
+        """Of pairs of the clip those that lie in the part."""
+        moved = (index - self._first for index in starts)
+        return [index for index in moved if index >= 0 and index + step < self._length]
 
     def why_no_pairs(self, step: int) -> str:
         return super().why_no_pairs(step) if self._length <= step else self.clip.why_no_pairs(step)
 
     def label(self, index: int) -> str:
-        return self.clip.label(index)
+        return self.clip.label(index + self._first)

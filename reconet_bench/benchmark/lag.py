@@ -1,0 +1,51 @@
+"""Whether stylised frames lag behind their content: editors and renderers drop or repeat frames at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from reconet_bench.core.ops import luminance, resize_frame
+from reconet_bench.data.clip import Clip
+
+#: The largest offset that is looked for, in frames.
+LARGEST = 3
+#: Longest side at which structure is compared, pixels.
+_SIDE = 160
+#: An offset is told from that many frames on, if it fits nearly all of them better, by that much in the mean.
+_FEWEST, _NEARLY_ALL, _BETTER = 3, 0.8, 0.01
+
+
+def find_lag(clip: Clip, stylized: Sequence[Tensor]) -> int:
+    """How many frames the stylised frames are behind the content: those of ``i`` show the content of ``i - lag``.
+
+    The edges of a stylised frame are compared with those of the content frames around it (correlation of the steps of
+    luminance). In a still scene all fit alike, and nothing is found.
+
+    Args:
+        stylized: as many frames ``(1, 3, H, W)`` in [0, 1] as the clip has.
+
+    Returns:
+        From ``-LARGEST`` (ahead) to ``LARGEST``; 0 where no other offset is clearly better.
+    """
+    content = [_edges(clip.frame(index), clip.luminance) for index in range(len(clip))]
+    painted = [_edges(frame, clip.luminance) for frame in stylized]
+    best, gain = 0, _BETTER
+    for lag in range(-LARGEST, LARGEST + 1):
+        shown = [index for index in range(len(painted)) if 0 <= index - lag < len(content)]
+        better = np.array([painted[i] @ content[i - lag] - painted[i] @ content[i] for i in shown])
+        if len(better) >= _FEWEST and (better > 0).mean() >= _NEARLY_ALL and better.mean() > gain:
+            best, gain = lag, float(better.mean())
+    return best
+
+
+def _edges(frame: Tensor, coefficients: tuple[float, float, float]) -> np.ndarray:
+    """Steps of luminance from pixel to pixel, as a vector of length 1, or of zeros in an even frame."""
+    height, width = frame.shape[-2:]
+    scale = min(1.0, _SIDE / max(height, width))
+    small = resize_frame(frame, max(2, round(scale * height)), max(2, round(scale * width)))
+    grey = luminance(small, coefficients)[0, 0].numpy().astype(np.float64)
+    steps = np.concatenate([(step := np.diff(grey, axis=axis)).ravel() - step.mean() for axis in (0, 1)])
+    return steps / (np.linalg.norm(steps) or 1.0)
