@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from rich_argparse import RawDescriptionRichHelpFormatter
 
 from reconet_bench.commands.base import COMMANDS, err
+from reconet_bench.core.cache import cache_limit, trim
 from reconet_bench.core.errors import ReconetBenchError, enough_memory
 from reconet_bench.core.version import __version__
 
@@ -24,8 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``reconet-bench``."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     try:
+        cache_limit()  # a mistake in it is told before the work
         with enough_memory("for this: take smaller frames, fewer of them, or a smaller batch"):
             options.run(options)
+        trim()
     except ReconetBenchError as error:
         _fail(str(error))
     except OSError as error:

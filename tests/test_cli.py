@@ -147,7 +147,7 @@ OPTIONS = {
     "report": "--latex --output",
     "diff": "--fail-on",
     "runs": "",
-    "data": "--videos --pass --output --url",
+    "data": "--videos --pass --output --url --clear",
     "stylize": "--output --model --runtime --device --threads --camera --codec --max-size --strength --keep-colors "
     "--side-by-side --start --end --fps --input-range --output-range --layout",
 }

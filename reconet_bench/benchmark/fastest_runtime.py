@@ -24,6 +24,7 @@ from reconet_bench.benchmark.reference_check import Expected, Fidelity, Probe, p
 from reconet_bench.benchmark.runtime_pool import OnDrop, RuntimePool
 from reconet_bench.benchmark.speed_records import doubts
 from reconet_bench.benchmark.timing import Timing, TimingOptions, measure
+from reconet_bench.core.cache import mark_used
 from reconet_bench.core.errors import ReconetBenchError, RuntimeUnavailable
 from reconet_bench.core.files import write_text
 from reconet_bench.core.machine import cache_folder, cpu_name, pick_device, usable_cpus
@@ -267,6 +268,7 @@ def _recall(place: Path, key: Mapping[str, Any]) -> Choice | None:
     """What was chosen before; ``None`` if nothing was, or the file is not what was written."""
     try:
         found = json.loads(place.read_text(encoding="utf-8"))
+        mark_used(place)
         if found["format"] != _FORMAT or found["key"] != key or found["choice"]["name"] not in key["candidates"]:
             return None
         choice = Choice(**found["choice"])

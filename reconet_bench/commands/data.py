@@ -14,14 +14,17 @@ class Data(Command):
     """``reconet-bench data``."""
 
     summary = (
-        "List, describe, fetch or verify standard data. Of an archive only the wanted part is downloaded, if the "
-        "server supports range requests."
+        "List, describe, fetch or verify standard data, or show and clear the cache. Of an archive only the wanted part is "
+        "downloaded, if the server supports range requests."
     )
     example = "reconet-bench data fetch sintel --videos alley_2 market_6"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "action", choices=("list", "info", "fetch", "verify"), metavar="list|info|fetch|verify", help="what to do"
+            "action",
+            choices=("list", "info", "fetch", "verify", "cache"),
+            metavar="list|info|fetch|verify|cache",
+            help="what to do; cache shows what is kept of earlier work",
         )
         parser.add_argument("name", nargs="?", metavar="NAME", help="sintel, davis or styles")
         parser.add_argument(
@@ -52,11 +55,18 @@ class Data(Command):
             help="address of a mirror of the archive (for styles: of a folder of NAME.jpg)",
         )
 
+        parser.add_argument("--clear", action="store_true", help="with cache: remove everything that is kept")
+
     def run(self, options: Any) -> None:
         from reconet_bench.core.errors import DataError
         from reconet_bench.data.download import DATASETS, dataset
         from reconet_bench.report.terminal import listing
 
+        if options.clear and options.action != "cache":
+            raise DataError("--clear is for 'data cache'")
+        if options.action == "cache":
+            self._cache(options.clear)
+            return
         if options.action == "list":
             rows = [
                 (name, f"{known.summary} ({'here' if known.folder.is_dir() else 'not here'}: {known.folder})")
@@ -81,6 +91,27 @@ class Data(Command):
             self._verify(folder)
         else:
             self._fetch(options, folder)
+
+    def _cache(self, clear: bool) -> None:
+        """What is kept, by kind; or remove it."""
+        from reconet_bench.core.cache import cache_limit, entries
+        from reconet_bench.core.machine import cache_folder
+        from reconet_bench.report.terminal import listing
+
+        kept = entries()
+        if clear:
+            for entry in kept:
+                entry.remove()
+            size = sum(entry.size for entry in kept) - sum(entry.size for entry in entries())
+            out.print(f"{cache_folder()}: {size / 2**20:.1f} MiB removed", markup=False)
+            return
+        kinds: dict[str, list[int]] = {}
+        for entry in kept:
+            kinds.setdefault(entry.kind, []).append(entry.size)
+        rows = [(kind, f"{len(sizes)} kept, {sum(sizes) / 2**20:.1f} MiB") for kind, sizes in sorted(kinds.items())]
+        total = sum(entry.size for entry in kept) / 2**20
+        rows.append(("in all", f"{total:.1f} MiB of at most {cache_limit() / 2**20:.0f} MiB in {cache_folder()}"))
+        out.print(listing("cache", rows))
 
     def _verify(self, folder: Path) -> None:
         from reconet_bench.core.errors import DataError

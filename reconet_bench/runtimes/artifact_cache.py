@@ -7,6 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from reconet_bench.core.cache import mark_used
 from reconet_bench.core.files import atomic_path
 from reconet_bench.core.machine import cache_folder
 from reconet_bench.core.provenance import model_checksum, versions
@@ -36,5 +37,6 @@ def recall(place: Path) -> bytes | None:
         content = place.read_bytes()
     except OSError:
         return None
+    mark_used(place)
     expected, content = content[:64], content[64:]
     return content if hashlib.sha256(content).hexdigest().encode() == expected else None

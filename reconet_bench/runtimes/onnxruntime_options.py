@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from reconet_bench.core.cache import mark_used
 from reconet_bench.runtimes.artifact_cache import kept
 
 
@@ -48,6 +49,7 @@ def tensorrt_options(
     size = "x".join(map(str, shape))
     gpu, precision = torch.cuda.get_device_name(device), "fp16" if half else "tf32"
     folder = kept("onnxruntime-tensorrt", path, gpu=gpu, precision=precision, shape=size)
+    mark_used(folder)
     options: dict[str, Any] = {"device_id": device, "trt_fp16_enable": half, "trt_layer_norm_fp32_fallback": half}
     if shape:
         options |= {f"trt_profile_{end}_shapes": f"{input_name}:{size}" for end in ("min", "opt", "max")}

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reconet_bench.core.cache import mark_used
 from reconet_bench.core.errors import ModelError, RuntimeUnavailable
 from reconet_bench.runtimes.artifact_cache import kept
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Runtime, Session
@@ -136,6 +137,7 @@ class OpenVinoSession(Session):
         """The graph in int8, from where it is kept, or calibrated on frames of the built-in clips and then kept."""
         start = time.perf_counter()
         place = kept("openvino-int8", self._path, calibration=calibration(self.model)).with_suffix(".xml")
+        mark_used(place)
         try:
             return self._core.read_model(str(place))
         except Exception:  # not there, or not whole: it is made again

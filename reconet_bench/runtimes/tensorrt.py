@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from reconet_bench.core.cache import mark_used
 from reconet_bench.core.errors import ModelError, RuntimeUnavailable
 from reconet_bench.core.files import atomic_path
 from reconet_bench.runtimes.artifact_cache import kept
@@ -129,6 +130,7 @@ class TensorRtSession(Session):
         """A kept engine; ``None`` where there is none, or where it is not one of this version, which TensorRT says."""
         try:
             plan = place.read_bytes()
+            mark_used(place)
         except OSError:
             return None
         return self._runtime.deserialize_cuda_engine(plan)

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from reconet_bench.core.cache import mark_used
 from reconet_bench.core.errors import DataError
 from reconet_bench.core.files import files_digest
 from reconet_bench.core.images import IMAGE_SUFFIXES, image_files, read_image, write_image
@@ -93,6 +94,7 @@ def _cached_frames(path: Path, side: int, cache: Path) -> Path:
     """The folder of the small frames of footage, named by their numbers; it is made if it does not exist."""
     folder = cache / _key(path, side)
     if folder.is_dir():
+        mark_used(folder)
         return folder
     cache.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=cache, prefix=".frames-"))

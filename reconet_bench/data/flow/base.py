@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from reconet_bench.core.cache import mark_used
 from reconet_bench.core.errors import ModelError
 from reconet_bench.core.machine import cache_folder
 from reconet_bench.core.ops import to_uint8, warp
@@ -152,6 +153,7 @@ def _cached(path: Path, size: Size) -> Motion | None:
     """The cached motion; ``None`` if there is none, or its file is broken."""
     try:
         tensors, _ = read_tensors(path)
+        mark_used(path)
         motion = Motion(tensors["flow"], tensors["mask"].float())
     except (ModelError, KeyError):
         return None
