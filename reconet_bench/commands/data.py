@@ -14,8 +14,8 @@ class Data(Command):
     """``reconet-bench data``."""
 
     summary = (
-        "List, describe, fetch or verify standard data, or show and clear the cache. Of an archive only the wanted part is "
-        "downloaded, if the server supports range requests."
+        "List, describe, fetch or verify standard data, or show and clear the cache. Of an archive only the wanted "
+        "part is downloaded, if the server supports range requests."
     )
     example = "reconet-bench data fetch sintel --videos alley_2 market_6"
 

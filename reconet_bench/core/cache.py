@@ -1,6 +1,6 @@
 """The cache folder: what is kept there, by kind, and a limit beyond which the least recently used goes first.
 
-Below :func:`~reconet_bench.core.machine.cache_folder` each kind (``flow``, ``frames``, ``onnx`` …) has a folder. In it an
+Each kind (``flow``, ``frames``, ``onnx`` …) has a folder in :func:`~reconet_bench.core.machine.cache_folder`. There an
 entry is all files and folders whose names begin with the same digest; nothing else is ever removed.
 """
 

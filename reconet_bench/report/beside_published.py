@@ -22,17 +22,21 @@ class PublishedRow:
     differs: str
 
 
-def published_rows(records: Sequence[Record], rows: Sequence[ModelRow], names: Mapping[str, str]) -> list[PublishedRow]:
+def published_rows(
+    records: Sequence[Record], rows: Sequence[ModelRow], names: Mapping[str, str], recalled: bool = False
+) -> list[PublishedRow]:
     """Published numbers with ours; the number of a video only where that video was measured.
 
     Args:
         rows: one for each model, over all videos.
         names: what each model is called.
+        recalled: those that nobody has checked against the paper, instead of the others.
     """
     sintel = {record.video for record in records if record.source.startswith("sintel")}
     groups: dict[tuple[str, str], list[FoundingNumber]] = {}
     for number in BESIDE:
-        if number.source.startswith("Mahakalkar") or number.video in sintel:
+        shown = number.source.startswith("Mahakalkar") or number.video in sintel
+        if shown and number.recalled == recalled:
             groups.setdefault((number.what, number.source), []).append(number)
     return [
         PublishedRow(

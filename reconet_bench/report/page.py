@@ -149,6 +149,11 @@ class Page:
         """Published numbers with ours beside them."""
         return published_rows(self.records, self.rows, self.names)
 
+    @cached_property
+    def recalled(self) -> list[PublishedRow]:
+        """The same for numbers that are recalled from papers and not checked against them."""
+        return published_rows(self.records, self.rows, self.names, recalled=True)
+
     # --- figures ----------------------------------------------------------------------------------------
 
     @cached_property

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Published:
-    """A number from a paper: other style, other training, other evaluation code than ours."""
+    """A number from a paper: other style, other training, other evaluation code than ours.
+
+    Attributes:
+        recalled: whether it is written down from memory and not checked against the paper.
+    """
 
     method: str
     video: str
@@ -16,6 +20,7 @@ class Published:
     value: float
     style: str
     source: str
+    recalled: bool = False
 
 
 _DISSERTATION = "Mahakalkar 2022, Table 6.2"
@@ -27,7 +32,7 @@ PUBLISHED = (
     Published("ReCoNet (dissertation)", "alley_2", "temporal_error", 0.0821, "candy", _DISSERTATION),
     Published("ReCoNet (dissertation)", "market_6", "temporal_error", 0.0801, "candy", _DISSERTATION),
     *(
-        Published(method, video, "temporal_error", value, "candy", _GAO)
+        Published(method, video, "temporal_error", value, "candy", _GAO, recalled=True)
         for method, values in {
             "Chen et al. 2017": {"ambush_5": 0.1352, "bandage_2": 0.0715, "temple_2": 0.1094},
             "ReCoNet (Gao et al. 2018)": {
@@ -66,6 +71,7 @@ class FoundingNumber:
         video: the video it is of, where we may measure that too.
         size: the frame size that a speed is of, height and width; one at another size is none to compare it with.
         differs: what is not the same, so that nobody takes the two for one.
+        recalled: as in :class:`Published`.
     """
 
     what: str
@@ -76,6 +82,7 @@ class FoundingNumber:
     differs: str
     video: str = ""
     size: tuple[int, int] | None = None
+    recalled: bool = False
 
 
 _OURS = "another style, training set and code; its evaluation code is not printed"
@@ -143,16 +150,18 @@ BESIDE = (
             p.value,
             "temporal_error",
             p.source,
-            "another style, training set and code",
+            "not checked against the paper; another style, training set and code",
             p.video,
+            recalled=True,
         )
         for p in PUBLISHED
-        if p.source == _GAO
+        if p.recalled
     ),
 )
 
 
-def published_for(videos: Iterable[str]) -> list[Published]:
-    """Published numbers on any of these videos, by video then method."""
+def published_for(videos: Iterable[str], recalled: bool = False) -> list[Published]:
+    """Published numbers on any of these videos, by video then method: those that were checked, or those recalled."""
     wanted = set(videos)
-    return sorted((p for p in PUBLISHED if p.video in wanted), key=lambda p: (p.video, p.source, p.method))
+    found = (p for p in PUBLISHED if p.video in wanted and p.recalled == recalled)
+    return sorted(found, key=lambda p: (p.video, p.source, p.method))

@@ -153,10 +153,12 @@ def difference_cells(row: Difference) -> list[str]:
     ]
 
 
-def published_rows(records: Iterable[Record]) -> list[list[str]]:
-    """Published numbers on the videos that were measured."""
+def published_rows(records: Iterable[Record], recalled: bool = False) -> list[list[str]]:
+    """Published numbers on the videos that were measured; those that are only recalled stand by themselves."""
     videos = {record.video for record in records if record.source.startswith("sintel")}
-    return [[p.video, p.method, p.style, p.metric, significant(p.value), p.source] for p in published_for(videos)]
+    return [
+        [p.video, p.method, p.style, p.metric, significant(p.value), p.source] for p in published_for(videos, recalled)
+    ]
 
 
 PUBLISHED_HEADER = ["video", "method", "style", "metric", "published value", "source"]
@@ -184,6 +186,12 @@ def report_markdown(
             "## Published numbers on these videos",
             "From papers, with another style, other training and other evaluation code: for orientation only.",
             markdown(PUBLISHED_HEADER, published),
+        ]
+    if recalled := published_rows(records, recalled=True):
+        parts += [
+            "## Recalled from papers, not checked against them",
+            "Written down from memory: do not cite them.",
+            markdown(PUBLISHED_HEADER, recalled),
         ]
     if missing := absences(record for record in records if record.video):
         parts += ["## Not measured, and why", markdown(["metric", "where", "reason"], missing)]

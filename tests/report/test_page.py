@@ -323,6 +323,15 @@ def test_a_name_is_no_formula_in_the_table_for_people(tmp_path):
     assert ",=1+2" in (tmp_path / "records.csv").read_text()
 
 
+def test_numbers_that_are_only_recalled_stand_apart_on_the_page():
+    sintel = [dataclasses.replace(r, source="sintel-clean") for r in quality(("alley_2",))]
+    shown = Page(Run(Path("run"), sintel))
+    assert not [row for row in shown.beside if "Gao" in row.source]
+    assert shown.recalled
+    assert all("as recalled from the paper" in row.source for row in shown.recalled)
+    assert all("not checked against the paper" in row.differs for row in shown.recalled)
+
+
 def test_a_speed_of_another_size_stands_beside_no_published_one(tmp_path):
     same = speed("fps_device", 33.0, height=256, width=256)
     write_run(tmp_path, [*quality(), speed("fps_device", 12.5), same], {}, [], [], PROVENANCE)

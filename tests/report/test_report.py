@@ -218,7 +218,7 @@ def test_the_founding_works_numbers_are_beside_ours():
     }
     assert {p.metric for p in PUBLISHED} == {"temporal_error"}
     assert [p.video for p in published_for(["market_6", "stroll", "alley_2"])] == sorted(
-        p.video for p in PUBLISHED if p.video in ("alley_2", "market_6")
+        p.video for p in PUBLISHED if p.video in ("alley_2", "market_6") and not p.recalled
     )
 
 
@@ -235,6 +235,19 @@ def test_published_numbers_are_shown_for_the_sintel_videos_measured_and_no_other
     synthetic = [dataclasses.replace(one, source="synthetic" if one.video else "") for one in records]
     assert "Published" not in tables.report_markdown(synthetic, [], PROVENANCE)
     assert "Published" not in plain(terminal.comparison(synthetic, []))
+
+
+def test_numbers_that_are_only_recalled_stand_by_themselves_and_say_so(records):
+    assert {p.recalled for p in PUBLISHED if p.source.startswith("Gao")} == {True}
+    text = tables.report_markdown(records, [], PROVENANCE)
+    sections = {part.split("\n")[0]: part for part in text.split("\n## ")}
+    assert "Gao" not in sections["Published numbers on these videos"]
+    recalled = cells(sections["Recalled from papers, not checked against them"])
+    assert len(recalled) == 1 + len(published_for(["alley_2"], recalled=True))
+    assert all("as recalled from the paper" in row[5] for row in recalled[1:])
+    assert "Gao" not in plain(terminal.comparison(records, []))
+    for line in text.splitlines():
+        assert "Gao" not in line or "as recalled from the paper" in line
 
 
 def test_published_numbers_never_enter_the_quality_table_or_the_summary(records):
@@ -254,6 +267,7 @@ def test_the_page_has_every_part(records):
         "## Paired differences",
         "## Speed and parity",
         "## Published numbers on these videos",
+        "## Recalled from papers, not checked against them",
         "## Not measured, and why",
         "## Remarks",
     ]
