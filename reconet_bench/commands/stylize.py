@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,8 @@ from reconet_bench.commands.base import (
 
 if TYPE_CHECKING:
     from reconet_bench.models.loading import Model
+    from reconet_bench.runtimes.light import LightSession
+    from reconet_bench.runtimes.session import SessionHandle
     from reconet_bench.video.stylize import FootageInput
 
 
@@ -119,9 +123,6 @@ class Stylize(Command):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         from reconet_bench.core.errors import DataError
-        from reconet_bench.models import loading
-        from reconet_bench.runtimes import selection
-        from reconet_bench.runtimes.base import RUNTIMES
         from reconet_bench.video.stylize import FootageOutput, Look, stylize_file
 
         if (not options.input) == (options.camera is None):
@@ -134,29 +135,24 @@ class Stylize(Command):
             TextColumn("{task.fields[fps]:.1f} frames/s"),
             TimeRemainingColumn(),
         )
-        with loading.workspace() as folder:
-            model = loading.load_by_name(options.model, Path(folder), onnx_hints(options), warn)
-            if model.source.height or model.source.width:
-                warn(f"{model.source.called} takes frames of one size only: others are resized to it, and back")
-            runtime = _fastest(options, model) if options.runtime == selection.AUTO else options.runtime
-            with (
-                RUNTIMES[runtime].load(model.source, options.device, options.threads) as session,
-                Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress,
-            ):
-                task = progress.add_task(model.source.name, total=None, fps=0.0)
-                began = time.perf_counter()
+        with (
+            _loaded(options) as session,
+            Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress,
+        ):
+            task = progress.add_task(Path(options.model).stem, total=None, fps=0.0)
+            began = time.perf_counter()
 
-                def show(count: int) -> None:
-                    progress.update(task, completed=count, fps=count / (time.perf_counter() - began))
+            def show(count: int) -> None:
+                progress.update(task, completed=count, fps=count / (time.perf_counter() - began))
 
-                done = stylize_file(
-                    session,
-                    _footage(options),
-                    FootageOutput(options.output, look, options.max_size, options.codec),
-                    begin=lambda length: progress.update(task, total=length or None),
-                    progress=show,
-                )
-                took = time.perf_counter() - began
+            done = stylize_file(
+                session,
+                _footage(options),
+                FootageOutput(options.output, look, options.max_size, options.codec),
+                begin=lambda length: progress.update(task, total=length or None),
+                progress=show,
+            )
+            took = time.perf_counter() - began
         if done.remark:
             err.print(done.remark, style="yellow", markup=False)
         out.print(
@@ -164,6 +160,44 @@ class Stylize(Command):
             f"{session.runtime} on {session.device})",
             markup=False,
         )
+
+
+@contextlib.contextmanager
+def _loaded(options: Any) -> Iterator[SessionHandle | LightSession]:
+    """The model in the runtime asked for; where its export is at hand and the CPU runs it, without loading PyTorch."""
+    if (light := _light(options)) is not None:
+        yield light
+        return
+    from reconet_bench.models import loading
+    from reconet_bench.runtimes import selection
+    from reconet_bench.runtimes.base import RUNTIMES
+
+    with loading.workspace() as folder:
+        model = loading.load_by_name(options.model, Path(folder), onnx_hints(options), warn)
+        if model.source.height or model.source.width:
+            warn(f"{model.source.called} takes frames of one size only: others are resized to it, and back")
+        runtime = _fastest(options, model) if options.runtime == selection.AUTO else options.runtime
+        with RUNTIMES[runtime].load(model.source, options.device, options.threads) as session:
+            yield session
+
+
+def _light(options: Any) -> LightSession | None:
+    """A session without PyTorch, if the export of a checkpoint is in the cache and there is no GPU to run it on."""
+    import importlib.util
+
+    from reconet_bench.models.finding import find_checkpoint, is_onnx, known_export
+    from reconet_bench.runtimes.light import LightSession, may_have_cuda
+
+    hinted = options.input_range or options.output_range or options.layout
+    plain = options.runtime == "onnxruntime" and not hinted and not is_onnx(options.model)
+    on_cpu = options.device == "cpu" or (options.device == "auto" and not may_have_cuda())
+    if not plain or not on_cpu or importlib.util.find_spec("onnxruntime") is None:
+        return None
+    export = known_export(find_checkpoint(options.model))
+    content = export.content() if export else None
+    if export is None or content is None:
+        return None
+    return LightSession(Path(options.model).stem, content, export.minimum, options.threads)
 
 
 def _footage(options: Any) -> FootageInput:

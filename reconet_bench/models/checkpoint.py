@@ -13,11 +13,22 @@ from torch import Tensor, nn
 from reconet_bench.core.errors import ModelError, UnknownName
 from reconet_bench.core.tensor_files import read_tensors, write_tensors
 from reconet_bench.methods.base import METHODS
+from reconet_bench.models.finding import SUFFIX, find_checkpoint, is_onnx, shipped_folder, shipped_models
 from reconet_bench.networks.vgg import STYLE_TAPS
+
+__all__ = [
+    "SUFFIX",
+    "Checkpoint",
+    "find_checkpoint",
+    "is_onnx",
+    "load_checkpoint",
+    "save_checkpoint",
+    "shipped_folder",
+    "shipped_models",
+]
 
 #: Version of the layout below; readers accept this and all before it.
 FORMAT = 1
-SUFFIX = ".safetensors"
 
 
 @dataclass
@@ -93,31 +104,3 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise ModelError(f"{path}: weights are not finite")
     style = {name: tensors[f"style.{name}"].float() for name in STYLE_TAPS if f"style.{name}" in tensors}
     return Checkpoint(network.eval(), metadata["method"], metadata.get("style", ""), style, info)
-
-
-def shipped_folder() -> Path:
-    """Where the models that ship with the package are: inside it when installed, beside it in a checkout."""
-    installed = Path(__file__).resolve().parent / "shipped"
-    return installed if installed.is_dir() else Path(__file__).resolve().parents[2] / "models"
-
-
-def shipped_models() -> dict[str, Path]:
-    """Shipped checkpoints by name (``method-style``)."""
-    return {path.stem: path for path in sorted(shipped_folder().glob(f"*{SUFFIX}"))}
-
-
-def is_onnx(path: str | Path) -> bool:
-    """Whether a path names an ONNX file, by its suffix in either case."""
-    return Path(path).suffix.lower() == ".onnx"
-
-
-def find_checkpoint(name: str) -> Path:
-    """A path as it is; else a shipped model by name."""
-    if Path(name).is_file():
-        return Path(name)
-    if name.endswith(SUFFIX) or is_onnx(name) or "/" in name:
-        raise ModelError(f"model file not found: {name}")
-    shipped = shipped_models()
-    if name not in shipped:
-        raise UnknownName("model", name, shipped)
-    return shipped[name]

@@ -25,6 +25,7 @@ from reconet_bench.core.machine import cache_folder
 from reconet_bench.core.ops import from_uint8, resize_frame, to_uint8
 from reconet_bench.core.provenance import versions
 from reconet_bench.models.checkpoint import Checkpoint, is_onnx
+from reconet_bench.models.finding import KeptExport, export_code, remember_export
 from reconet_bench.networks.reconet import MIN_SIZE, ReCoNet
 from reconet_bench.runtimes.artifact_cache import recall, remember
 from reconet_bench.runtimes.base import ModelSource
@@ -159,7 +160,7 @@ def cached_export(checkpoint: Checkpoint, path: Path) -> Path:
     Exports are kept in ``onnx`` of the cache folder. Each file begins with its checksum, so a
     damaged one is noticed and exported again.
     """
-    place = cache_folder() / "onnx" / f"{_export_key(checkpoint)}.onnx.sum"
+    place = cache_folder() / "onnx" / _export_name(checkpoint)
     content = recall(place)
     if content is None:
         export_onnx(checkpoint, path)
@@ -174,37 +175,36 @@ def cached_export(checkpoint: Checkpoint, path: Path) -> Path:
     return Path(path)
 
 
-def _export_key(checkpoint: Checkpoint) -> str:
-    """All that an export depends on: weights, what is written about them, the code that exports, and versions."""
+def _export_name(checkpoint: Checkpoint) -> str:
+    """A name by all that an export depends on: weights, what is written about them, the code, and versions."""
     digest = hashlib.sha256(weights_checksum(checkpoint.network).encode())
     digest.update(
         repr((checkpoint.method, checkpoint.style, str(checkpoint.info.get("commit", "")), OPSET, FORMAT)).encode()
     )
-    known = versions()
-    digest.update(repr([known.get(name) for name in ("reconet-bench", "torch", "onnx")]).encode())
-    # In a checkout the code changes and the version does not.
-    package = Path(__file__).resolve().parents[1]
-    for source in (Path(__file__), package / "core" / "ops.py", *sorted((package / "networks").glob("*.py"))):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:32]
+    for part in export_code():
+        digest.update(part)
+    return f"{digest.hexdigest()[:32]}.onnx.sum"
 
 
-def checkpoint_model(checkpoint: Checkpoint, folder: Path, name: str = "") -> ModelSource:
+def checkpoint_model(checkpoint: Checkpoint, folder: Path, name: str = "", file: Path | None = None) -> ModelSource:
     """The checkpoint for any runtime; its ONNX comes into ``folder`` when a runtime first asks for it.
 
     Args:
         name: of the model, and of the file; the checkpoint's own by default.
+        file: that the checkpoint was loaded from; its export is then found again without loading it.
     """
     name = name or checkpoint.name
     path = Path(folder) / f"{name}.onnx"
     exported: list[Path] = []
+    minimum = MIN_SIZE if isinstance(checkpoint.network, ReCoNet) else 1
 
     def onnx_file() -> Path:
         if not exported:
             exported.append(cached_export(checkpoint, path))
+            if file is not None:
+                remember_export(file, KeptExport(_export_name(checkpoint), minimum))
         return exported[0]
 
-    minimum = MIN_SIZE if isinstance(checkpoint.network, ReCoNet) else 1
     return ModelSource(name, checkpoint.network, onnx_file, minimum=minimum, exported=True)
 
 

@@ -17,10 +17,10 @@ from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.models.checkpoint import Checkpoint
 from reconet_bench.models.export import INPUT, export_onnx, photograph
 from reconet_bench.runtimes.base import Parity, parity_of
+from reconet_bench.runtimes.onnx_errors import first_line
 from reconet_bench.runtimes.onnx_forms import (
     calibration_frames,
     eight_bit_frames,
-    first_line,
     half_precision,
     quantized,
 )

@@ -97,7 +97,7 @@ def load_by_name(
             "these are for ONNX files of your own"
         )
     checkpoint = load_checkpoint(path)
-    model = checkpoint_model(checkpoint, folder, path.stem)
+    model = checkpoint_model(checkpoint, folder, path.stem, path)
     return Model(
         model,
         checkpoint.method,

@@ -12,7 +12,7 @@ from torch import Tensor
 from reconet_bench.core.errors import ModelError
 from reconet_bench.core.images import scikit_image_texture
 from reconet_bench.core.ops import BYTE, UNIT, ValueRange, from_uint8, resize_frame
-from reconet_bench.runtimes.onnx_forms import first_line
+from reconet_bench.runtimes.onnx_errors import first_line
 
 #: Side of the photograph that a file is tried on, pixels, and the size multiples tried in turn.
 PROBE_SIZE = 128

@@ -17,10 +17,10 @@ from torch import Tensor
 from reconet_bench.core.errors import ModelError, RuntimeUnavailable
 from reconet_bench.runtimes.artifact_cache import kept, recall, remember
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Runtime, Session
+from reconet_bench.runtimes.onnx_errors import first_line
 from reconet_bench.runtimes.onnx_forms import (
     calibration,
     calibration_frames,
-    first_line,
     half_precision,
     quantized,
     refuse_twice,

@@ -6,8 +6,6 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from reconet_bench.core.cache import mark_used
 from reconet_bench.runtimes.artifact_cache import kept
 
@@ -46,6 +44,8 @@ def tensorrt_options(
     Args:
         shape: of the tensors that ``input_name`` will get; empty where none will run.
     """
+    import torch  # not above: sessions on the CPU do without
+
     size = "x".join(map(str, shape))
     gpu, precision = torch.cuda.get_device_name(device), "fp16" if half else "tf32"
     folder = kept("onnxruntime-tensorrt", path, gpu=gpu, precision=precision, shape=size)

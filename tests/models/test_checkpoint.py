@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from reconet_bench.core.errors import ModelError, UnknownName
 from reconet_bench.core.tensor_files import read_tensors, write_tensors
-from reconet_bench.models import checkpoint as module
+from reconet_bench.models import finding
 from reconet_bench.models.checkpoint import (
     Checkpoint,
     find_checkpoint,
@@ -164,7 +164,7 @@ def test_a_pickle_is_refused_and_never_run(tmp_path, name):
 
 
 def test_shipped_models_are_found_by_name(saved, monkeypatch):
-    monkeypatch.setattr(module, "shipped_folder", lambda: saved.parent)
+    monkeypatch.setattr(finding, "shipped_folder", lambda: saved.parent)
     assert shipped_models() == {"reconet-wave": saved}
     assert find_checkpoint("reconet-wave") == saved
     with pytest.raises(UnknownName, match=r"unknown model 'reconet-wafe': did you mean 'reconet-wave'\?"):

@@ -19,7 +19,7 @@ from reconet_bench import cli
 from reconet_bench.core import errors
 from reconet_bench.core.ops import from_uint8, to_uint8
 from reconet_bench.models import export as export_module
-from reconet_bench.models import export_formats
+from reconet_bench.models import export_formats, finding
 from reconet_bench.models.checkpoint import Checkpoint
 from reconet_bench.models.export import checkpoint_model, export_onnx, weights_checksum
 from reconet_bench.models.export_formats import Form, export_all, export_form, file_parity
@@ -196,7 +196,7 @@ def test_whatever_an_export_depends_on_makes_another(
         next(other.network.parameters()).view(-1)[0] += 1e-6
     checkpoint_model(other, tmp_path / "b").onnx()
     checkpoint_model(Checkpoint(checkpoint.network, "reconet", "another style"), tmp_path / "c").onnx()
-    monkeypatch.setattr(export_module, "versions", lambda: {"reconet-bench": "9.9"})
+    monkeypatch.setattr(finding, "versions", lambda: {"reconet-bench": "9.9"})
     checkpoint_model(checkpoint, tmp_path / "d").onnx()
     assert len(exporter.written) == len(kept(tmp_path)) == 4
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from fractions import Fraction
@@ -16,6 +18,8 @@ from onnx import TensorProto, helper
 from reconet_bench import cli
 from reconet_bench.core.errors import DataError
 from reconet_bench.core.images import read_image, write_image
+from reconet_bench.models.checkpoint import save_checkpoint
+from reconet_bench.models.finding import KeptExport, known_export, remember_export
 from reconet_bench.video.frames import Frame, StreamFormat
 from reconet_bench.video.media import Camera, open_source
 from reconet_bench.video.reader import VideoReader
@@ -436,3 +440,45 @@ def test_images_of_different_size_are_named(frames):
     write_image(frames / "shot 3.png", scene(0, (30, 56)))
     with pytest.raises(DataError, match=r"shot 3\.png: frame is 56x30, the first is 56x40"):
         list(open_source(frames))
+
+
+# --- without PyTorch ------------------------------------------------------------------------------------
+
+ALONE = """
+import sys
+from reconet_bench import cli
+cli.main(sys.argv[1:])
+assert "torch" not in sys.modules
+"""
+
+
+@pytest.mark.process
+def test_one_picture_by_a_model_used_before_needs_no_pytorch(tmp_path, seeded):
+    """The export in the cache is found by the checkpoint's file alone; the frames are the same."""
+    model = tmp_path / "reconet-light.safetensors"
+    save_checkpoint(model, seeded)
+    write_image(tmp_path / "a.png", scene(0, (47, 61)))
+    words = ["stylize", str(tmp_path / "a.png"), "--model", str(model), "--device", "cpu", "--threads", "1"]
+    cli.main([*words, "-o", str(tmp_path / "first.png")])
+    run = [sys.executable, "-c", ALONE, *words, "-o", str(tmp_path / "second.png")]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "onnxruntime on cpu" in done.stdout
+    assert np.array_equal(read_image(tmp_path / "first.png"), read_image(tmp_path / "second.png"))
+    write_image(tmp_path / "a.png", scene(0, (12, 61)))
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "frame of 61x12 pixels is too small: 'reconet-light' needs 16 a side" in done.stderr
+
+
+def test_an_export_of_another_file_or_a_lost_one_is_not_taken(tmp_path, seeded, monkeypatch):
+    monkeypatch.setenv("RECONET_BENCH_CACHE", str(tmp_path / "cache"))
+    model, other = tmp_path / "reconet-light.safetensors", tmp_path / "other.safetensors"
+    save_checkpoint(model, seeded)
+    other.write_bytes(model.read_bytes()[::-1])
+    assert known_export(model) is None
+    lost = KeptExport("0" * 32 + ".onnx.sum", 16)
+    remember_export(model, lost)
+    assert known_export(model) == lost
+    assert lost.content() is None
+    assert known_export(other) is None
