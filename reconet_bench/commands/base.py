@@ -53,6 +53,14 @@ class Command(ABC):
 COMMANDS: Registry[Command] = Registry("command", "reconet_bench.commands")
 
 
+def whole(text: str) -> int:
+    """A whole number, which may be negative."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}': give a whole number, such as 2 or -2") from None
+
+
 def at_least(limit: int) -> Callable[[str], int]:
     """A parser of whole numbers that are ``limit`` or larger."""
 

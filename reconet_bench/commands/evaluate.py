@@ -16,6 +16,7 @@ from reconet_bench.commands.base import (
     out,
     selection,
     warn,
+    whole,
 )
 
 
@@ -42,7 +43,7 @@ class Evaluate(Command):
         )
         parser.add_argument(
             "--offset",
-            type=int,
+            type=whole,
             default=0,
             metavar="N",
             help="the stylised frames are N frames behind the content, or ahead of it if N is negative (default: 0; a "
