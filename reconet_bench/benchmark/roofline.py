@@ -24,8 +24,8 @@ from reconet_bench.core.errors import DataError, ModelError, ReconetBenchError
 from reconet_bench.core.size import Size
 from reconet_bench.metrics.measure import Absent
 from reconet_bench.models.loading import Model
+from reconet_bench.networks.base import smallest_frame
 from reconet_bench.networks.layers import ReflectionPad, Upsample
-from reconet_bench.networks.reconet import MIN_SIZE
 from reconet_bench.runtimes.selection import Resources
 
 
@@ -63,8 +63,8 @@ def network_cost(network: nn.Module, height: int, width: int) -> Cost:
         DataError: the frame is too small for the network.
         ModelError: the network has no convolution, so there is nothing to compute.
     """
-    if min(height, width) < MIN_SIZE:
-        raise DataError(f"frame of {width}x{height} pixels is too small: at least {MIN_SIZE} a side")
+    if min(height, width) < (least := smallest_frame(network)):
+        raise DataError(f"frame of {width}x{height} pixels is too small: at least {least} a side")
     counted = {"macs": 0, "values": 0}
     #: Padded or enlarged tensors and the count of numbers behind them; a kept tensor keeps its id unique.
     derived: dict[int, tuple[Tensor, int]] = {}

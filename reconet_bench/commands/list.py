@@ -1,4 +1,4 @@
-"""``reconet-bench list``: show methods, models, runtimes (with the reason one is missing), metrics and data."""
+"""``reconet-bench list``: show methods, networks, models, runtimes (and why one is missing), metrics and data."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from reconet_bench.commands.base import COMMANDS, Command, out
 class List(Command):
     """``reconet-bench list``."""
 
-    summary = "List methods, models, runtimes, metrics and data, and why a runtime is missing."
+    summary = "List methods, networks, models, runtimes, metrics and data, and why a runtime is missing."
     example = "reconet-bench list runtimes"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "what", nargs="*", metavar="KIND", help="methods, models, runtimes, metrics, data (default: all)"
+            "what", nargs="*", metavar="KIND", help="methods, networks, models, runtimes, metrics, data (default: all)"
         )
         parser.add_argument("--sintel", type=Path, metavar="DIR", help="folder that holds Sintel's 'training'")
 
@@ -55,6 +55,7 @@ def inventory(sintel: Path | None = None) -> Inventory:
     from reconet_bench.methods.base import METHODS
     from reconet_bench.metrics.base import METRICS
     from reconet_bench.models.checkpoint import shipped_models
+    from reconet_bench.networks.base import NETWORKS
     from reconet_bench.runtimes.base import RUNTIMES
 
     runtimes = {name: RUNTIMES[name].status for name in RUNTIMES.names()}
@@ -73,6 +74,7 @@ def inventory(sintel: Path | None = None) -> Inventory:
         unusable.add("davis")
     entries = {
         "methods": [(name, method.summary) for name, method in METHODS.items()],
+        "networks": [(name, kind.summary) for name, kind in NETWORKS.items()],
         "models": [(name, _model_line(path)) for name, path in shipped_models().items()],
         "runtimes": [(name, status.text) for name, status in runtimes.items()],
         "metrics": [(name, metric.summary) for name, metric in METRICS.items()],

@@ -7,6 +7,7 @@ flow is ``(N, 2, H, W)`` in pixels, channel 0 to the right and channel 1 down; a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,7 @@ class ValueRange:
         """A frame ``(N, 3, H, W)`` in [0, 1] as the network's numbers."""
         if self.name == "0..1":
             return frame
-        y = (frame - frame.new_tensor(self.mean).view(1, 3, 1, 1)) / frame.new_tensor(self.std).view(1, 3, 1, 1)
+        y = (frame - per_channel(self.mean, frame)) / per_channel(self.std, frame)
         return y.flip(1) if self.bgr else y
 
     def decode(self, y: Tensor) -> Tensor:
@@ -47,7 +48,7 @@ class ValueRange:
         if self.name == "0..1":
             return y
         rgb = y.flip(1) if self.bgr else y
-        return rgb * y.new_tensor(self.std).view(1, 3, 1, 1) + y.new_tensor(self.mean).view(1, 3, 1, 1)
+        return rgb * per_channel(self.std, y) + per_channel(self.mean, y)
 
 
 def _evenly(name: str, mean: float, std: float) -> ValueRange:
@@ -63,6 +64,14 @@ CAFFE = ValueRange("caffe", (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 2
 BGR = ValueRange("bgr", BYTE.mean, BYTE.std, bgr=True)
 #: What is known of, by name.
 RANGES = {known.name: known for known in (UNIT, BYTE, SIGNED, IMAGENET, CAFFE, BGR)}
+
+
+def per_channel(values: Sequence[float], like: Tensor) -> Tensor:
+    """A value for each channel ``(1, C, 1, 1)``, of the type and on the device of ``like``.
+
+    The device fills it by itself: a copy from the host would wait for a GPU, and cannot be part of a CUDA graph.
+    """
+    return torch.cat([like.new_full((1, 1, 1, 1), value) for value in values], 1)
 
 
 def pixel_grid(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
@@ -147,7 +156,7 @@ def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
     if (h, w) == (height, width):
         return flow
     resized = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False)
-    return resized * flow.new_tensor((width / w, height / h)).view(1, 2, 1, 1)
+    return resized * per_channel((width / w, height / h), flow)
 
 
 def resize_mask(mask: Tensor, height: int, width: int) -> Tensor:

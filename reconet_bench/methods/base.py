@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from reconet_bench.core.errors import TrainingError, UnknownName
 from reconet_bench.core.registry import Registry
-from reconet_bench.networks.reconet import ReCoNet
-from reconet_bench.networks.vgg import CONTENT_TAP, TAPS, LossNetwork, content_distance, gram, gram_distance
+from reconet_bench.methods.style_loss import StyleLoss
+from reconet_bench.networks.base import DEFAULT_NETWORK, NETWORKS, NetworkOptions
+from reconet_bench.networks.vgg import CONTENT_TAP, TAPS, LossNetwork, content_distance
 
 METHODS: Registry[Method] = Registry("method", "reconet_bench.methods")
 
@@ -41,10 +42,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class LossContext:
-    """What every objective needs apart from the batch: loss network, Gram matrices of the style, and switches."""
+    """What every objective needs apart from the batch: loss network, style loss, random numbers and switches."""
 
     perceptual: LossNetwork
-    style: dict[str, Tensor]
+    style: StyleLoss
     generator: torch.Generator
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -58,16 +59,30 @@ class Method(ABC):
         options: default of each switch by name; its values must have the same type. All networks have ``plain_tanh``:
             whether the last layer has the true gradient of tanh.
         trainable: whether the method can be trained.
+        random: whether the objective draws random numbers; a step is then no fixed sequence of operations.
     """
 
     summary: ClassVar[str]
     weights: ClassVar[dict[str, float]]
     options: ClassVar[dict[str, Any]] = {"plain_tanh": False}
     trainable: ClassVar[bool] = True
+    random: ClassVar[bool] = False
 
-    def network(self, options: Mapping[str, Any] | None = None) -> nn.Module:
-        """A fresh network, frames in [0, 1] to frames in [0, 1]; ``options`` are the method's switches."""
-        return ReCoNet(plain_tanh={**self.options, **(options or {})}["plain_tanh"])
+    def network(self, options: Mapping[str, Any] | None = None, kind: str = DEFAULT_NETWORK) -> nn.Module:
+        """A fresh network, frames in [0, 1] to frames in [0, 1].
+
+        Args:
+            options: the method's switches.
+            kind: name of the network, see ``reconet-bench list networks``.
+
+        Raises:
+            UnknownName: no such network.
+        """
+        return NETWORKS[kind].build(self.network_options({**self.options, **(options or {})}))
+
+    def network_options(self, switches: Mapping[str, Any]) -> NetworkOptions:
+        """Details of the network that the switches change."""
+        return NetworkOptions(plain_tanh=switches["plain_tanh"])
 
     def training_module(self, network: nn.Module) -> nn.Module:
         """The module that the objective calls: the network itself, unless the objective needs more than its output."""
@@ -113,8 +128,7 @@ def perceptual_terms(x: Tensor, y: Tensor, context: LossContext) -> dict[str, Te
     with torch.no_grad():
         target = context.perceptual(x, last=tap)
     taps = context.perceptual(y)
-    grams = {name: gram(features) for name, features in taps.items()}
     return {
         "content": 2 * content_distance(taps, target, tap),
-        "style": 2 * gram_distance(grams, context.style).mean(),
+        "style": 2 * context.style(context.perceptual, y, taps).mean(),
     }

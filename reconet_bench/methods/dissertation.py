@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from reconet_bench.core.errors import TrainingError
-from reconet_bench.core.ops import luminance, pixel_grid, warp
+from reconet_bench.core.ops import luminance, per_channel, pixel_grid, warp
 from reconet_bench.methods import loss_terms
 from reconet_bench.methods.base import METHODS, Batch, LossContext, perceptual_terms
 from reconet_bench.methods.reconet import ReCoNetMethod
-from reconet_bench.networks.reconet import ReCoNet
+from reconet_bench.networks.base import NetworkOptions
 from reconet_bench.networks.vgg import IMAGENET_STD
 
 #: Largest change of luminance that the code's mask accepts.
@@ -68,13 +68,12 @@ class DissertationCode(ReCoNetMethod):
         True,
     )
 
-    def network(self, options: Mapping[str, Any] | None = None) -> nn.Module:
-        """The network, with the code's residual blocks and output range if these switches are on."""
-        switches = {**self.options, **(options or {})}
-        return ReCoNet(
-            "dissertation-code" if switches["residual_code"] else "standard",
-            switches["plain_tanh"],
-            switches["output_range"],
+    def network_options(self, switches: Mapping[str, Any]) -> NetworkOptions:
+        """The code's residual blocks and output range if these switches are on."""
+        return NetworkOptions(
+            residual_order="dissertation-code" if switches["residual_code"] else "standard",
+            plain_tanh=switches["plain_tanh"],
+            signed=switches["output_range"],
         )
 
     def final_weights(self, weights: dict[str, float], options: Mapping[str, Any]) -> dict[str, float]:
@@ -110,7 +109,7 @@ class DissertationCode(ReCoNetMethod):
         return {
             **perceptual_terms(torch.cat((x, x_next)), near, context),
             "tv": loss_terms.total_variation(
-                near / near.new_tensor(IMAGENET_STD).view(1, 3, 1, 1) if on["tv_of_normalised"] else near
+                near / per_channel(IMAGENET_STD, near) if on["tv_of_normalised"] else near
             ),
             "temporal_short": short,
             "temporal_long": long.detach() if on["long_without_gradient"] else long,
@@ -120,11 +119,11 @@ class DissertationCode(ReCoNetMethod):
 def _as_coded(flow: Tensor, on: Mapping[str, Any]) -> Tensor:
     """The flow with which correct sampling reads the same pixels as the code's flow and grid."""
     if on["flow_axes_crossed"]:
-        flow = flow * flow.new_tensor((SINTEL_ASPECT, 1 / SINTEL_ASPECT)).view(1, 2, 1, 1)
+        flow = flow * per_channel((SINTEL_ASPECT, 1 / SINTEL_ASPECT), flow)
     if on["grid_misaligned"]:
         height, width = flow.shape[-2:]
         grid = pixel_grid(height, width, flow.device)
-        ratio = flow.new_tensor((width / (width - 1), height / (height - 1))).view(1, 2, 1, 1)
+        ratio = per_channel((width / (width - 1), height / (height - 1)), flow)
         flow = (grid + flow) * ratio - 0.5 - grid
     return flow
 

@@ -27,6 +27,7 @@ class Dougherty(Johnson):
 
     summary = "per frame, stabilised by noise (the pop loss), as described"
     weights: ClassVar[dict[str, float]] = {"content": 1.0, "style": 2e4, "tv": 1e-6, "pop": 2e4}
+    random = True
     #: Whether the pop loss compares ImageNet-normalised outputs, as described, or colours.
     options: ClassVar[dict[str, Any]] = {**Johnson.options, "normalised_pop": False}
 

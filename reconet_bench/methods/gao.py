@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from reconet_bench.methods import loss_terms
 from reconet_bench.methods.base import METHODS, Batch, LossContext, perceptual_terms
 from reconet_bench.methods.reconet import ReCoNetMethod, temporal
-from reconet_bench.networks.reconet import ReCoNet, WithFeatures
+from reconet_bench.networks.base import StyleNetwork, WithFeatures
 
 
 @METHODS.register("gao2018")
@@ -36,7 +36,7 @@ class Gao(ReCoNetMethod):
 
     def training_module(self, network: nn.Module) -> nn.Module:
         """The network, returning its features beside the frame."""
-        return WithFeatures(cast(ReCoNet, network))
+        return WithFeatures(cast(StyleNetwork, network))
 
     def objective(self, network: nn.Module, batch: Batch, context: LossContext) -> dict[str, Tensor]:
         x, x_next = batch.frames[:, 0], batch.frames[:, 1]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from reconet_bench.methods.base import METHODS, Batch, LossContext, Method
-from reconet_bench.networks.reconet import Identity
+from reconet_bench.networks.base import DEFAULT_NETWORK, Identity
 
 
 @METHODS.register("identity")
@@ -19,7 +19,7 @@ class IdentityMethod(Method):
     weights: ClassVar[dict[str, float]] = {}
     trainable = False
 
-    def network(self, options: Mapping[str, Any] | None = None) -> nn.Module:
+    def network(self, options: Mapping[str, Any] | None = None, kind: str = DEFAULT_NETWORK) -> nn.Module:
         return Identity()
 
     def objective(self, network: nn.Module, batch: Batch, context: LossContext) -> dict[str, Tensor]:

@@ -72,6 +72,16 @@ def temporal_features(features: Tensor, features_next: Tensor, flow: Tensor, mas
     return (mask * inside * (features - warped) ** 2).mean()
 
 
+def frame_difference(x: Tensor, y: Tensor) -> Tensor:
+    """Mean of ((y_{t+1} − y_t) − (x_{t+1} − x_t))² (Xu et al. 2021).
+
+    Args:
+        x, y: content and stylised frames ``(2N, 3, H, W)``: first all frames t, then all frames t+1.
+    """
+    (x_first, x_second), (y_first, y_second) = x.chunk(2), y.chunk(2)
+    return (((y_second - y_first) - (x_second - x_first)) ** 2).mean()
+
+
 def pop(y: Tensor, y_noisy: Tensor) -> Tensor:
     """Mean squared error of the stylised frame and the stylised noisy frame (Dougherty 2020)."""
     return ((y - y_noisy) ** 2).mean()

@@ -14,6 +14,7 @@ from reconet_bench.core.errors import ModelError, UnknownName
 from reconet_bench.core.tensor_files import read_tensors, write_tensors
 from reconet_bench.methods.base import METHODS
 from reconet_bench.models.finding import SUFFIX, find_checkpoint, is_onnx, shipped_folder, shipped_models
+from reconet_bench.networks.base import DEFAULT_NETWORK
 from reconet_bench.networks.vgg import STYLE_TAPS
 
 __all__ = [
@@ -52,8 +53,14 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """Method and style in one word; the method alone where there is no style."""
-        return f"{self.method}-{self.style}" if self.style else self.method
+        """Method, network (unless it is the dissertation's) and style in one word."""
+        kind = "" if self.kind == DEFAULT_NETWORK else self.kind
+        return "-".join(part for part in (self.method, kind, self.style) if part)
+
+    @property
+    def kind(self) -> str:
+        """Name of its network; the dissertation's in files of earlier versions."""
+        return str(self.info.get("network", DEFAULT_NETWORK))
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, dtype: torch.dtype = torch.float16) -> None:
@@ -88,7 +95,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if version > FORMAT:
         raise ModelError(f"{path}: checkpoint format {version} is newer than this version reads ({FORMAT}): upgrade")
     try:
-        network = METHODS[metadata["method"]].network(info.get("options"))
+        network = METHODS[metadata["method"]].network(info.get("options"), info.get("network", DEFAULT_NETWORK))
     except UnknownName as error:
         raise ModelError(f"{path}: {error}") from None
     weights = {

@@ -26,7 +26,7 @@ from reconet_bench.core.ops import from_uint8, resize_frame, to_uint8
 from reconet_bench.core.provenance import versions
 from reconet_bench.models.checkpoint import Checkpoint, is_onnx
 from reconet_bench.models.finding import KeptExport, export_code, remember_export
-from reconet_bench.networks.reconet import MIN_SIZE, ReCoNet
+from reconet_bench.networks.base import smallest_frame
 from reconet_bench.runtimes.artifact_cache import recall, remember
 from reconet_bench.runtimes.base import ModelSource
 
@@ -68,8 +68,9 @@ def export_onnx(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None
     import onnx
 
     _check_target(Path(path))
-    if size is not None and min(size) < MIN_SIZE:
-        raise DataError(f"frame of {size[1]}x{size[0]} pixels is too small: at least {MIN_SIZE} a side")
+    least = smallest_frame(checkpoint.network)
+    if size is not None and min(size) < least:
+        raise DataError(f"frame of {size[1]}x{size[0]} pixels is too small: at least {least} a side")
     # On the CPU and in a copy: neither the device nor the mode of the caller's network may change.
     network = copy.deepcopy(checkpoint.network).cpu().float().eval()
     any_size = torch.export.Dim.DYNAMIC
@@ -136,7 +137,9 @@ def _describe(model: onnx.ModelProto, checkpoint: Checkpoint, size: tuple[int, i
             batch.dim_param, height.dim_param, width.dim_param = "batch", "height", "width"
     graph.name = f"reconet_bench_{checkpoint.name}"
     style = f" in the style '{checkpoint.style}'" if checkpoint.style else ""
-    taken = f"any size from {MIN_SIZE} pixels" if size is None else f"{size[1]}x{size[0]} pixels"
+    taken = (
+        f"any size from {smallest_frame(checkpoint.network)} pixels" if size is None else f"{size[1]}x{size[0]} pixels"
+    )
     model.doc_string = f"Video style transfer, method '{checkpoint.method}'{style}. RGB frames in [0, 1], {taken}."
     model.producer_name, model.producer_version = "reconet-bench", versions()["reconet-bench"]
     facts = {
@@ -196,7 +199,7 @@ def checkpoint_model(checkpoint: Checkpoint, folder: Path, name: str = "", file:
     name = name or checkpoint.name
     path = Path(folder) / f"{name}.onnx"
     exported: list[Path] = []
-    minimum = MIN_SIZE if isinstance(checkpoint.network, ReCoNet) else 1
+    minimum = smallest_frame(checkpoint.network)
 
     def onnx_file() -> Path:
         if not exported:

@@ -127,6 +127,18 @@ class ResidualBlock(nn.Module):
         return x + branch
 
 
+class PairMean(nn.Module):
+    """The mean of each pixel and its left, upper and upper left neighbour.
+
+    After a pixel shuffle it removes the pattern of period two that neighbouring outputs of one convolution make, which
+    shows as a fine weave in flat areas (Sugawara et al. 2018, arXiv 1806.02658).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        with keep_dtype(x):
+            return F.avg_pool2d(x, 2, stride=1, padding=1, count_include_pad=False)[..., :-1, :-1]
+
+
 class Upsample(nn.Module):
     """Bilinear enlargement by two."""
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from reconet_bench.core.errors import MetricUnavailable, ModelError
 from reconet_bench.core.images import read_image, scikit_image_texture, transparency
-from reconet_bench.core.ops import IMAGENET, from_uint8, resize_frame
+from reconet_bench.core.ops import IMAGENET, from_uint8, per_channel, resize_frame
 from reconet_bench.core.tensor_files import read_tensors
 
 #: Convolutions of torchvision's ``vgg16().features[:23]`` as (index, inputs, outputs).
@@ -80,8 +80,7 @@ class LossNetwork(nn.Module):
 
     def forward(self, frame: Tensor, last: str = "relu4_3") -> dict[str, Tensor]:
         """Tap activations ``(N, C, h, w)`` of frames ``(N, 3, H, W)`` in [0, 1], up to tap ``last``."""
-        mean, std = (frame.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-        x = (frame - mean) / std
+        x = (frame - per_channel(IMAGENET_MEAN, frame)) / per_channel(IMAGENET_STD, frame)
         names = {index: name for name, index in TAPS.items()}
         taps = {}
         for index, layer in enumerate(self.layers):

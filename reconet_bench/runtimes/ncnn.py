@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from reconet_bench.core.errors import ModelError, RuntimeUnavailable
 from reconet_bench.core.ops import pad_to_multiple
-from reconet_bench.networks.reconet import SIZE_MULTIPLE, ReCoNet
+from reconet_bench.networks.base import StyleNetwork
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Runtime, Session
 
 #: Sizes whose network is kept; footage has one size, a comparison a few.
@@ -87,8 +87,8 @@ class NcnnSession(Session):
         import ncnn
 
         height, width = x.shape[-2:]
-        if isinstance(self._network, ReCoNet):
-            x = pad_to_multiple(x, SIZE_MULTIPLE)  # as the network itself does; pnnx cannot convert that
+        if isinstance(self._network, StyleNetwork):
+            x = pad_to_multiple(x, self._network.size_multiple)  # as the network itself does; pnnx cannot convert that
         net = self._net((1, *x.shape[1:]), self._network)
         frames = []
         for frame in x.contiguous():

@@ -45,7 +45,8 @@ from reconet_bench.metrics.statistics import Estimate, difference_on_clips, diff
 from reconet_bench.metrics.style import StyleDistance, style_of
 from reconet_bench.models.checkpoint import Checkpoint, save_checkpoint
 from reconet_bench.models.loading import Model, load_all, load_by_name, trained_on
-from reconet_bench.networks.reconet import Identity, ReCoNet
+from reconet_bench.networks.base import Identity
+from reconet_bench.networks.reconet import ReCoNet
 from reconet_bench.networks.vgg import gram
 from reconet_bench.report import tables
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Parity

@@ -21,8 +21,9 @@ from reconet_bench.core.errors import DataError, ModelError
 from reconet_bench.core.machine import computes_bf16
 from reconet_bench.core.size import Size
 from reconet_bench.models.loading import Model
+from reconet_bench.networks.base import Identity
 from reconet_bench.networks.layers import ReflectionPad, Upsample
-from reconet_bench.networks.reconet import Identity, ReCoNet
+from reconet_bench.networks.reconet import ReCoNet
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Session
 from reconet_bench.runtimes.pytorch import Torch, TorchSession
 from reconet_bench.runtimes.selection import Resources

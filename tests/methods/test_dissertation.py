@@ -15,8 +15,8 @@ from reconet_bench.core.ops import LUMINANCE_CAMERA, luminance, to_uint8, warp
 from reconet_bench.methods import loss_terms
 from reconet_bench.methods.base import METHODS, Batch, LossContext
 from reconet_bench.methods.dissertation import SINTEL_ASPECT, _as_coded, _steady
+from reconet_bench.methods.style_loss import StyleLoss
 from reconet_bench.networks.reconet import ReCoNet
-from reconet_bench.networks.vgg import style_targets
 from reconet_bench.training.crops import ClipCrops
 
 CODE = METHODS["dissertation-code"]
@@ -33,7 +33,7 @@ def batch() -> Batch:
 @pytest.fixture
 def context(loss_network) -> LossContext:
     painting = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(8))
-    return LossContext(loss_network, style_targets(loss_network, painting, 64), torch.Generator().manual_seed(0))
+    return LossContext(loss_network, StyleLoss.of(loss_network, painting, 64), torch.Generator().manual_seed(0))
 
 
 def network() -> nn.Module:

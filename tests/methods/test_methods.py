@@ -11,8 +11,10 @@ from reconet_bench.core.errors import UnknownName
 from reconet_bench.core.ops import LUMINANCE_ANIMATION, luminance
 from reconet_bench.core.registry import Registry
 from reconet_bench.methods.base import METHODS, Batch, LossContext, perceptual_terms
-from reconet_bench.networks.reconet import Identity, ReCoNet
-from reconet_bench.networks.vgg import gram, style_targets
+from reconet_bench.methods.style_loss import StyleLoss
+from reconet_bench.networks.base import Identity
+from reconet_bench.networks.reconet import ReCoNet
+from reconet_bench.networks.vgg import gram
 from reconet_bench.training.crops import ClipCrops
 
 TRAINABLE = sorted(name for name, method in METHODS.items() if method.trainable)
@@ -35,7 +37,7 @@ def two() -> Batch:
 @pytest.fixture
 def context(loss_network) -> LossContext:
     painting = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(8))
-    return LossContext(loss_network, style_targets(loss_network, painting, 64), torch.Generator().manual_seed(0))
+    return LossContext(loss_network, StyleLoss.of(loss_network, painting, 64), torch.Generator().manual_seed(0))
 
 
 def small_network() -> nn.Module:
@@ -184,7 +186,9 @@ def test_content_and_style_are_sums_over_the_two_frames(context, loss_network):
     for k in range(2):
         of_x, of_y = loss_network(x[k : k + 1]), loss_network(y[k : k + 1])
         content += float(((of_x["relu3_3"] - of_y["relu3_3"]) ** 2).mean())
-        style += sum(float(((gram(of_y[name])[0] - target) ** 2).mean()) for name, target in context.style.items())
+        style += sum(
+            float(((gram(of_y[name])[0] - target) ** 2).mean()) for name, target in context.style.levels[0].items()
+        )
     assert float(terms["content"]) == pytest.approx(content, rel=1e-4)
     assert float(terms["style"]) == pytest.approx(style, rel=1e-4)
 

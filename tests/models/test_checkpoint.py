@@ -19,7 +19,8 @@ from reconet_bench.models.checkpoint import (
     shipped_folder,
     shipped_models,
 )
-from reconet_bench.networks.reconet import Identity, ReCoNet
+from reconet_bench.networks.base import Identity
+from reconet_bench.networks.reconet import ReCoNet
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from reconet_bench.models.checkpoint import Checkpoint
 from reconet_bench.models.export import checkpoint_model, export_onnx, weights_checksum
 from reconet_bench.models.export_formats import Form, export_all, export_form, file_parity
 from reconet_bench.models.onnx_inspection import inspect_onnx
-from reconet_bench.networks.reconet import Identity
+from reconet_bench.networks.base import Identity
 from reconet_bench.runtimes import onnx_forms
 from reconet_bench.runtimes.base import RUNTIMES, Parity
 

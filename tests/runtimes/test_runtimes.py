@@ -29,8 +29,9 @@ from reconet_bench.models.export import checkpoint_model
 from reconet_bench.models.export_formats import FORMS
 from reconet_bench.models.loading import load_by_name
 from reconet_bench.models.onnx_inspection import inspect_onnx
+from reconet_bench.networks.base import Identity
 from reconet_bench.networks.layers import ConvBlock, ResidualBlock, Upsample
-from reconet_bench.networks.reconet import Identity, ReCoNet
+from reconet_bench.networks.reconet import ReCoNet
 from reconet_bench.runtimes import artifact_cache as kept_module
 from reconet_bench.runtimes import base, onnx_forms, pytorch, torch_compile
 from reconet_bench.runtimes import onnxruntime as onnxruntime_module
