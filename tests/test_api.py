@@ -16,7 +16,7 @@ from reconet_bench.core.images import write_image
 from reconet_bench.core.ops import to_uint8
 from reconet_bench.data.selection import Selection
 from reconet_bench.models.checkpoint import Checkpoint, save_checkpoint
-from reconet_bench.networks.reconet import Identity
+from reconet_bench.networks.base import Identity
 
 
 @pytest.fixture

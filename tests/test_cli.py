@@ -35,7 +35,7 @@ from reconet_bench.metrics.base import METRICS
 from reconet_bench.models import export_formats
 from reconet_bench.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from reconet_bench.models.onnx_inspection import inspect_onnx
-from reconet_bench.networks.reconet import Identity
+from reconet_bench.networks.base import Identity
 from reconet_bench.report.run import load_run
 from reconet_bench.report.run_folder import FILES
 from reconet_bench.runtimes.base import RUNTIMES
@@ -135,7 +135,8 @@ OPTIONS = {
     "--learning-rate "
     "--style-size "
     "--weights --seed --device --precision --compile --save-every --branch-from --resume --download-vgg --output --vgg "
-    "--preset --set --show --optimizer --epochs --footage --flow --raft --workers --tensorboard --benchmark",
+    "--preset --set --show --optimizer --epochs --footage --flow --raft --workers --tensorboard --benchmark "
+    "--network --minutes --crops --fleet --jobs --stored-crops --store --no-graphs",
     "export": "--output --all --size",
     "study": "--jobs --output",
     "curves": "--output",
@@ -606,7 +607,7 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
         (["export", "nonsense", "-o", "out.onnx"], "unknown model 'nonsense'"),
         (
             ["list", "metricks"],
-            "unknown kind 'metricks': did you mean 'metrics'? known: data, methods, metrics, models, runtimes",
+            "unknown kind 'metricks': did you mean 'metrics'? known: data, methods, metrics, models, networks, runtimes",
         ),
         (["evaluate", "--stylized", "none", "--video", "stroll", *SMALL], "no such folder of frames: none"),
         (

@@ -11,7 +11,7 @@ import pytest
 from conftest import TranslationClip, picture
 
 from reconet_bench.metrics.base import METRICS, Footage
-from reconet_bench.networks.reconet import Identity
+from reconet_bench.networks.base import Identity
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource
 
 TEXT = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -23,6 +23,7 @@ from reconet_bench.core.errors import ModelError, RuntimeUnavailable
 from reconet_bench.core.ops import LUMINANCE_ANIMATION, from_uint8, to_uint8, warp
 from reconet_bench.data.flow.base import ESTIMATORS
 from reconet_bench.methods.base import METHODS, Batch, LossContext
+from reconet_bench.methods.style_loss import StyleLoss
 from reconet_bench.metrics.base import METRICS, Footage, Style
 from reconet_bench.networks.vgg import style_targets
 from reconet_bench.runtimes import onnx_forms
@@ -110,7 +111,9 @@ def test_a_method_paints_and_has_an_objective(name: str, loss_network) -> None:
     targets = style_targets(loss_network, torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(8)), 64)
     batch = Batch(frames, flows, masks, torch.tensor([LUMINANCE_ANIMATION]))
     terms = method.objective(
-        method.training_module(network), batch, LossContext(loss_network, targets, torch.Generator().manual_seed(0))
+        method.training_module(network),
+        batch,
+        LossContext(loss_network, StyleLoss((targets,)), torch.Generator().manual_seed(0)),
     )
     assert terms.keys() == method.weights.keys()
     assert all(term.isfinite() for term in terms.values())

@@ -13,12 +13,14 @@ from reconet_bench.commands.base import (
     Command,
     add_vgg_option,
     at_least,
+    between,
     err,
     out,
     show_training,
     warn,
     writable,
 )
+from reconet_bench.commands.train_fleet import add_fleet_options, train_fleet
 from reconet_bench.commands.train_options import add_recipe_options, checked, checked_recipe
 
 if TYPE_CHECKING:
@@ -72,6 +74,12 @@ class Train(Command):
             "--compile", action="store_true", help="use torch.compile; the first step then takes a minute or more"
         )
         parser.add_argument(
+            "--no-graphs",
+            dest="graphs",
+            action="store_false",
+            help="start the operations of a step on a GPU one by one, not as a CUDA graph (slower; to find errors)",
+        )
+        parser.add_argument(
             "--workers",
             type=at_least(0),
             metavar="N",
@@ -92,12 +100,25 @@ class Train(Command):
             help="start from the last saved state of another run, or from the weights of a checkpoint",
         )
         parser.add_argument(
+            "--minutes",
+            type=between(0, 1e6, ends=False),
+            metavar="M",
+            help="end after M minutes if the steps are not done by then; the learning rate is lowered in time",
+        )
+        parser.add_argument(
+            "--crops",
+            type=Path,
+            metavar="DIR",
+            help="read the training crops from a store that --fleet made",
+        )
+        parser.add_argument(
             "--resume", action="store_true", help="continue from the state saved in the run folder, if there is one"
         )
         parser.add_argument(
             "--download-vgg", action="store_true", help="first download torchvision's VGG-16 weights (528 MB)"
         )
         parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="run folder (default: runs/METHOD-STYLE)")
+        add_fleet_options(parser)
         add_vgg_option(parser)
         add_recipe_options(parser)
 
@@ -108,7 +129,7 @@ class Train(Command):
         from reconet_bench.models.checkpoint import load_checkpoint
         from reconet_bench.networks.vgg import download_weights
         from reconet_bench.report.model_card import model_card
-        from reconet_bench.training.data import steps_of, training_data
+        from reconet_bench.training.data import steps_of, stored_or_made
         from reconet_bench.training.distributed import is_main, processes
         from reconet_bench.training.loop import check_folder, train
         from reconet_bench.training.presets import as_toml
@@ -116,6 +137,9 @@ class Train(Command):
 
         if options.show:
             out.print(as_toml(checked_recipe(options)[0]), markup=False, end="")
+            return
+        if options.fleet:
+            train_fleet(options)
             return
         # Cheap checks come before slow work: downloads, decoding footage, estimating motion.
         recipe, where, settings = checked(options)
@@ -127,7 +151,7 @@ class Train(Command):
         _warn_of_emulation(settings)
         if transparency(settings.style) is not None:
             warn(f"{settings.style}: transparent parts are treated as white")
-        data = training_data(recipe["data"], where)
+        data = stored_or_made(recipe["data"], where, options.crops)
         settings = steps_of(settings, data, recipe["epochs"], processes(), recipe["milestone_epochs"])
         if options.benchmark:
             _benchmark(settings, data)

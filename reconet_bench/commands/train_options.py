@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 #: Options that set one value of a recipe: option, type, placeholder, help.
 RECIPE = (
     ("method", str, "NAME", "see: reconet-bench list methods"),
+    ("network", str, "NAME", "see: reconet-bench list networks"),
     ("split", str, "train|dissertation|all", "which sequences of MPI-Sintel to train on"),
     ("steps", at_least(1), "N", "optimiser steps"),
     ("epochs", at_least(0), "N", "passes over MPI-Sintel or footage, instead of --steps; 0: use --steps"),
@@ -139,6 +140,8 @@ def checked(options: Any) -> tuple[Recipe, DataOptions, TrainingSettings]:
         workers=options.workers,
         tensorboard=options.tensorboard,
         branch_from=options.branch_from,
+        graphs=options.graphs,
+        minutes=options.minutes or 0.0,
     )
     check_start(settings)
     check_files(settings, network=not options.download_vgg)

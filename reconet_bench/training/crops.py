@@ -57,6 +57,12 @@ class TrainingCrops(Protocol):
         """Checksum of the files it reads; empty if :meth:`describe` identifies the data completely."""
 
 
+#: Standard deviation up to which a frame counts as flat. Instance norms enlarge the gradient of a flat frame without
+#: limit: in bf16 it is no number any more, and one such frame ends a training.
+FLAT = 0.02
+_ATTEMPTS = 100
+
+
 class RandomScenes(Dataset[Crop]):
     """An endless stream of random rendered scenes.
 
@@ -80,9 +86,15 @@ class RandomScenes(Dataset[Crop]):
         return files_digest([Path(name) for name in self.textures.names]) if self.textures.folder else ""
 
     def __getitem__(self, index: int) -> Crop:
-        scene = random_scene(np.random.default_rng((self.seed, index)), self.textures, self.size)
-        clip = SceneClip("random", scene, (self.size, self.size), LONG_TERM_STEP + 1)
-        return Crop(*_frames_and_motion(clip, 0), torch.tensor(LUMINANCE_CAMERA))
+        # Some scenes are over-exposed to plain white: another is drawn for them.
+        for attempt in range(_ATTEMPTS):
+            key = (self.seed, index, attempt) if attempt else (self.seed, index)
+            scene = random_scene(np.random.default_rng(key), self.textures, self.size)
+            clip = SceneClip("random", scene, (self.size, self.size), LONG_TERM_STEP + 1)
+            crop = Crop(*_frames_and_motion(clip, 0), torch.tensor(LUMINANCE_CAMERA))
+            if min(crop.frames.std((1, 2, 3)).tolist()) > FLAT:
+                return crop
+        raise DataError(f"the photographs in {self.textures.folder} are too flat to render scenes from")
 
 
 #: How frames become square: a random crop at a random scale, or the whole frame, its proportions not kept.

@@ -10,6 +10,7 @@ from pathlib import Path
 from reconet_bench.core.errors import DataError, TrainingError, UnknownName
 from reconet_bench.core.ops import LUMINANCE_ANIMATION, LUMINANCE_CAMERA
 from reconet_bench.data.sintel import SintelClip, find_sintel, training_sequences
+from reconet_bench.training.crop_store import StoredCrops
 from reconet_bench.training.crops import FITS, ClipCrops, Mixture, RandomScenes, TrainingCrops
 from reconet_bench.training.footage_cache import footage_clips
 from reconet_bench.training.settings import TrainingSettings
@@ -68,6 +69,20 @@ def training_data(text: str, options: DataOptions) -> TrainingCrops:
     weights = _weights(text)
     parts = {name: (_source(name, options), weight) for name, weight in weights.items()}
     return next(iter(parts.values()))[0] if len(parts) == 1 else Mixture(options.seed, parts)
+
+
+def stored_or_made(text: str, options: DataOptions, store: Path | None) -> TrainingCrops:
+    """The crops of ``store``, if there is one, else :func:`training_data`.
+
+    Raises:
+        DataError: the store is incomplete, or its crops have another size than ``options`` say.
+    """
+    if store is None:
+        return training_data(text, options)
+    crops = StoredCrops(store, options.seed)
+    if crops.size != options.size:
+        raise DataError(f"{store} holds crops of {crops.size} pixels a side: give --size {crops.size}")
+    return crops
 
 
 def _check(options: DataOptions) -> None:

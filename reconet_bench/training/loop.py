@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor, nn
 
 from reconet_bench.core import machine, provenance
 from reconet_bench.core.errors import TrainingError
 from reconet_bench.core.files import write_text
-from reconet_bench.methods.base import METHODS, Batch, LossContext, Method
+from reconet_bench.methods.base import METHODS, LossContext
+from reconet_bench.methods.style_loss import StyleLoss
 from reconet_bench.models.checkpoint import SUFFIX, Checkpoint, save_checkpoint
 from reconet_bench.networks.vgg import (
     LossNetwork,
@@ -23,9 +24,7 @@ from reconet_bench.networks.vgg import (
     find_weights,
     load_loss_network,
     read_style,
-    style_targets,
 )
-from reconet_bench.report.loss_curves import TOTAL
 from reconet_bench.training.crops import TrainingCrops
 from reconet_bench.training.distributed import Group, joined, local_device
 from reconet_bench.training.loader import Loader
@@ -44,6 +43,14 @@ from reconet_bench.training.run_folder import (
 )
 from reconet_bench.training.settings import LARGEST_SEED, TrainingSettings
 from reconet_bench.training.signals import one_line, stopping
+from reconet_bench.training.step import (
+    TrainStep,
+    can_be_graphed,
+    compiled,
+    graphed_step,
+    make_optimizer,
+    set_learning_rate,
+)
 
 #: Largest mean activation of relu1_2 at torchvision's scale; that of files of the Caffe lineage is about a hundred.
 LOUDEST = 10.0
@@ -57,6 +64,22 @@ class Hardware:
 
     device: torch.device
     precision: Precision
+
+
+class TimeLimit:
+    """How much of a run's time has passed.
+
+    Args:
+        minutes: the limit; 0: none.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds, self._start = 60 * minutes, time.monotonic()
+
+    @property
+    def share(self) -> float:
+        """Share that has passed, 0 to 1; 0 without a limit."""
+        return min(1.0, (time.monotonic() - self._start) / self._seconds) if self._seconds else 0.0
 
 
 @dataclass(frozen=True)
@@ -100,8 +123,16 @@ def train(
     with (
         joined(hardware.device) as group,
         one_line(data.size, settings.batch, settings.compile, lambda: last_state(folder)),
+        fastest_kernels(hardware.device),
     ):
         return _train(settings, data, Run(folder, resume, recipe), report, hardware, group)
+
+
+def fastest_kernels(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Let cuDNN try its kernels on the first steps and keep the fastest: all crops have one size."""
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    return cast(contextlib.AbstractContextManager[object], torch.backends.cudnn.flags(enabled=True, benchmark=True))
 
 
 def check_start(settings: TrainingSettings) -> Hardware:
@@ -121,7 +152,7 @@ def check_files(settings: TrainingSettings, network: bool = True) -> None:
     """Raise ModelError, DataError or MetricUnavailable if the painting or the loss ``network`` cannot be read."""
     read_style(settings.style)
     if network:
-        load_loss_network(settings.vgg, settings.scale == "unit")
+        load_loss_network(settings.vgg, settings.scale != "raw")
 
 
 def check_folder(folder: Path, resume: bool) -> None:
@@ -149,11 +180,12 @@ def _train(
 ) -> Path:
     folder, device, precision = run.folder, hardware.device, hardware.precision
     weights, options = settings.check()
-    perceptual, targets = prepare_loss_network(settings, device, precision)
+    perceptual, style = prepare_loss_network(settings, device, precision)
     torch.manual_seed(settings.seed)
     method = METHODS[settings.method]
-    network = method.network(options).to(device).to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(settings, network)
+    network = method.network(options, settings.network).to(device).to(memory_format=torch.channels_last)
+    graphed = can_be_graphed(settings, device, group.world, precision)
+    optimizer = make_optimizer(settings, network, graphed)
     folder.mkdir(parents=True, exist_ok=True)
     facts = fingerprint(settings, data, group.world, precision.name)
     start, sums = load_state(folder, facts, network, optimizer, precision) if run.resume else (0, {})
@@ -172,38 +204,41 @@ def _train(
 
     forward = group.wrap(method.training_module(network), device)
     generator = torch.Generator()
-    context = LossContext(perceptual, targets, generator, options)
+    context = LossContext(perceptual, style, generator, options)
     if settings.compile:
         forward, context = compiled(forward, context)
+    plain_step = TrainStep(method, forward, optimizer, context, weights, precision)
+    train_step = graphed_step(plain_step) if graphed else plain_step
     loader, losses = Loader(settings, data, start, device, group), LossMeter(folder, group, device, sums)
     log = ProgressLog(folder, start, settings.steps, report, settings.tensorboard) if group.main else None
     # All processes of a group stop at the same step, so they must agree. On GPUs asking means waiting for them.
     agree_every = AGREE if group.world > 1 and device.type == "cuda" else 1
-    done = start
+    done, limit = start, TimeLimit(settings.minutes)
     try:
         with stopping() as stop, contextlib.closing(iter(loader)) as batches:
             for step, batch in batches:
                 generator.manual_seed((settings.seed * 1_000_003 + step * group.world + group.rank) % LARGEST_SEED)
-                for parameters in optimizer.param_groups:
-                    parameters["lr"] = settings.learning_rate_at(step)
+                set_learning_rate(optimizer, settings.learning_rate_at(step, limit.share))
                 done = step + 1
-                losses.add(done, train_step(method, forward, optimizer, batch, context, weights, precision))
-                last = done == settings.steps
-                if settings.row_due(done):
+                losses.add(done, train_step(batch))
+                last = done == settings.steps or group.any(limit.share >= 1, device)
+                if last or settings.row_due(done):
                     means, _ = losses.take()
                     if log:
-                        log.row(done, means, loader, settings.learning_rate_at(step))
+                        log.row(done, means, loader, settings.learning_rate_at(step, limit.share))
                 asked = done % agree_every == 0 and group.any(stop.asked, device)
                 if asked or last or done % settings.save_every == 0:
                     sums = losses.sums()
                     if group.main:
                         save_state(folder, facts, done, network, optimizer, precision, sums)
                 # After the state: if the disk is too full for a picture, no step is lost.
-                if log and settings.picture_due(done):
+                if log and (settings.picture_due(done) or (last and settings.picture_due(settings.steps))):
                     log.picture(done, write_sample(folder, done, network, data, device))
                 if asked:
                     group.wait()
                     raise KeyboardInterrupt
+                if last:
+                    break
     except KeyboardInterrupt:
         # A second Ctrl-C may come in the middle of a step: the last complete state is the one saved.
         raise KeyboardInterrupt(f"stopped at step {done}: {last_state(folder)}; continue with --resume") from None
@@ -211,8 +246,11 @@ def _train(
         if log:
             log.close()
     # The targets that style_distance uses, at unit scale whatever the training used.
-    judged = targets if settings.scale == "unit" else at_unit_scale(targets, load_loss_network(settings.vgg))
-    checkpoint = Checkpoint(network.eval(), settings.method, settings.style.stem, judged, _info(settings, facts))
+    targets = dict(style.levels[0])
+    judged = at_unit_scale(targets, load_loss_network(settings.vgg)) if settings.scale == "raw" else targets
+    checkpoint = Checkpoint(
+        network.eval(), settings.method, settings.style.stem, judged, _info(settings, {**facts, "steps": done})
+    )
     path = folder / f"{checkpoint.name}{SUFFIX}"
     if group.main:
         save_checkpoint(path, checkpoint)
@@ -221,8 +259,8 @@ def _train(
 
 def prepare_loss_network(
     settings: TrainingSettings, device: torch.device, precision: Precision
-) -> tuple[LossNetwork, dict[str, Tensor]]:
-    """The loss network, on its device and in the number format of the training, and the Gram matrices of the style.
+) -> tuple[LossNetwork, StyleLoss]:
+    """The loss network, on its device and in the number format of the training, and the style loss.
 
     Raises:
         TrainingError: the settings ask for the raw scale, but the file is not at the scale of published loss weights.
@@ -236,60 +274,15 @@ def prepare_loss_network(
         )
     # A copy: the loaded network is shared, and this function changes it in place.
     perceptual = (
-        copy.deepcopy(load_loss_network(settings.vgg, settings.scale == "unit"))
+        copy.deepcopy(load_loss_network(settings.vgg, settings.scale != "raw"))
         .to(device)
         .to(memory_format=torch.channels_last)
     )
-    targets = style_targets(perceptual, painting.to(device), settings.style_size)
+    style = StyleLoss.of(
+        perceptual, painting.to(device), settings.style_size, settings.style_levels, settings.scale == "painting"
+    )
     # Converted once: autocast would round these frozen weights again at every step.
-    return perceptual.to(precision.dtype), targets
-
-
-def make_optimizer(settings: TrainingSettings, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of the settings; fused if PyTorch has it."""
-    if settings.optimizer == "adamax":
-        return torch.optim.Adamax(network.parameters(), lr=settings.learning_rate)
-    return torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
-
-
-def compiled(forward: nn.Module, context: LossContext) -> tuple[nn.Module, LossContext]:
-    """Network and loss network through ``torch.compile``, as one graph for the size of the training crops."""
-    perceptual = cast(LossNetwork, torch.compile(context.perceptual, dynamic=False))
-    return cast(nn.Module, torch.compile(forward, dynamic=False)), replace(context, perceptual=perceptual)
-
-
-def train_step(
-    method: Method,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    context: LossContext,
-    weights: dict[str, float],
-    precision: Precision,
-) -> dict[str, Tensor]:
-    """One optimiser step.
-
-    Returns:
-        The weighted terms (the plain value if the weight is 0) and the total, detached.
-    """
-    with precision.autocast(batch.frames.device):
-        terms = method.objective(network, batch, context)
-    optimised = [weights[name] * term.float() for name, term in terms.items() if weights[name] and term.requires_grad]
-    if not optimised:
-        without = ", ".join(name for name in terms if weights[name])
-        raise TrainingError(
-            f"there is nothing to optimise: with these options the weighted terms ({without}) have no gradient; "
-            "give another term a weight"
-        )
-    optimizer.zero_grad(set_to_none=True)
-    total = torch.stack(optimised).sum()
-    precision.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
-    precision.scaler.step(optimizer)
-    precision.scaler.update()
-    return {
-        **{name: (weights[name] or 1.0) * term.detach().float() for name, term in terms.items()},
-        TOTAL: total.detach(),
-    }
+    return perceptual.to(precision.dtype), style
 
 
 def _info(settings: TrainingSettings, facts: dict[str, object]) -> dict[str, object]:

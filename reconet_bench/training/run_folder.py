@@ -21,6 +21,7 @@ from reconet_bench.core.files import atomic_path
 from reconet_bench.core.tensor_files import read_tensors, write_tensors
 from reconet_bench.methods.base import METHODS
 from reconet_bench.models.checkpoint import load_checkpoint
+from reconet_bench.networks.base import DEFAULT_NETWORK
 from reconet_bench.networks.vgg import find_weights
 from reconet_bench.report.loss_curves import PACE, TOTAL
 from reconet_bench.training.crops import TrainingCrops
@@ -43,6 +44,7 @@ def fingerprint(settings: TrainingSettings, data: TrainingCrops, processes: int,
     """
     names = (
         "method",
+        "network",
         "steps",
         "batch",
         "learning_rate",
@@ -52,6 +54,7 @@ def fingerprint(settings: TrainingSettings, data: TrainingCrops, processes: int,
         "decay",
         "warm_up",
         "style_size",
+        "style_levels",
         "seed",
         "scale",
     )
@@ -173,8 +176,14 @@ def _check_layers(
     path: Path, before: Mapping[str, Any], facts: Mapping[str, Any], weights: Mapping[str, Tensor], network: nn.Module
 ) -> None:
     """Raise TrainingError if the trunk's weights are of another network than the one to train."""
-    if weights.keys() == network.state_dict().keys():
+    expected = network.state_dict()
+    if {name: value.shape for name, value in weights.items()} == {name: v.shape for name, v in expected.items()}:
         return
+    if (kind := before.get("network", DEFAULT_NETWORK)) != facts["network"]:
+        raise TrainingError(
+            f"{path}: the trunk is a '{kind}' network and this run trains '{facts['network']}': add --network {kind}, "
+            "or branch from another trunk"
+        )
     was, now = before.get("method"), facts["method"]
     options = {**METHODS[now].options, **before.get("options", {})}
     switched = [

@@ -10,11 +10,12 @@ from typing import Any
 
 from reconet_bench.core.errors import TrainingError, UnknownName
 from reconet_bench.methods.base import METHODS
+from reconet_bench.networks.base import DEFAULT_NETWORK, NETWORKS
 
 OPTIMIZERS = ("adam", "adamax")
 SCHEDULES = ("cosine", "steps", "constant")
 #: Scales of the taps of the loss network, see :mod:`reconet_bench.networks.vgg`.
-SCALES = ("unit", "raw")
+SCALES = ("unit", "raw", "painting")
 #: Seeds must be below this, as in PyTorch.
 LARGEST_SEED = 2**63
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
@@ -26,14 +27,17 @@ class TrainingSettings:
 
     Attributes:
         style: the style image, a file.
+        network: name of the network, see :mod:`reconet_bench.networks.base`.
         style_size: shorter side of the style image in pixels; a larger one gives larger strokes.
         optimizer: ``adam`` or ``adamax``.
         schedule: of the learning rate after ``warm_up`` steps: ``cosine`` to zero, ``steps`` (times ``decay`` at each
             of ``milestones``, which are shares of the run), or ``constant``.
         weights: overrides of the method's loss weights by term.
         options: overrides of the method's switches by name.
-        scale: of the loss network's taps: ``unit`` mean activation, with any file, or ``raw``, with torchvision's file
-            only.
+        scale: of the loss network's taps: ``unit`` mean activation, with any file; ``painting``, where moreover each
+            tap's style error is divided by the painting's own (see :mod:`reconet_bench.methods.style_loss`); or
+            ``raw``, with torchvision's file only.
+        style_levels: sizes at which painting and output are compared, each half the one before.
         precision: ``fp32``, ``bf16`` or (CUDA) ``fp16``; ``auto``: see :mod:`reconet_bench.training.precision`.
         branch_from: where to start instead of at random. The folder of another run: its last saved weights,
             optimiser and step. A checkpoint: its weights, at step 0 with a fresh optimiser. Several objectives
@@ -41,6 +45,9 @@ class TrainingSettings:
         compile: whether network and loss network go through ``torch.compile``.
         workers: processes that load data; ``None``: see :mod:`reconet_bench.training.loader`.
         tensorboard: whether to write TensorBoard events too.
+        graphs: whether a training step on a GPU runs as a CUDA graph, where it can.
+        minutes: time limit of the run; 0: none. A run that reaches it ends as if its steps were done, with the
+            learning rate at its end too.
         save_every: steps between saved states.
         sample_every: steps between pictures of a scene that is not trained on; 0 makes none.
         sample_count: instead, at most this many pictures, evenly spread over the run.
@@ -50,6 +57,7 @@ class TrainingSettings:
 
     method: str
     style: Path
+    network: str = DEFAULT_NETWORK
     steps: int = 4000
     batch: int = 1
     learning_rate: float = 1e-3
@@ -59,6 +67,7 @@ class TrainingSettings:
     decay: float = 0.2
     warm_up: int = 50
     style_size: int = 384
+    style_levels: int = 1
     seed: int = 0
     weights: dict[str, float] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
@@ -69,6 +78,8 @@ class TrainingSettings:
     compile: bool = False
     workers: int | None = None
     tensorboard: bool = False
+    graphs: bool = True
+    minutes: float = 0.0
     branch_from: Path | None = None
     save_every: int = 200
     sample_every: int = 500
@@ -82,7 +93,7 @@ class TrainingSettings:
             UnknownName: no such method, term, switch, optimiser, schedule, scale or precision.
             TrainingError: a number is out of range.
         """
-        method = METHODS[self.method]
+        method, _ = METHODS[self.method], NETWORKS[self.network]
         if not method.trainable:
             raise TrainingError(f"method '{self.method}' has nothing to train")
         least = {
@@ -91,6 +102,7 @@ class TrainingSettings:
             "save_every": 1,
             "log_every": 0,
             "style_size": 32,
+            "style_levels": 1,
             "seed": 0,
             "workers": 0,
             "warm_up": 0,
@@ -145,9 +157,14 @@ class TrainingSettings:
         every = -(-self.steps // self.sample_count) if self.sample_count else self.sample_every
         return bool(every) and (done % every == 0 or done == self.steps)
 
-    def learning_rate_at(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
+    def learning_rate_at(self, step: int, time_share: float = 0.0) -> float:
+        """The learning rate of a step, counted from 0; a run whose time is limited goes by the time if that is ahead.
+
+        Args:
+            time_share: share of the time limit that has passed, 0 to 1.
+        """
         rate = self.learning_rate * min(1.0, (step + 1) / max(1, min(self.warm_up, self.steps)))
+        step = max(step, int(time_share * self.steps))
         if self.schedule == "cosine":
             return rate * (0.5 + 0.5 * math.cos(math.pi * step / self.steps))
         if self.schedule == "steps":

@@ -13,10 +13,11 @@ import torch
 from reconet_bench.core import machine
 from reconet_bench.methods.base import METHODS, Batch, LossContext
 from reconet_bench.training.crops import TrainingCrops
-from reconet_bench.training.loop import compiled, make_optimizer, prepare_loss_network, train_step
+from reconet_bench.training.loop import prepare_loss_network
 from reconet_bench.training.precision import Precision
 from reconet_bench.training.settings import TrainingSettings
 from reconet_bench.training.signals import one_line
+from reconet_bench.training.step import TrainStep, compiled, make_optimizer
 
 #: The plain loop: fp32, eager, channels first, PyTorch's default optimiser.
 PLAIN = "plain fp32"
@@ -104,11 +105,11 @@ def _stepper(settings: TrainingSettings, device: torch.device, plain: bool = Fal
     """A function that runs one training step."""
     precision = Precision.of(settings.precision, device)
     weights, options = settings.check()
-    perceptual, targets = prepare_loss_network(settings, device, precision)
+    perceptual, style = prepare_loss_network(settings, device, precision)
     torch.manual_seed(settings.seed)
     method = METHODS[settings.method]
-    network = method.network(options).to(device)
-    context = LossContext(perceptual, targets, torch.Generator().manual_seed(settings.seed), options)
+    network = method.network(options, settings.network).to(device)
+    context = LossContext(perceptual, style, torch.Generator().manual_seed(settings.seed), options)
     if plain:
         perceptual.to(memory_format=torch.contiguous_format)
         kind = torch.optim.Adamax if settings.optimizer == "adamax" else torch.optim.Adam
@@ -119,7 +120,7 @@ def _stepper(settings: TrainingSettings, device: torch.device, plain: bool = Fal
     forward = method.training_module(network)
     if settings.compile:
         forward, context = compiled(forward, context)
-    return lambda batch: train_step(method, forward, optimizer, batch, context, weights, precision)
+    return TrainStep(method, forward, optimizer, context, weights, precision)
 
 
 def _batch(settings: TrainingSettings, data: TrainingCrops, number: int, device: torch.device) -> Batch:

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import csv
-import os
 import shlex
-import subprocess
 import sys
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TextIO
 
 import numpy as np
 import pandas as pd
-import torch
 
 from reconet_bench.core.errors import DataError, TrainingError, UnknownName, ended_by
 from reconet_bench.core.files import atomic_path, write_text
 from reconet_bench.core.images import write_image
-from reconet_bench.core.machine import usable_cpus
 from reconet_bench.report.loss_curves import parse_curves
 from reconet_bench.report.loss_plot import plot_losses
+from reconet_bench.training.processes import Processes, Runner, places
 from reconet_bench.training.progress_pictures import progress_picture
 from reconet_bench.training.run_folder import CURVES_FILE
 from reconet_bench.training.signals import stopping
@@ -99,16 +94,6 @@ STUDIES: dict[str, Study] = {
 }
 
 
-class Runner(Protocol):
-    """Trains the settings of a study: processes, or in a test anything that writes a run folder."""
-
-    def run(self, command: Sequence[str], log: TextIO) -> int | None:
-        """Run a command to its end; returns its exit code, or ``None`` if a signal came before it began."""
-
-    def signal(self, number: int) -> None:
-        """Pass a signal on to all running processes."""
-
-
 def check_shared(name: str, named: Collection[str]) -> None:
     """Refuse shared options that set what the study varies: they would make its runs the same.
 
@@ -157,7 +142,7 @@ def run_study(
             raise TrainingError(f"{done.parent} was trained with other options ({was}): choose another --output")
     folder.mkdir(parents=True, exist_ok=True)
     jobs = max(1, min(jobs, len(study.settings)))
-    running = runner or Processes(_shares(jobs, arguments))
+    running = runner or Processes(places(jobs, arguments))
     with stopping(running.signal) as stop, ThreadPoolExecutor(jobs) as pool:
         outcomes = list(pool.map(lambda setting: _train(setting, arguments, folder, running, report), study.settings))
     if stop.asked:
@@ -185,61 +170,6 @@ def run_study(
     except DataError as reason:
         report(str(reason))
     return table
-
-
-class Processes:
-    """Runs each training in its own process, with its own share of threads and GPUs; signals reach all of them.
-
-    Args:
-        places: environment variables of each place.
-    """
-
-    def __init__(self, places: Sequence[Mapping[str, str]]) -> None:
-        self._places = list(places)
-        self._processes: set[subprocess.Popen[str]] = set()
-        self._lock = threading.RLock()  # a second signal may come while the first is handed on
-        self._asked = False
-
-    def signal(self, number: int) -> None:
-        """Pass a signal on to all running processes."""
-        with self._lock:
-            self._asked = True
-            for process in self._processes:
-                process.send_signal(number)
-
-    def run(self, command: Sequence[str], log: TextIO) -> int | None:
-        """Run a command to its end; returns its exit code, or ``None`` if a signal came before it began."""
-        with self._lock:
-            if self._asked:
-                return None
-            place = self._places.pop()
-            # A separate session: a signal from the terminal would otherwise come twice, which means to stop at once.
-            process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                text=True,
-                env={**os.environ, **place},
-                start_new_session=True,
-            )
-            self._processes.add(process)
-        code = process.wait()
-        with self._lock:
-            self._processes.remove(process)
-            self._places.append(place)
-        return code
-
-
-def _shares(jobs: int, arguments: Sequence[str]) -> list[dict[str, str]]:
-    """Environment variables of each of ``jobs``: its share of CPU threads, and its own GPU if there are enough."""
-    if jobs == 1:
-        return [{}]
-    threads = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(max(1, usable_cpus() // jobs))}
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    gpus = seen.split(",") if seen else [str(number) for number in range(torch.cuda.device_count())]
-    if len(gpus) < 2 or any("cuda:" in word for word in arguments):
-        return [threads] * jobs
-    return [{**threads, "CUDA_VISIBLE_DEVICES": gpus[job % len(gpus)]} for job in range(jobs)]
 
 
 def _study(name: str) -> Study:

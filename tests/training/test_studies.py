@@ -21,11 +21,12 @@ from reconet_bench.core.errors import TrainingError, UnknownName
 from reconet_bench.core.images import read_image, write_image
 from reconet_bench.core.machine import usable_cpus
 from reconet_bench.models.checkpoint import load_checkpoint
-from reconet_bench.networks.reconet import Identity
+from reconet_bench.networks.base import Identity
 from reconet_bench.training.crops import ClipCrops
 from reconet_bench.training.presets import load_recipe
+from reconet_bench.training.processes import Processes, places
 from reconet_bench.training.progress_pictures import MARGIN, sample_strip
-from reconet_bench.training.studies import STUDIES, Processes, _shares, _train, run_study
+from reconet_bench.training.studies import STUDIES, _train, run_study
 
 
 class Here:
@@ -133,12 +134,12 @@ def test_jobs_share_threads_and_gpus(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     threads = {"OMP_NUM_THREADS": str(max(1, usable_cpus() // 3))}
-    assert _shares(1, []) == [{}]
-    assert _shares(3, []) == [{**threads, "CUDA_VISIBLE_DEVICES": gpu} for gpu in ("3", "5", "3")]
-    assert _shares(3, ["--device", "cuda:1"]) == [threads] * 3
+    assert places(1, []) == [{}]
+    assert places(3, []) == [{**threads, "CUDA_VISIBLE_DEVICES": gpu} for gpu in ("3", "5", "3")]
+    assert places(3, ["--device", "cuda:1"]) == [threads] * 3
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    assert _shares(2, []) == [{}, {}]
+    assert places(2, []) == [{}, {}]
 
 
 class Stopped:

@@ -24,6 +24,7 @@ from reconet_bench.training.loop import train
 from reconet_bench.training.precision import Precision
 from reconet_bench.training.progress_pictures import progress_picture
 from reconet_bench.training.run_folder import STATE_FILE
+from reconet_bench.training.step import TrainStep
 from reconet_bench.training.step_benchmark import PLAIN, Comparison, Pace, compare_steps
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -86,7 +87,7 @@ def test_a_step_whose_gradients_overflow_is_left_out_and_the_scale_lowered():
     optimizer, precision = torch.optim.Adam([parameter], lr=0.1, fused=True), scaled(2.0**127)
     method = SimpleNamespace(objective=lambda network, batch, context: {"loss": 1e3 * parameter.sum()})
     batch = SimpleNamespace(frames=torch.zeros(1))
-    loop.train_step(method, None, optimizer, batch, None, {"loss": 1.0}, precision)  # type: ignore[arg-type]
+    TrainStep(method, None, optimizer, None, {"loss": 1.0}, precision)(batch)  # type: ignore[arg-type]
     assert parameter.item() == 1.0
     assert precision.scaler.get_scale() == 2.0**126
 

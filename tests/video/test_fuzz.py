@@ -26,7 +26,7 @@ from reconet_bench.core.flow_files import read_flo, write_flo
 from reconet_bench.core.images import read_image, write_image
 from reconet_bench.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from reconet_bench.models.onnx_inspection import inspect_onnx
-from reconet_bench.networks.reconet import Identity
+from reconet_bench.networks.base import Identity
 from reconet_bench.video.reader import VideoReader
 from reconet_bench.video.stylize import FootageInput, FootageOutput, stylize_file
 
