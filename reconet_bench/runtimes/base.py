@@ -6,6 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import ClassVar, Self
 
 import torch
@@ -190,7 +191,7 @@ class Runtime(ABC):
             ModelError: the runtime cannot read the model.
         """
         place = self.check(device, threads)
-        before = memory_in_use(str(place))
+        before, start = memory_in_use(str(place)), perf_counter()
         try:
             session = self.open(model, place, threads or usable_cpus())
         except ImportError as error:  # of another version of CUDA, say
@@ -201,6 +202,7 @@ class Runtime(ABC):
             if isinstance(error, ReconetBenchError) or not out_of_memory(error):
                 raise
             raise RuntimeUnavailable(f"not enough memory on {place} to load '{model.name}'") from None
+        session.load_seconds = session.load_seconds or perf_counter() - start
         after = memory_in_use(str(place))
         session.load_memory = None if before is None or after is None or session.made_form else max(after - before, 0)
         session.runtime = ":".join([session.runtime, *self.options])

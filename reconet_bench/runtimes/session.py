@@ -133,7 +133,8 @@ class SessionHandle(ABC):
         device: ``"cpu"`` or ``"cuda:0"``.
         precision: of the arithmetic: ``"fp32"``.
         threads: CPU threads that it computes with.
-        load_seconds: from the model in a file or in memory to a session that takes frames; export not counted.
+        load_seconds: from the model in a file or in memory to a session that takes frames; export not counted. Where a
+            session does not say, what opening it took.
         load_memory: bytes held after loading: host memory on the CPU, device memory on CUDA; ``None`` if unknown.
         made_form: where its int8 form is kept, if loading had to make it first: the memory of making it cannot be told
             from the memory of loading.
