@@ -33,6 +33,18 @@ pytest_plugins = ["pace"]
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 SIZE = (40, 56)
+#: The metrics of the design, and which way each is better. Tests hold these to what they can measure, and no others.
+DESIGN = {
+    "temporal_error": "lower",
+    "temporal_error_long": "lower",
+    "warping_error": "lower",
+    "ssim_adjacent": "higher",
+    "ssim_adjacent_warped": "higher",
+    "content_similarity": "higher",
+    "style_distance": "lower",
+    "content_temporal_error": "reference",
+    "traceable_share": "reference",
+}
 #: Sequences of the tiny Sintel: frame numbers and motion a frame in pixels (right, down).
 TINY_SEQUENCES: dict[str, tuple[tuple[int, ...], tuple[float, float]]] = {
     "alley_1": ((2, 3), (0.5, -0.25)),

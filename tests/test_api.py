@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from clips import make_clip, scene, times
-from conftest import SIZE
+from conftest import DESIGN, SIZE
 
 import reconet_bench
 from reconet_bench import api, cli
@@ -48,10 +48,8 @@ def test_arrays_and_videos_are_stylised_and_measured(model, tmp_path):
     assert values["content_similarity"] > 0.9
     assert values["temporal_error"] < 0.05
     frames = [scene(number) for number in range(4)]
-    assert reconet_bench.measure(source, frames, frames=4, flow="none").keys() == {
-        "content_similarity",
-        "ssim_adjacent",
-    }
+    measured = reconet_bench.measure(source, frames, frames=4, flow="none")
+    assert measured.keys() & DESIGN == {"content_similarity", "ssim_adjacent"}
 
 
 def test_a_built_in_clip_takes_the_size_and_length_of_the_frames_as_evaluate_does(tmp_path, capsys):

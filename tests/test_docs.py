@@ -83,16 +83,17 @@ def test_every_page_is_in_the_navigation():
 def test_the_reference_names_everything_there_is():
     reference = ROOT / "docs" / "reference"
     metrics = (reference / "metrics.md").read_text(encoding="utf-8")
-    assert all(f"\n## {name}\n" in metrics for name in METRICS)
+    assert [name for name in METRICS if f"\n## {name}\n" not in metrics] == [], "no such heading in metrics.md"
     runtimes = (reference / "runtimes.md").read_text(encoding="utf-8")
-    assert all(f"`{part}`" in runtimes for name in RUNTIMES.names() for part in name.split(":"))
+    parts = {part for name in RUNTIMES.names() for part in name.split(":")}
+    assert [part for part in parts if f"`{part}`" not in runtimes] == [], "not in the table of runtimes.md"
     methods = (reference / "methods-and-presets.md").read_text(encoding="utf-8")
-    assert all(f"`{name}`" in methods for name in [*METHODS, *preset_names()])
+    assert [name for name in [*METHODS, *preset_names()] if f"`{name}`" not in methods] == [], "not in its page"
     formats = (reference / "file-formats.md").read_text(encoding="utf-8")
     from reconet_bench.core.record import COLUMNS
     from reconet_bench.report.run_folder import FILES
 
-    assert all(f"`{name}`" in formats for name in FILES)
+    assert [name for name in FILES if f"`{name}`" not in formats] == [], "not in file-formats.md"
     assert ", ".join(COLUMNS) in " ".join(formats.split())
 
 

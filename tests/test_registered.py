@@ -31,7 +31,7 @@ from reconet_bench.runtimes.base import RUNTIMES, ModelSource
 from reconet_bench.training.crops import ClipCrops
 
 #: Largest difference from PyTorch fp32 in levels of 255, by precision.
-LEVELS = {"fp32": 1, "bf16": 4, "int8": 40}
+LEVELS = {"fp64": 1, "fp32": 1, "fp16": 2, "bf16": 4, "int8": 40}
 
 
 class Soften(nn.Module):
