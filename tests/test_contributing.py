@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import TranslationClip, picture
 
+from reconet_bench.core.errors import MetricUnavailable
 from reconet_bench.metrics.base import METRICS, Footage
 from reconet_bench.networks.base import Identity
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource
@@ -25,20 +27,24 @@ def add(name: str, tmp_path: Path) -> None:
 
 
 def test_the_metric_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    list(METRICS)
-    monkeypatch.setattr(METRICS, "_plugins", dict(METRICS._plugins))
+    monkeypatch.setattr(
+        METRICS, "_plugins", {name: one for name, one in METRICS.items() if name != "brightness_change"}
+    )
     add("metrics/brightness.py", tmp_path)
     clip = TranslationClip(length=4)
-    frames = [(clip.frame(index) * 0 + 0.25 * index).clamp(0, 1) for index in range(4)]
+    frames = [torch.full((1, 3, *clip.size), 0.25 * index) for index in range(4)]
     samples = METRICS["brightness_change"].samples(Footage(clip, frames))
     assert samples == pytest.approx({0: 0.25, 1: 0.25, 2: 0.25})
+    with pytest.raises(MetricUnavailable, match="no two consecutive frames"):
+        METRICS["brightness_change"].samples(Footage(TranslationClip(length=1), frames[:1]))
 
 
-def test_the_runtime_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    list(RUNTIMES)
-    monkeypatch.setattr(RUNTIMES, "_plugins", dict(RUNTIMES._plugins))
+@pytest.mark.parametrize(("name", "precision"), [("mirror", "fp32"), ("mirror:fp64", "fp64")])
+def test_the_runtime_runs(name: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RUNTIMES, "_plugins", {name: one for name, one in RUNTIMES.items() if name != "mirror"})
     add("runtimes/mirror.py", tmp_path)
     image = picture(0, (0.0, 0.0))
-    with RUNTIMES["mirror"].load(ModelSource("same", Identity().eval(), Path), "cpu", 1) as session:
+    with RUNTIMES[name].load(ModelSource("same", Identity().eval(), Path), "cpu", 1) as session:
         np.testing.assert_array_equal(session(image), image)
-        assert (session.runtime, session.precision) == ("mirror", "fp64")
+        assert (session.runtime, session.precision) == (name, precision)
+        assert session.load_seconds > 0, "a runtime that does not time its loading has the time of opening"
