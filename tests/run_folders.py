@@ -13,6 +13,7 @@ PROVENANCE = {
     "threads": 2,
     "gpu": None,
     "seed": 0,
+    "metrics": {"style_distance": 2},
     "versions": {"torch": "2.9.1", "onnxruntime": "1.23"},
 }
 

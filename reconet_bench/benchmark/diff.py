@@ -147,6 +147,8 @@ def _quality(before: Run, after: Run, pairs: dict[str, str], videos: Sequence[st
     known = dict(METRICS.items())
     places = dict.fromkeys(replace(key, video="") for key in before.samples if key.model in pairs)
     for place in places:
+        if place.metric in known and known[place.metric].detail:
+            continue
         pairs_of: list[tuple[list[float], list[float]]] = []
         for video in videos:
             old = before.samples.get(replace(place, video=video), {})

@@ -11,6 +11,7 @@ from reconet_bench.core.machine import usable_cpus
 from reconet_bench.core.provenance import checksum, describe
 from reconet_bench.core.statistics import VERSION
 from reconet_bench.data.clip import Clip
+from reconet_bench.metrics.base import METRICS
 from reconet_bench.networks.vgg import find_weights
 
 
@@ -26,6 +27,7 @@ def provenance(plan: Plan, seed: int, decode: bool = True) -> dict[str, Any]:
         "threads": plan.resources.threads or usable_cpus(),
         "seed": seed,
         "statistics": VERSION,
+        "metrics": {name: metric.version for name, metric in METRICS.items() if metric.version > 1},
         "models": {model.source.name: model.checksum for model in plan.models},
         "videos": {clip.title: _video_facts(clip, plan.content, decode) for clip in plan.clips},
         "loss_network": checksum(loss_network) if loss_network and loss_network.is_file() else None,

@@ -78,11 +78,15 @@ class Evaluate(Command):
             if clip.remark:
                 err.print(f"{clip.name}: {clip.remark}", markup=False)
             for name, reason in absence_reasons(evaluation.outcomes).items():
+                if METRICS[name].detail:
+                    continue
                 err.print(f"{name} not measured: {reason}", markup=False)
             return
         rows = []
         for name, outcome in evaluation.outcomes.items():
             match outcome:
+                case Absent() if METRICS[name].detail:
+                    continue  # the reason stands at the metric that it is a part of
                 case Absent(reason):
                     rows.append((name, "–", "", f"not measured: {reason}"))
                 case Measured():

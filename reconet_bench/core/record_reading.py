@@ -7,6 +7,7 @@ Older records have no ``flow`` and no ``doubts``, and the oldest no ``model``: a
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -31,6 +32,8 @@ _SENTENCES = {
     r"trained on the photographs in this clip: not a fair test": Doubt.TRAINED_ON_PHOTOGRAPHS,
     r"estimated flow \(\w+\)": Doubt.ESTIMATED_FLOW,
 }
+#: Version of each metric whose definition has changed. A run notes the versions it was made with.
+REDEFINED = {"style_distance": 2}
 
 
 def salvage_jsonl(text: str) -> tuple[list[Record], list[str]]:
@@ -64,6 +67,16 @@ def _updated(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _doubt(piece: str) -> Doubt | None:
     return next((doubt for pattern, doubt in _SENTENCES.items() if re.fullmatch(pattern, piece)), None)
+
+
+def dated_metric(metric: str, versions: Mapping[str, int]) -> str:
+    """The name of a metric in a run: with its version in it, if its definition has changed since.
+
+    Args:
+        versions: of the metrics whose definition had changed when the run was made, by name.
+    """
+    version = versions.get(metric, 1)
+    return metric if version == REDEFINED.get(metric, 1) else f"{metric}_v{version}"
 
 
 def updated_title(title: str) -> str:

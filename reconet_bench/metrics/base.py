@@ -102,6 +102,8 @@ class Metric(ABC):
         summary: one line for people.
         of_content: measures the clip and not the stylised frames: the same for every model.
         uses_motion: is only as good as the clip's motion; where that is estimated, the rows say so.
+        detail: a part of another metric: it is recorded, but is in no table and in no test.
+        version: of its definition; runs note those above 1, and values of different versions are never compared.
         positive: an error or a distance: never negative, so its interval is symmetric in ratio, see
             :func:`reconet_bench.core.statistics.interval`.
     """
@@ -112,6 +114,8 @@ class Metric(ABC):
     of_content: ClassVar[bool] = False
     uses_motion: ClassVar[bool] = False
     positive: ClassVar[bool] = False
+    detail: ClassVar[bool] = False
+    version: ClassVar[int] = 1
 
     @abstractmethod
     def samples(self, footage: Footage) -> dict[int, float]:

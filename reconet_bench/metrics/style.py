@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,9 +12,9 @@ from torch import Tensor
 from reconet_bench.core.errors import MetricUnavailable
 from reconet_bench.metrics.base import METRICS, Footage, Metric, Style, once_per_clip
 from reconet_bench.networks.vgg import (
+    STYLE_TAPS,
     LossNetwork,
     gram,
-    gram_distance,
     load_loss_network,
     read_style,
     style_targets,
@@ -27,20 +28,16 @@ SMALLEST = 8
 
 
 @torch.inference_mode()
-def distance_to_style(frame: Tensor, targets: dict[str, Tensor], network: LossNetwork) -> Tensor:
-    """The distance of a frame's Gram matrices to those of the style: mean over the style taps of VGG-16, each at unit
-    mean activation.
+def distances_to_style(frame: Tensor, targets: dict[str, Tensor], network: LossNetwork) -> dict[str, float]:
+    """The mean squared difference of a frame's Gram matrices to those of the style, by tap of VGG-16.
 
     Args:
         frame: ``(1, 3, H, W)`` in [0, 1].
         targets: the style's Gram matrices ``(C, C)`` by tap.
-
-    Returns:
-        ``(1,)``, zero or more.
     """
     # Channels last, in which convolutions take three quarters of the time.
     taps = network(frame.contiguous(memory_format=torch.channels_last))
-    return gram_distance({name: gram(tap) for name, tap in taps.items()}, targets)
+    return {name: float(((gram(taps[name])[0] - targets[name]) ** 2).mean()) for name in STYLE_TAPS}
 
 
 def evenly_spread(count: int, most: int) -> list[int]:
@@ -50,47 +47,112 @@ def evenly_spread(count: int, most: int) -> list[int]:
     return [round(step * (count - 1) / (most - 1)) for step in range(most)]
 
 
+class TapDistance(Metric):
+    """A stylised frame's distance to the style at one tap of the loss network, over the content frame's own."""
+
+    better = "lower"
+    positive = True
+    detail = True
+    tap: ClassVar[str]
+
+    def samples(self, footage: Footage) -> dict[int, float]:
+        found = {index: ratios[self.tap] for index, ratios in ratios_by_tap(footage).items()}
+        return _finite(found)
+
+
+@METRICS.register("style_distance_relu1_2")
+class Relu12Distance(TapDistance):
+    """The finest of the four: colour and the smallest strokes."""
+
+    summary = "style distance at relu1_2: colour and the finest strokes"
+    tap = "relu1_2"
+
+
+@METRICS.register("style_distance_relu2_2")
+class Relu22Distance(TapDistance):
+    """Strokes."""
+
+    summary = "style distance at relu2_2: strokes"
+    tap = "relu2_2"
+
+
+@METRICS.register("style_distance_relu3_3")
+class Relu33Distance(TapDistance):
+    """Form."""
+
+    summary = "style distance at relu3_3: form"
+    tap = "relu3_3"
+
+
+@METRICS.register("style_distance_relu4_3")
+class Relu43Distance(TapDistance):
+    """The coarsest of the four: large forms."""
+
+    summary = "style distance at relu4_3: large forms"
+    tap = "relu4_3"
+
+
 @METRICS.register("style_distance")
 class StyleDistance(Metric):
     """A stylised frame's distance to the style over the content frame's own: 1 = not stylised, 0 = style reached.
 
+    At each tap of the loss network the distance is taken over the content's own at that tap, and the four ratios are
+    averaged, so that every scale counts. A plain sum, which version 1 was, is 83 % relu1_2 and 0.4 % relu4_3: it was
+    near zero as soon as the colours were right.
+
     The mean over at most :data:`MOST_FRAMES` frames, evenly spread, the first and the last among them. A frame whose
-    content has no distance to the style has no scale, and is left out.
+    content has no distance to the style at a tap has no scale there, and is left out.
     """
 
     better = "lower"
     positive = True
-    summary = "Gram distance to the style over the content frame's own: 1 = not stylised, 0 = style reached"
+    version = 2
+    summary = (
+        "Gram distance to the style over the content's own, mean of four taps: 1 = not stylised, 0 = style reached"
+    )
 
     def samples(self, footage: Footage) -> dict[int, float]:
-        style = footage.style
-        if style is None or not style.targets:
-            raise MetricUnavailable("no style is known for this model: give the style image with --style")
-        if style.network is None:
-            raise MetricUnavailable(style.reason)
-        if min(footage.clip.size) < SMALLEST:
-            raise MetricUnavailable(f"the loss network needs frames of at least {SMALLEST}x{SMALLEST}")
-        network, targets = style.network, style.targets
-        key = ("style", id(network), *(targets[name].numpy().tobytes() for name in sorted(targets)))
-        chosen = evenly_spread(len(footage.stylized), MOST_FRAMES)
-        scales = once_per_clip(
-            footage.clip, key, lambda: {i: distance_to_style(footage.content[i], targets, network) for i in chosen}
-        )
+        return _finite({index: sum(ratios.values()) / len(ratios) for index, ratios in ratios_by_tap(footage).items()})
 
-        def distance(index: int) -> Tensor:
-            frame = footage.stylized[index]
+
+def ratios_by_tap(footage: Footage) -> dict[int, dict[str, float]]:
+    """Distance to the style over the content's own, by frame and tap; not finite where the content has none.
+
+    Raises:
+        MetricUnavailable: no style is known, the loss network is missing, or the frames are too small for it.
+    """
+    style = footage.style
+    if style is None or not style.targets:
+        raise MetricUnavailable("no style is known for this model: give the style image with --style")
+    if style.network is None:
+        raise MetricUnavailable(style.reason)
+    if min(footage.clip.size) < SMALLEST:
+        raise MetricUnavailable(f"the loss network needs frames of at least {SMALLEST}x{SMALLEST}")
+    network, targets = style.network, style.targets
+    key = ("style", id(network), *(targets[name].numpy().tobytes() for name in sorted(targets)))
+    chosen = evenly_spread(len(footage.stylized), MOST_FRAMES)
+
+    def of_content() -> dict[int, dict[str, float]]:
+        return {index: distances_to_style(footage.content[index], targets, network) for index in chosen}
+
+    def ratios() -> dict[int, dict[str, float]]:
+        scales, found = once_per_clip(footage.clip, key, of_content), {}
+        for index in chosen:
+            frame, own = footage.stylized[index], scales[index]
             # The content itself is a row of every comparison, and this network costs more than any runtime.
-            return (
-                scales[index]
-                if torch.equal(frame, footage.content[index])
-                else distance_to_style(frame, targets, network)
-            )
+            same = torch.equal(frame, footage.content[index])
+            distances = own if same else distances_to_style(frame, targets, network)
+            found[index] = {tap: value / own[tap] if own[tap] else math.nan for tap, value in distances.items()}
+        return found
 
-        values = {i: float(distance(i) / scales[i]) for i in chosen}
-        values = {index: value for index, value in values.items() if math.isfinite(value)}
-        if not values:
-            raise MetricUnavailable("the content equals the style image, so there is no distance to compare with")
-        return values
+    return footage.once(key, ratios)
+
+
+def _finite(values: dict[int, float]) -> dict[int, float]:
+    values = {index: value for index, value in values.items() if math.isfinite(value)}
+    if not values:
+        raise MetricUnavailable("the content equals the style image, so there is no distance to compare with")
+    return values
 
 
 def painting_style(path: Path, size: int, vgg: Path | None) -> Style:

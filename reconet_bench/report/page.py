@@ -174,7 +174,7 @@ class Page:
         return [
             self._group(metric, by_place[metric])
             for metric in order
-            if metric not in ("content_temporal_error", "traceable_share")
+            if metric not in ("content_temporal_error", "traceable_share") and not tables.is_detail(metric)
         ]
 
     def _group(self, metric: str, videos: dict[str, dict[str, list[tuple[float, float]]]]) -> dict[str, Any]:

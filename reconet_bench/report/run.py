@@ -6,13 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from reconet_bench.core.errors import DataError
 from reconet_bench.core.record import Record, is_measurable
-from reconet_bench.core.record_reading import salvage_jsonl, updated_title
+from reconet_bench.core.record_reading import REDEFINED, dated_metric, salvage_jsonl, updated_title
 from reconet_bench.core.samples import Difference, SampleKey, TimingKey
 from reconet_bench.core.size import Size
 
@@ -24,7 +24,16 @@ COLUMNS = {
 }
 
 #: Facts of a run that reports do more with than show them, and their types; null is unknown.
-FACTS = {"command": str, "cpu": str, "gpu": str, "versions": dict, "videos": dict, "skipped": list, "statistics": int}
+FACTS = {
+    "command": str,
+    "cpu": str,
+    "gpu": str,
+    "versions": dict,
+    "videos": dict,
+    "skipped": list,
+    "statistics": int,
+    "metrics": dict,
+}
 
 
 @dataclass
@@ -117,9 +126,27 @@ def load_run(folder: Path) -> Run:
             )
         )
     run.provenance = _provenance(run)
+    _date_metrics(run)
     for curve in sorted((folder / "curves").glob("*.csv")):
         run.curves[curve.stem] = _text(curve)
     return run
+
+
+def _date_metrics(run: Run) -> None:
+    """Give metrics whose definition has changed since another name, so that nothing compares the two."""
+    if not run.provenance:  # a run that was cut short: of which version is unknown, and this one is the likeliest
+        return
+    versions = run.provenance.get("metrics") or {}
+    old = {name for name in REDEFINED if dated_metric(name, versions) != name}
+    if not old:
+        return
+
+    def dated(metric: str) -> str:
+        return dated_metric(metric, versions)
+
+    run.records = [replace(record, metric=dated(record.metric)) for record in run.records]
+    run.samples = {replace(key, metric=dated(key.metric)): values for key, values in run.samples.items()}
+    run.differences = [replace(one, metric=dated(one.metric)) for one in run.differences]
 
 
 def find_runs(folder: Path) -> list[Path]:

@@ -25,6 +25,8 @@ QUALITY = {
     "content_temporal_error": "content E(V)",
     "traceable_share": "traceable",
 }
+#: How the names of metrics begin that are recorded, but are in no table.
+DETAILS = ("style_distance_relu",)
 #: Metrics of the speed table.
 SPEED = {
     "fps_device": "fps",
@@ -55,7 +57,7 @@ def absences(records: Iterable[Record]) -> list[tuple[str, str, str]]:
     """(metric, where, reason) of each metric that could not be measured, each reason once per video."""
     seen: dict[tuple[str, str], list[str]] = {}
     for record in records:
-        if record.value is None and record.note:
+        if record.value is None and record.note and not is_detail(record.metric):
             where = seen.setdefault((record.metric, record.note), [])
             place = record.clip or record.runtime
             if place not in where:
@@ -80,7 +82,14 @@ def heading(metric: str, names: dict[str, str], better: dict[str, str]) -> str:
 def quality_metrics(records: Iterable[Record]) -> list[str]:
     """Metrics of quality that have values, in the order of the table; those of a newer version come last."""
     found = {record.metric for record in records if record.video and record.value is not None}
-    return [metric for metric in QUALITY if metric in found] + sorted(found - QUALITY.keys())
+    return [metric for metric in QUALITY if metric in found] + sorted(
+        metric for metric in found - QUALITY.keys() if not is_detail(metric)
+    )
+
+
+def is_detail(metric: str) -> bool:
+    """Whether a metric is a part of another one, which has a column of its own."""
+    return metric.startswith(DETAILS)
 
 
 def quality_markdown(records: Sequence[Record]) -> str:

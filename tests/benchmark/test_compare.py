@@ -47,7 +47,7 @@ from reconet_bench.models.checkpoint import Checkpoint, save_checkpoint
 from reconet_bench.models.loading import Model, load_all, load_by_name, trained_on
 from reconet_bench.networks.base import Identity
 from reconet_bench.networks.reconet import ReCoNet
-from reconet_bench.networks.vgg import gram
+from reconet_bench.networks.vgg import STYLE_TAPS, gram
 from reconet_bench.report import tables
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Parity
 from reconet_bench.runtimes.selection import Resources, usable_runtimes
@@ -612,7 +612,7 @@ def test_absent_metrics_are_recorded_with_their_reason_and_without_a_number(mode
     assert records.keys() == QUALITY
     absent = {name: record.note for name, record in records.items() if record.value is None}
     assert absent == {
-        "style_distance": "no weights",
+        **dict.fromkeys(("style_distance", *(f"style_distance_{tap}" for tap in STYLE_TAPS)), "no weights"),
         "temporal_error_long": "moving has 3 frames, pairs 5 apart need 6",
     }
     assert all(records[name].n == 0 for name in absent)

@@ -13,6 +13,7 @@ from torch import Tensor
 from reconet_bench.core.errors import DataError, MetricUnavailable
 from reconet_bench.core.images import scikit_image_texture
 from reconet_bench.core.ops import from_uint8, warp
+from reconet_bench.core.record_reading import REDEFINED
 from reconet_bench.core.size import Size
 from reconet_bench.data.clip import LONG_TERM_STEP, Clip, ClipView, Motion, composed_motion
 from reconet_bench.data.sintel import SintelClip
@@ -32,6 +33,7 @@ from reconet_bench.metrics.statistics import Estimate, estimate
 from reconet_bench.metrics.style import evenly_spread
 from reconet_bench.metrics.temporal_error import pair_errors
 from reconet_bench.networks.vgg import STYLE_TAPS, gram
+from reconet_bench.report.tables import is_detail
 
 
 class FixedClip(Clip):
@@ -424,22 +426,49 @@ def test_style_distance_is_zero_where_the_gram_matrices_are_reached(loss_network
     assert 0.001 < measured("style_distance", clip, half, reached).value < 1
 
 
-def test_style_distance_sums_the_squared_differences_of_all_four_taps(loss_network, style):
+def test_style_distance_is_the_mean_of_the_four_taps_own_ratios(loss_network, style):
     clip = TranslationClip(length=2)
     stylized = [clip.frame(i).flip(1) for i in range(2)]
-    ratios = []
+
+    def distances(frame: Tensor) -> dict[str, float]:
+        taps, found = loss_network(frame), {}
+        for name in STYLE_TAPS:
+            features = taps[name][0].double().numpy()
+            flat_features = features.reshape(features.shape[0], -1)
+            matrix = flat_features @ flat_features.T / features.size
+            found[name] = float(np.mean((matrix - style.targets[name].double().numpy()) ** 2))
+        return found
+
+    ratios = {name: [] for name in STYLE_TAPS}
     for index in range(2):
-        sums = [0.0, 0.0]
-        for place, frame in enumerate((stylized[index], clip.frame(index))):
-            taps = loss_network(frame)
-            for name in STYLE_TAPS:
-                features = taps[name][0].double().numpy()
-                flat_features = features.reshape(features.shape[0], -1)
-                matrix = flat_features @ flat_features.T / features.size
-                sums[place] += float(np.mean((matrix - style.targets[name].double().numpy()) ** 2))
-        ratios.append(sums[0] / sums[1])
-    assert abs(ratios[0] - 1) > 0.01
-    assert measured("style_distance", clip, stylized, style).value == pytest.approx(np.mean(ratios), rel=1e-4)
+        painted, own = distances(stylized[index]), distances(clip.frame(index))
+        for name in STYLE_TAPS:
+            ratios[name].append(painted[name] / own[name])
+    assert abs(np.mean(ratios["relu4_3"]) - 1) > 0.01
+    for name in STYLE_TAPS:
+        of_tap = measured(f"style_distance_{name}", clip, stylized, style).value
+        assert of_tap == pytest.approx(np.mean(ratios[name]), rel=1e-4)
+    whole = measured("style_distance", clip, stylized, style).value
+    assert whole == pytest.approx(np.mean(list(ratios.values())), rel=1e-4)
+
+
+def test_colour_alone_is_no_style(loss_network):
+    """What the sum over taps called reached: the painting's colours, shuffled pixel by pixel."""
+    painting = from_uint8(photo("gravel", size=SIZE))
+    style = Style(targets_of(painting, loss_network), loss_network)
+    order = torch.randperm(SIZE[0] * SIZE[1], generator=torch.Generator().manual_seed(0))
+    shuffled = painting.flatten(2)[..., order].reshape(painting.shape)
+    clip = TranslationClip(length=2)
+    assert measured("style_distance", clip, [painting, painting], style).value == pytest.approx(0, abs=1e-9)
+    assert measured("style_distance", clip, [shuffled, shuffled], style).value > 0.3
+
+
+def test_runs_note_the_versions_that_reports_know():
+    assert {name: metric.version for name, metric in METRICS.items() if metric.version > 1} == REDEFINED
+    assert {name for name, metric in METRICS.items() if metric.detail} == {
+        f"style_distance_{tap}" for tap in STYLE_TAPS
+    }
+    assert all(is_detail(name) is metric.detail for name, metric in METRICS.items())
 
 
 def test_style_distance_looks_at_six_frames_evenly_spread(loss_network, style):

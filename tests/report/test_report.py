@@ -417,7 +417,7 @@ main(["runs", sys.argv[1]])
 def test_a_run_that_ends_at_any_moment_leaves_what_there_was(tmp_path, records):
     samples = {SampleKey("reconet-wave", "alley_2", "torch", "temporal_error"): {0: 0.25, 1: 0.5}}
     timings = [TimedFrame("reconet-wave", "torch", Size(40, 56), "device", n, 0.1 * (n + 1), 0) for n in range(3)]
-    growing = GrowingRun(tmp_path, lambda: {"seed": 7})
+    growing = GrowingRun(tmp_path, lambda: {"seed": 7, "metrics": {"style_distance": 2}})
     growing.grow([], {}, [], [])
     assert not list(tmp_path.iterdir())
     growing.grow(records[:2], {}, timings[:1], [])
@@ -427,6 +427,7 @@ def test_a_run_that_ends_at_any_moment_leaves_what_there_was(tmp_path, records):
     assert run.records == records
     assert run.samples == samples
     assert run.timings == {timings[0].key: [pytest.approx([0.1, 0.2, 0.3])]}
+    assert run.provenance.pop("metrics") == {"style_distance": 2}
     assert run.provenance == {"seed": 7, "skipped": ["mine in torch: no"], "interrupted": True}
     assert run.problems == ["differences.csv is missing: no significance"]
     with (tmp_path / "records.jsonl").open("a", encoding="utf-8") as file:
@@ -445,3 +446,19 @@ def test_an_earlier_run_stays_until_there_are_numbers(tmp_path, records):
     kept = {"records.jsonl", "frames.csv", "timings.csv", "provenance.json", "mine.txt"}
     assert {path.name for path in tmp_path.iterdir()} == kept
     assert load_run(tmp_path).records == records[:1]
+
+
+def test_a_metric_of_another_definition_is_never_taken_for_todays(tmp_path):
+    """A run that does not note the version of style_distance has the first."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    steady, styled = record("temporal_error", 0.05), record("style_distance", 0.02)
+    (folder / "records.jsonl").write_text(to_jsonl([steady, styled]))
+    place = f"{steady.model},{steady.video},{steady.runtime}"
+    (folder / "frames.csv").write_text(f"model,video,runtime,metric,frame,value\n{place},style_distance,0,0.02\n")
+    (folder / "provenance.json").write_text('{"seed": 0}')
+    old = load_run(folder)
+    assert [one.metric for one in old.records] == ["temporal_error", "style_distance_v1"]
+    assert [key.metric for key in old.samples] == ["style_distance_v1"]
+    (folder / "provenance.json").write_text('{"seed": 0, "metrics": {"style_distance": 2}}')
+    assert [one.metric for one in load_run(folder).records] == ["temporal_error", "style_distance"]
