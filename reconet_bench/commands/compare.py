@@ -47,7 +47,20 @@ class Compare(Command):
             nargs="+",
             default=[],
             metavar="NAME",
-            help="use the shipped models of these methods (default: all, and identity)",
+            help="use the shipped models of these methods (default: those of reconet, dougherty and johnson in the "
+            "style, and identity)",
+        )
+        parser.add_argument(
+            "--style-name",
+            default="starry_night",
+            metavar="NAME",
+            help="style of the shipped models; see 'reconet-bench list models' (default: starry_night)",
+        )
+        parser.add_argument(
+            "--network",
+            default="lite",
+            metavar="NAME",
+            help="network of the shipped models; reconet is the dissertation's (default: lite)",
         )
         parser.add_argument(
             "--models",
@@ -114,7 +127,7 @@ class Compare(Command):
         from reconet_bench.benchmark.provenance import provenance
         from reconet_bench.core.errors import enough_memory
         from reconet_bench.core.files import replace_folder
-        from reconet_bench.models.loading import give_style, load_all, workspace
+        from reconet_bench.models.loading import ShippedSet, give_style, load_all, workspace
         from reconet_bench.report import terminal
         from reconet_bench.report.run_folder import FILES, GrowingRun, write_run
         from reconet_bench.runtimes.selection import Resources, usable_runtimes
@@ -130,7 +143,8 @@ class Compare(Command):
         )
         runtimes = usable_runtimes(options.runtimes, warn)
         with workspace() as folder:
-            models = load_all(options.models, options.methods, Path(folder), hints, warn)
+            shipped = ShippedSet(options.style_name, options.network)
+            models = load_all(options.models, options.methods, Path(folder), hints, warn, shipped)
             if options.style:
                 give_style(models, options.style, options.style_size, options.vgg)
             # Of a run before this one nothing is touched until there are numbers to take its place.

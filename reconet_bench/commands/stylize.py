@@ -55,7 +55,7 @@ class Stylize(Command):
     """``reconet-bench stylize``."""
 
     summary = "Stylise a video, a folder of frames, an image or a camera; keep sound, timing and size."
-    example = "reconet-bench stylize holiday.mp4 -o painted.mp4 --model reconet-starry_night"
+    example = "reconet-bench stylize holiday.mp4 -o painted.mp4 --model reconet-lite-wave"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
@@ -72,9 +72,9 @@ class Stylize(Command):
         )
         parser.add_argument(
             "--model",
-            default="reconet-starry_night",
+            default="reconet-lite-starry_night",
             metavar="MODEL",
-            help="a shipped model by name, a checkpoint, or an ONNX file (default: reconet-starry_night)",
+            help="a shipped model by name, a checkpoint, or an ONNX file (default: reconet-lite-starry_night)",
         )
         parser.add_argument(
             "--runtime",

@@ -23,6 +23,7 @@ __all__ = [
     "find_checkpoint",
     "is_onnx",
     "load_checkpoint",
+    "model_name",
     "save_checkpoint",
     "shipped_folder",
     "shipped_models",
@@ -54,13 +55,17 @@ class Checkpoint:
     @property
     def name(self) -> str:
         """Method, network (unless it is the dissertation's) and style in one word."""
-        kind = "" if self.kind == DEFAULT_NETWORK else self.kind
-        return "-".join(part for part in (self.method, kind, self.style) if part)
+        return model_name(self.method, self.kind, self.style)
 
     @property
     def kind(self) -> str:
         """Name of its network; the dissertation's in files of earlier versions."""
         return str(self.info.get("network", DEFAULT_NETWORK))
+
+
+def model_name(method: str, network: str, style: str) -> str:
+    """``reconet-lite-wave``; the network is left out if it is the dissertation's, and the style if there is none."""
+    return "-".join(part for part in (method, "" if network == DEFAULT_NETWORK else network, style) if part)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, dtype: torch.dtype = torch.float16) -> None:

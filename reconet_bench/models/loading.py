@@ -21,6 +21,7 @@ from reconet_bench.models.checkpoint import (
     find_checkpoint,
     is_onnx,
     load_checkpoint,
+    model_name,
     shipped_folder,
     shipped_models,
 )
@@ -29,6 +30,8 @@ from reconet_bench.models.onnx_inspection import ANY_FORMAT, OnnxFormat, inspect
 from reconet_bench.runtimes.base import ModelSource
 
 #: Order of the rows: ours, then the baselines.
+#: Methods that are compared if none are named.
+USUAL_METHODS = ("reconet", "dougherty", "johnson")
 _ORDER = ("reconet", "dougherty", "johnson", "dougherty-published")
 
 
@@ -129,32 +132,72 @@ def _curves(path: Path) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class ShippedSet:
+    """Which of the shipped models take part: those of one style on one network.
+
+    Attributes:
+        style: name of the style.
+        network: name of the network.
+    """
+
+    style: str = "starry_night"
+    network: str = "lite"
+
+    def usual(self) -> list[str]:
+        """Names of the models of :data:`USUAL_METHODS`, as far as there are any.
+
+        Raises:
+            ModelError: there is none.
+        """
+        names = [name for method in USUAL_METHODS for name in self._named(method)]
+        if not names:
+            raise ModelError(
+                f"no shipped models of style '{self.style}' on network '{self.network}'; there are: "
+                f"{', '.join(shipped_models()) or f'none in {shipped_folder()}'}"
+            )
+        return names
+
+    def of(self, method: str) -> list[str]:
+        """Names of the models of a method.
+
+        Raises:
+            UnknownName: no such method. ModelError: no shipped model of it in this style on this network.
+        """
+        names = self._named(method)
+        if not names and METHODS[method].trainable:
+            others = [name for name in shipped_models() if name.startswith(f"{method}-")]
+            rest = f" (there are: {', '.join(others)}; give one by --models)" if others else ""
+            raise ModelError(
+                f"no shipped model of method '{method}' in style '{self.style}' on network '{self.network}'{rest}: "
+                f"train one with 'reconet-bench train --method {method}' and give it by --models"
+            )
+        return names
+
+    def _named(self, method: str) -> list[str]:
+        METHODS[method]
+        wanted = model_name(method, self.network, self.style)
+        return [name for name in shipped_models() if name == wanted]
+
+
 def load_all(
     asked: Sequence[str],
     methods: Sequence[str],
     folder: Path,
     hints: OnnxFormat = ANY_FORMAT,
     report: Callable[[str], None] = lambda text: None,
+    shipped: ShippedSet = ShippedSet(),
 ) -> list[Model]:
-    """Models asked for by name or path and shipped models of the methods asked for; by default all shipped.
+    """Models asked for by name or path and shipped models of the methods asked for; by default :data:`USUAL_METHODS`.
 
     ``identity`` stands beside them unless methods are named without it. ``hints`` are for the ONNX files among them,
     whose value ranges are not guessed: they are measured.
     """
     names = list(asked)
     for method in methods:
-        METHODS[method]
-        found = [name for name in shipped_models() if load_checkpoint(shipped_models()[name]).method == method]
-        if not found and METHODS[method].trainable:
-            raise ModelError(
-                f"no shipped model of method '{method}': "
-                f"train one with 'reconet-bench train --method {method}' and give it by --models"
-            )
-        names += found
+        names += shipped.of(method)
     if not asked and not methods:
-        names = list(shipped_models())
-        if not names:
-            raise ModelError(f"no shipped models in {shipped_folder()}: give a model by --models")
+        names = shipped.usual()
     if hints and not any(is_onnx(name) for name in names):
         raise ModelError(
             "--input-range, --output-range and --layout are for ONNX files of your own: give one by --models"

@@ -13,7 +13,9 @@ from reconet_bench.metrics.base import METRICS, Footage
 from reconet_bench.models.checkpoint import load_checkpoint, shipped_models
 from reconet_bench.networks.vgg import STYLE_TAPS
 
-NAMES = ("dougherty-starry_night", "johnson-starry_night", "reconet-starry_night")
+#: On the dissertation's network, from one trunk; and in each style on the light one.
+FIRST = ("dougherty-starry_night", "johnson-starry_night", "reconet-starry_night")
+STYLES = ("starry_night", "the_scream", "wave")
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +23,15 @@ def models():
     return {name: load_checkpoint(path) for name, path in shipped_models().items()}
 
 
-def test_three_methods_ship_each_with_its_card_and_curve(models):
-    assert tuple(models) == NAMES
+def test_johnson_and_reconet_ship_in_every_style_and_the_field_in_one(models):
+    assert set(FIRST) <= set(models)
+    assert {f"{method}-lite-{style}" for method in ("johnson", "reconet") for style in STYLES} <= set(models)
+    light = {model.method for name, model in models.items() if model.kind == "lite" and model.style == "starry_night"}
+    assert {"dissertation-code", "dougherty", "gao2018", "johnson", "reconet", "wang2020", "xu2021"} <= light
+    assert all(model.name == name for name, model in models.items())
+
+
+def test_each_has_its_card_and_curve_and_is_small(models):
     for name, path in shipped_models().items():
         card = path.with_suffix(".md").read_text()
         assert f"# {name}" in card
@@ -33,14 +42,15 @@ def test_three_methods_ship_each_with_its_card_and_curve(models):
 
 def test_they_differ_in_the_objective_alone(models):
     shared = ("steps", "batch", "learning_rate", "seed", "size", "data", "style", "style_size", "loss_network", "trunk")
-    facts = [{key: model.info.get(key) for key in shared} for model in models.values()]
+    first = [models[name] for name in FIRST]
+    facts = [{key: model.info.get(key) for key in shared} for model in first]
     assert facts[0] == facts[1] == facts[2]
     trunk = facts[0]["trunk"]
     assert facts[0]["steps"] + trunk["step"] + trunk["trunk"]["step"] == 7000, (
         "a branch counts with the trunks it grew from"
     )
     assert facts[0]["size"] >= 192
-    for model in models.values():
+    for model in first:
         assert model.info["weights"] == METHODS[model.method].weights, (
             "trained with other weights than the method's defaults"
         )
@@ -48,6 +58,16 @@ def test_they_differ_in_the_objective_alone(models):
         assert {k: v for k, v in model.info["weights"].items() if k in common} == {
             k: METHODS["johnson"].weights[k] for k in common
         }
+
+
+def test_the_light_ones_share_data_style_and_loss(models):
+    for style in STYLES:
+        light = [model for model in models.values() if model.kind != "reconet" and model.style == style]
+        for key in ("style", "style_size", "style_levels", "scale", "loss_network"):
+            assert len({str(model.info[key]) for model in light}) == 1, key
+        assert {model.info["data"]["textures"] for model in light} == {"232 photographs in photos"}
+    steps = [model.info["steps"] + ((model.info.get("trunk") or {}).get("step") or 0) for model in models.values()]
+    assert min(steps) >= 2000
 
 
 def test_they_say_nothing_of_the_machine_that_trained_them(models):
@@ -62,12 +82,17 @@ def test_they_carry_their_style(models):
         assert all(torch.isfinite(gram).all() for gram in model.style_targets.values())
 
 
-def test_the_order_on_a_built_in_clip(models):
+@pytest.mark.parametrize("kind", ["", "-lite"])
+def test_the_order_on_a_built_in_clip(models, kind):
     clip = synthetic_clip("stroll", (160, 280), 4)
     errors = {}
-    for name, model in models.items():
+    for method in ("reconet", "dougherty", "johnson"):
+        model = models[f"{method}{kind}-starry_night"]
         with torch.inference_mode():
             frames = [model.network(clip.frame(index)) for index in range(len(clip))]
         metric = METRICS["temporal_error"]
-        errors[name] = float(metric.reduce(torch.tensor(list(metric.samples(Footage(clip, frames)).values())).numpy()))
-    assert errors["reconet-starry_night"] < errors["dougherty-starry_night"] < errors["johnson-starry_night"], errors
+        errors[method] = float(
+            metric.reduce(torch.tensor(list(metric.samples(Footage(clip, frames)).values())).numpy())
+        )
+    assert errors["reconet"] < errors["dougherty"] < errors["johnson"], errors
+    assert not kind or errors["reconet"] < 0.5 * errors["johnson"]
