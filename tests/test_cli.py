@@ -124,7 +124,7 @@ def in_a_process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[s
 # --- help and lists -------------------------------------------------------------------------------------
 
 OPTIONS = {
-    "compare": "--videos --methods --models --runtimes --device --threads --rounds --save-frames --no-pictures "
+    "compare": "--style-name --network --videos --methods --models --runtimes --device --threads --rounds --save-frames --no-pictures "
     "--output "
     "--style --style-size --vgg "
     "--input-range --output-range --layout "
@@ -141,7 +141,7 @@ OPTIONS = {
     "study": "--jobs --output",
     "curves": "--output",
     "render": "--output --data --sintel --pass --size --frames --flow --raft --seed",
-    "list": "--sintel",
+    "list": "--sintel --sheet",
     "sweep": "--sizes --runtimes --threads --batch --device --rounds --output --input-range --output-range --layout",
     "roofline": "--size --runtimes --device --threads --rounds --output",
     "inspect": "--output --input-range --output-range --layout",

@@ -43,7 +43,7 @@ def flicker(first: Tensor, second: Tensor, flow: Tensor, mask: Tensor) -> np.nda
 def main(path: Path) -> None:
     pair = synthetic_clip(CLIP).pair(FRAME)
     networks = [("content", torch.nn.Identity())] + [
-        (method, load_checkpoint(shipped_models()[f"{method}-{STYLE}"]).network)
+        (method, load_checkpoint(shipped_models()[f"{method}-lite-{STYLE}"]).network)
         for method in ("johnson", "dougherty", "reconet")
     ]
     columns = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reconet_bench.commands.base import COMMANDS, Command, out
+from reconet_bench.commands.base import COMMANDS, Command, err, out
 
 
 @COMMANDS.register("list")
@@ -22,16 +22,41 @@ class List(Command):
             "what", nargs="*", metavar="KIND", help="methods, networks, models, runtimes, metrics, data (default: all)"
         )
         parser.add_argument("--sintel", type=Path, metavar="DIR", help="folder that holds Sintel's 'training'")
+        parser.add_argument(
+            "--sheet",
+            type=Path,
+            metavar="FILE",
+            help="with 'models': also draw one frame of a built-in clip as each of them paints it",
+        )
 
     def run(self, options: Any) -> None:
         from reconet_bench.core.errors import UnknownName
         from reconet_bench.report.terminal import listing
 
+        if options.sheet:
+            _draw(options.sheet, options.what)
         known = inventory(options.sintel)
         for kind in options.what or known.entries:
             if kind not in known.entries:
                 raise UnknownName("kind", kind, known.entries)
             out.print(listing(kind, known.entries[kind], known.unusable))
+
+
+def _draw(path: Path, kinds: list[str]) -> None:
+    """Write the contact sheet of the shipped models."""
+    from reconet_bench.core.errors import DataError
+    from reconet_bench.core.images import IMAGE_SUFFIXES, write_image
+    from reconet_bench.core.ops import to_uint8
+    from reconet_bench.data.synthetic import synthetic_clip
+    from reconet_bench.models.checkpoint import shipped_models
+    from reconet_bench.models.contact_sheet import contact_sheet
+
+    if kinds != ["models"]:
+        raise DataError("--sheet draws the shipped models: reconet-bench list models --sheet FILE")
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise DataError(f"{path}: a picture ends in {', '.join(IMAGE_SUFFIXES)}")
+    write_image(path, contact_sheet(to_uint8(synthetic_clip("carousel").frame(2))[0], shipped_models()))
+    err.print(f"Written: {path}", markup=False)
 
 
 @dataclass(frozen=True)

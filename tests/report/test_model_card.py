@@ -86,4 +86,5 @@ def test_the_script_makes_the_cards_of_what_ships():
         text = card(path, sample)
         assert f"# {path.stem}\n" in text
         assert "| Licence | MIT |" in text
-        assert all(f"| {video} | 0.0" in text for video in sample.clips)
+        if path.stem in sample.models:
+            assert all(f"| {video} | 0.0" in text for video in sample.clips)

@@ -10,7 +10,7 @@ from training_runs import windows
 
 from reconet_bench.core.errors import TrainingError
 from reconet_bench.core.tensor_files import read_tensors, write_tensors
-from reconet_bench.metrics.style import distance_to_style, style_of
+from reconet_bench.metrics.style import distances_to_style, style_of
 from reconet_bench.models.checkpoint import load_checkpoint
 from reconet_bench.models.loading import load_by_name
 from reconet_bench.networks.vgg import STYLE_TAPS
@@ -34,8 +34,8 @@ def distance(path, vgg, folder) -> float:
     """``style_distance`` of two fixed frames, as a comparison judges this checkpoint."""
     style = style_of(load_by_name(str(path), folder).style_targets, vgg)
     assert style.network is not None, style.reason
-    content, stylized = (float(distance_to_style(frame, style.targets, style.network)) for frame in FRAMES)
-    return stylized / content
+    content, stylized = (distances_to_style(frame, style.targets, style.network) for frame in FRAMES)
+    return sum(stylized[tap] / content[tap] for tap in STYLE_TAPS) / len(STYLE_TAPS)
 
 
 def test_unit_and_raw_checkpoints_of_one_network_have_one_style_distance(settings, tmp_path, stand_in_weights):
