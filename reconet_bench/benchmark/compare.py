@@ -33,8 +33,8 @@ from reconet_bench.runtimes.selection import REFERENCE_RUNTIME
 
 #: Different frames in rotation while timing.
 SPEED_FRAMES = 8
-#: How long a turn is at each boundary.
-SPEED = TimingOptions(seconds=0.5)
+#: How long a turn is at each boundary: short ones, for many rounds are worth more than long ones.
+SPEED = TimingOptions(seconds=0.25, reference=REFERENCE_RUNTIME)
 
 
 def compare(
@@ -202,7 +202,7 @@ class _Comparison:
         first_of_size: dict[tuple[int, int], Clip] = {}
         for clip in clips:
             first_of_size.setdefault(clip.size, clip)
-        options = replace(SPEED, rounds=self.plan.rounds)
+        options = replace(SPEED, rounds=self.plan.rounds, budget=self.plan.speed_budget)
         timed = []
         for size, clip in first_of_size.items():
             self.report(f"timing {opened.name} at {Size(*size)}")
@@ -240,7 +240,8 @@ class _Comparison:
             adapted = opened.model.source.adaptations(*size)
             for metric, row in rows.items():
                 doubts = (*row.doubts, *(adapted if metric.startswith(("fps", "latency")) else ()))
-                record(metric, row.unit, row.better, row.value, n=row.n, note=row.note, doubts=doubts)
+                interval = {"ci_low": row.low, "ci_high": row.high}
+                record(metric, row.unit, row.better, row.value, **interval, n=row.n, note=row.note, doubts=doubts)
             for boundary, samples in timing.samples.items():
                 taken = [(seconds, turn) for turn, one in enumerate(samples.rounds) for seconds in one]
                 self.result.timings += [

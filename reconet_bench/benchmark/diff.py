@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from reconet_bench.benchmark.speed_ratio import speed_ratio
+from reconet_bench.benchmark.speed_records import RATIOS
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import DataError, MetricUnavailable
 from reconet_bench.core.record import UNKNOWN_METHOD, Record
@@ -18,12 +21,15 @@ from reconet_bench.core.statistics import error_of_mean, error_of_values, holm, 
 from reconet_bench.metrics.base import METRICS, Footage, Metric
 from reconet_bench.metrics.statistics import Estimate, difference_on_clips, difference_over_videos
 from reconet_bench.report.run import Run
+from reconet_bench.runtimes.selection import REFERENCE_RUNTIME
 
 #: The numbers of speed that are paired; all others are of their tails and circumstances.
-SPEED = re.compile(r"(fps|latency)_(device|end_to_end)")
+SPEED = re.compile(r"(fps|latency)_(device|end_to_end)|speed_up(?:_end_to_end)?")
+#: Boundary of the ratios to the reference's speed, by metric.
+_BOUNDARY = {metric: boundary for boundary, metric in RATIOS.items()}
 
 #: Doubts about a timing that leave nothing to judge.
-_DISTURBED = {Doubt.UNSTABLE, Doubt.COLD, Doubt.BUSY}
+_DISTURBED = {Doubt.UNSTABLE, Doubt.COLD, Doubt.BUSY, Doubt.REFERENCE_COLD}
 
 
 @dataclass(frozen=True)
@@ -178,7 +184,7 @@ def _quality(before: Run, after: Run, pairs: dict[str, str], videos: Sequence[st
 
 
 def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
-    """Frames a second and latency at each boundary; intervals from the rounds, which have no partners."""
+    """Frames a second, latency and the ratio to the reference's speed at each boundary; the unit is the round."""
     for record in before.records:
         found = SPEED.fullmatch(record.metric)
         if not found or record.video or record.value is None or record.model not in pairs:
@@ -186,12 +192,7 @@ def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
         model = record.model
         twin = next((other for other in after.records if _same_place(record, other, pairs[model])), None)
         if twin is not None and twin.value is not None:
-            size = record.size
-            rounds = [
-                run.timings.get(TimingKey(name, record.runtime, size, found[2]), [])
-                for run, name in ((before, model), (after, pairs[model]))
-            ]
-            e = _median_difference(rounds, found[1] == "fps")
+            e = _speed_difference((before, model), (after, pairs[model]), record, found[1])
             unstable = any(_DISTURBED & set(side.doubts) for side in (record, twin))
             yield Change(
                 metric=record.metric,
@@ -206,6 +207,32 @@ def _speed(before: Run, after: Run, pairs: dict[str, str]) -> Iterator[Change]:
                 p=e.p,
                 unstable=unstable,
             )
+
+
+def _speed_difference(before: tuple[Run, str], after: tuple[Run, str], record: Record, kind: str | None) -> Estimate:
+    """After minus before of one number of speed, given runs and the model's name in them; ``kind``: fps or latency."""
+    boundary = _BOUNDARY.get(record.metric) or record.metric.removeprefix(f"{kind}_")
+
+    def rounds(runtime: str) -> list[list[list[float]]]:
+        return [run.timings.get(TimingKey(name, runtime, record.size, boundary), []) for run, name in (before, after)]
+
+    if record.metric in _BOUNDARY:
+        return _ratio_difference(rounds(record.runtime), rounds(REFERENCE_RUNTIME))
+    return _median_difference(rounds(record.runtime), kind == "fps")
+
+
+def _ratio_difference(own: Sequence[list[list[float]]], reference: Sequence[list[list[float]]]) -> Estimate:
+    """After minus before of the speed over the reference's in the same rounds (Welch, of the logarithms)."""
+    n = min(map(len, (*own, *reference)))
+    if n < 2:
+        return Estimate(float("nan"), None, None, n)
+    before, after = (speed_ratio(ours, theirs) for ours, theirs in zip(own, reference, strict=True))
+    if before.error is None or after.error is None:
+        return Estimate(after.value - before.value, None, None, n)
+    change = math.log(after.value / before.value)
+    half_sum = error_of_mean([before.error, after.error])  # of the mean of both sides: half of their sum
+    low, high = (before.value * math.expm1(change + sign * 2 * half_sum.half_width) for sign in (-1, 1))
+    return Estimate(after.value - before.value, low, high, n, half_sum.p_value(change / 2))
 
 
 def place_of(record: Record) -> str:

@@ -12,7 +12,7 @@ from reconet_bench.core.errors import DataError, UnknownName
 from reconet_bench.report.run import Run
 
 #: What fails a comparison of two runs unless said otherwise.
-DEFAULT_GATE = "temporal_error>+2%,temporal_error_long>+2%,style_distance>+5%,fps<-10%"
+DEFAULT_GATE = "temporal_error>+2%,temporal_error_long>+2%,style_distance>+5%,speed_up<-10%"
 #: Short names that a gate may use.
 ALIASES = {"fps": "fps_device", "latency": "latency_device"}
 
@@ -92,7 +92,7 @@ def missing(before: Run, after: Run, found: Sequence[Change], limits: Sequence[L
 def same_machine(before: Run, after: Run, limits: Sequence[Limit]) -> tuple[list[Limit], list[str]]:
     """The limits that two runs can be held to, and a line where speed is not among them: it is of one machine."""
     other = [key for key in ("cpu", "gpu", "threads") if before.provenance.get(key) != after.provenance.get(key)]
-    speeds = [limit for limit in limits if limit.metric.startswith(("fps_", "latency_"))]
+    speeds = [limit for limit in limits if limit.metric.startswith(("fps_", "latency_", "speed_up"))]
     if not other or not speeds:
         return list(limits), []
     line = f"{', '.join(limit.text for limit in speeds)} not judged: {' and '.join(other)} of the two runs differ"

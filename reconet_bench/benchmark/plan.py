@@ -25,11 +25,13 @@ class Plan:
         runtimes: names; quality is shown for the first that runs. ``auto`` is the fastest faithful one of each
             model, at the size of the first clip.
         resources: device and threads of each runtime.
-        rounds: of the speed measurement; 0 leaves speed out.
+        rounds: of the speed measurement, the fewest; 0 leaves speed out.
         vgg: file of the loss network for ``style_distance``.
         frames_folder: where to write the stylised frames, ``None`` not to.
         pictures_folder: where to write the small pictures of the report, ``None`` not to.
         content: the frames of the clips, decoded once for models, pictures and provenance.
+        speed_budget: seconds for each model and frame size in which more rounds are taken while a ratio to the
+            reference's speed is not resolved.
     """
 
     models: Sequence[Model]
@@ -41,6 +43,7 @@ class Plan:
     frames_folder: Path | None = None
     pictures_folder: Path | None = None
     content: ContentFrames = field(default_factory=ContentFrames)
+    speed_budget: float = 0.0
 
     @property
     def steps(self) -> int:

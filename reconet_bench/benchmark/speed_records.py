@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from reconet_bench.benchmark.error_change import ErrorChange
+from reconet_bench.benchmark.speed_ratio import speed_ratio
 from reconet_bench.benchmark.timing import Timing
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.metrics.measure import Absent
@@ -16,6 +18,8 @@ from reconet_bench.runtimes.selection import REFERENCE_RUNTIME
 GATE_PSNR, GATE_CHANGE = 40.0, 2.0
 #: Share of the processor that others may use before a timing is in doubt.
 OTHERS = 0.10
+#: Metric of the ratio to the reference's speed, by boundary.
+RATIOS = {"device": "speed_up", "end_to_end": "speed_up_end_to_end"}
 #: Why a session has no first frame and no peak of memory at a second frame size.
 USED = "the session had already run another frame size"
 
@@ -23,7 +27,7 @@ USED = "the session had already run another frame size"
 class SpeedNumber(NamedTuple):
     """A number with its unit and direction; ``note`` is the reason why there is no value, or what to know about it.
 
-    ``n`` is the number of frames, pairs or measurements behind it.
+    ``n`` is the number of frames, pairs, rounds or measurements behind it; ``low`` and ``high`` are its 95 % interval.
     """
 
     value: float | None
@@ -32,6 +36,8 @@ class SpeedNumber(NamedTuple):
     note: str = ""
     doubts: tuple[Doubt, ...] = ()
     n: int = 1
+    low: float | None = None
+    high: float | None = None
 
 
 def speed_rows(
@@ -45,14 +51,15 @@ def speed_rows(
     """All rows of one model in one runtime at one size, by metric.
 
     Args:
-        base: timing of the reference runtime in the same run, for ``speed_up``.
+        base: timing of the reference runtime in the same rounds, for the ratios to it.
         parity: to the reference on the same frames, or why it is not known.
         change: of E(V) against the reference.
         against: what the frames are compared with, in words, where it is not the model's network in PyTorch fp32.
         itself: whether this is what the others are compared with.
     """
     changed = Doubt.NO_PARITY if isinstance(parity, Absent) else gate(parity, change.percent)
-    found = (*([changed] if changed else []), *doubts(timing))
+    changes = [changed] if changed else []
+    found = (*changes, *doubts(timing, alone=base is None))
     rows: dict[str, SpeedNumber] = {}
     for boundary, samples in timing.samples.items():
         n = len(samples.seconds)
@@ -60,13 +67,9 @@ def speed_rows(
         for name, seconds in {"": samples.median, "_p90": samples.p90, "_p99": samples.p99}.items():
             rows[f"latency_{boundary}{name}"] = SpeedNumber(1000 * seconds, "ms", "lower", doubts=found, n=n)
         rows[f"latency_{boundary}_spread"] = SpeedNumber(samples.spread, "", "lower", doubts=found, n=n)
-    if base:
-        ratio = base.samples["device"].median / timing.samples["device"].median
-        of_base = [doubt.of_reference for doubt in doubts(base)] if base is not timing else []
-        n = min(len(one.samples["device"].seconds) for one in (timing, base))
-        rows["speed_up"] = SpeedNumber(ratio, "", "higher", doubts=(*found, *of_base), n=n)
-    else:
-        rows["speed_up"] = SpeedNumber(None, "", "higher", f"{REFERENCE_RUNTIME} was not timed in this run", n=0)
+    for boundary, name in RATIOS.items():
+        if boundary in timing.samples:
+            rows[name] = _ratio(timing, base, boundary, changes)
     rows["load_time"] = SpeedNumber(timing.load_seconds, "s", "lower")
     rows["build_time"] = SpeedNumber(timing.build_seconds, "s", "lower")
     if timing.first_frame is None:
@@ -113,10 +116,27 @@ def speed_rows(
     return rows
 
 
-def doubts(timing: Timing) -> list[Doubt]:
-    """Why not to trust what was timed; empty if there is no reason."""
+def _ratio(timing: Timing, base: Timing | None, boundary: str, changes: Sequence[Doubt]) -> SpeedNumber:
+    """The speed over the reference's in the same rounds. A busy machine slows both alike, and is no doubt here."""
+    if base is None:
+        return SpeedNumber(None, "", "higher", f"{REFERENCE_RUNTIME} was not timed in this run", n=0)
+    if base is timing:
+        return SpeedNumber(1.0, "", "higher", doubts=tuple(changes), n=len(timing.samples[boundary].rounds))
+    ratio = speed_ratio(timing.samples[boundary].rounds, base.samples[boundary].rounds)
+    found = {Doubt.COLD: not timing.warm, Doubt.REFERENCE_COLD: not base.warm, Doubt.UNRESOLVED: not ratio.resolved}
+    all_doubts = (*changes, *(doubt for doubt, holds in found.items() if holds))
+    return SpeedNumber(ratio.value, "", "higher", doubts=all_doubts, n=ratio.n, low=ratio.low, high=ratio.high)
+
+
+def doubts(timing: Timing, alone: bool = True) -> list[Doubt]:
+    """Why not to trust what was timed; empty if there is no reason.
+
+    Args:
+        alone: whether the times stand for themselves. Beside a reference it is the ratio to it that counts, and that is
+            steady where the times are not.
+    """
     busy = (timing.processor.share or 0.0) > OTHERS
-    found = {Doubt.COLD: not timing.warm, Doubt.UNSTABLE: not timing.stable, Doubt.BUSY: busy}
+    found = {Doubt.COLD: not timing.warm, Doubt.UNSTABLE: alone and not timing.stable, Doubt.BUSY: busy}
     return [doubt for doubt, holds in found.items() if holds]
 
 

@@ -21,6 +21,7 @@ from time import perf_counter
 
 import numpy as np
 
+from reconet_bench.benchmark.speed_ratio import speed_ratio
 from reconet_bench.core.cpu_load import Span, moment
 from reconet_bench.core.errors import DataError, ReconetBenchError
 from reconet_bench.core.memory import peak_memory
@@ -134,10 +135,13 @@ class TimingOptions:
     """How long and where sessions are timed.
 
     Attributes:
-        rounds: turns of each session at each boundary; two at least, or nothing can be called stable.
+        rounds: the fewest turns of each session at each boundary; with one alone nothing has an interval.
         seconds: how long a turn is; it ends with the frame that exceeds it, and has three frames at least.
         boundaries: of :data:`BOUNDARIES`.
         warmup_seconds: the most that a warm-up takes, per session and boundary, unless six frames take longer.
+        reference: name of the row that the others' speeds are divided by; empty if there is none.
+        budget: seconds after which there are no more rounds than ``rounds``; until then, more are taken while a ratio
+            to the reference is not resolved (see :mod:`~reconet_bench.benchmark.speed_ratio`).
 
     Raises:
         ValueError: no rounds, or a boundary that does not exist.
@@ -147,6 +151,8 @@ class TimingOptions:
     seconds: float = 1.0
     boundaries: tuple[str, ...] = BOUNDARIES
     warmup_seconds: float = 5.0
+    reference: str = ""
+    budget: float = 0.0
 
     def __post_init__(self) -> None:
         if unknown := set(self.boundaries) - set(BOUNDARIES):
@@ -189,7 +195,8 @@ def measure(
 
     def attempt(name: str, work: Callable[[], int]) -> None:
         nonlocal taken_from
-        progress(name, next(turn), total)
+        done = next(turn)
+        progress(name, done, max(total, done + 1))
         try:
             taken_from += work()
         except CANNOT_RUN as error:
@@ -212,12 +219,28 @@ def measure(
     names = list(sessions)
     for name in names:
         attempt(name, functools.partial(warm_up, name))
-    for number in range(options.rounds):
+    began = perf_counter()
+    for number in itertools.count():
+        if number >= options.rounds and (perf_counter() - began >= options.budget or _resolved(timings, options)):
+            break
         shift = number % max(len(names), 1)
         for name in names[shift:] + names[:shift]:
             if name in timings:
                 attempt(name, functools.partial(take_turn, name))
     return timings
+
+
+def _resolved(timings: Mapping[str, Timing], options: TimingOptions) -> bool:
+    """Whether every ratio to the reference is known well enough, at every boundary."""
+    base = timings.get(options.reference)
+    if base is None:
+        return True
+    return all(
+        speed_ratio(timing.samples[boundary].rounds, base.samples[boundary].rounds).resolved
+        for timing in timings.values()
+        if timing is not base
+        for boundary in options.boundaries
+    )
 
 
 def time_frame(session: Session, frame: np.ndarray, boundary: str) -> float:

@@ -16,6 +16,7 @@ from reconet_bench.commands.base import (
     add_style_options,
     add_vgg_option,
     at_least,
+    between,
     err,
     onnx_hints,
     out,
@@ -88,11 +89,19 @@ class Compare(Command):
             "--threads", type=at_least(1), metavar="N", help="CPU threads of each runtime (default: all)"
         )
         parser.add_argument(
+            "--speed-budget",
+            type=between(0, 1e6),
+            default=20.0,
+            metavar="SECONDS",
+            help="time for each model and frame size in which more rounds are taken, until the speed relative to "
+            "PyTorch is known within 3 %% (default: 20)",
+        )
+        parser.add_argument(
             "--rounds",
             type=at_least(0),
             default=5,
             metavar="N",
-            help="rounds of the speed measurement; 0 skips it (default: 5)",
+            help="fewest rounds of the speed measurement; 0 skips it (default: 5)",
         )
         parser.add_argument("--save-frames", action="store_true", help="keep the stylised frames in the run folder")
         parser.add_argument(
@@ -159,6 +168,7 @@ class Compare(Command):
                 options.vgg,
                 new_frames if options.save_frames else None,
                 None if options.no_pictures else pictures,
+                speed_budget=options.speed_budget,
             )
             with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
                 task = progress.add_task("loading", total=plan.steps)

@@ -24,6 +24,7 @@ class Doubt(StrEnum):
     NO_PARITY = "no parity", "no parity: the reference failed, so the frames were not compared with it"
     COLD = "not warm", "not warm: frame times had not settled when the warm-up ended"
     UNSTABLE = "unstable", "unstable: rounds differ by over 10 %"
+    UNRESOLVED = "unresolved", "unresolved: the interval of the speed ratio is wider than ±3 %"
     BUSY = "busy", "busy: other programs used over 10 % of the processor"
     REFERENCE_COLD = "reference not warm", "the reference was not warm when it was timed"
     REFERENCE_UNSTABLE = "reference unstable", "the reference's timing is unstable"

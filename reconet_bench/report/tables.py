@@ -36,6 +36,7 @@ SPEED = {
     "latency_device_p99": "p99 ms",
     "latency_device_spread": "spread",
     "speed_up": "× torch",
+    "speed_up_end_to_end": "× torch end to end",
     "load_time": "load s",
     "first_frame": "first frame ms",
     "peak_memory": "peak MiB",
@@ -137,7 +138,9 @@ def speed_rows(records: Sequence[Record], metrics: Iterable[str] = SPEED) -> tup
 def _speed_cell(record: Record | None) -> str:
     if record is None:
         return "–"
-    return record.note if record.value is None else significant(record.value)
+    if record.value is None:
+        return record.note
+    return with_interval(record.value, record.ci_low, record.ci_high)
 
 
 def differences_markdown(rows: Sequence[Difference]) -> str:
