@@ -124,7 +124,8 @@ def in_a_process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[s
 # --- help and lists -------------------------------------------------------------------------------------
 
 OPTIONS = {
-    "compare": "--style-name --network --speed-budget --videos --methods --models --runtimes --device --threads --rounds "
+    "compare": "--style-name --network --speed-budget "
+    "--videos --methods --models --runtimes --device --threads --rounds "
     "--save-frames --no-pictures --output "
     "--style --style-size --vgg "
     "--input-range --output-range --layout "

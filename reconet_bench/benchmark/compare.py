@@ -34,7 +34,7 @@ from reconet_bench.runtimes.selection import REFERENCE_RUNTIME
 #: Different frames in rotation while timing.
 SPEED_FRAMES = 8
 #: How long a turn is at each boundary: short ones, for many rounds are worth more than long ones.
-SPEED = TimingOptions(seconds=0.25, reference=REFERENCE_RUNTIME)
+SPEED = TimingOptions(seconds=0.1, reference=REFERENCE_RUNTIME)
 
 
 def compare(

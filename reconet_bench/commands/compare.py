@@ -143,6 +143,8 @@ class Compare(Command):
 
         hints = onnx_hints(options)
         clips = selection(options).clips(options.videos)
+        for clip in clips:
+            clip.check(range(len(clip)))
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),

@@ -18,7 +18,7 @@ class Diff(Command):
     """``reconet-bench diff``."""
 
     summary = "Compare two runs frame by frame; exit with code 1 if the second one is worse than the limits allow."
-    example = 'reconet-bench diff reports/before reports/after --fail-on "temporal_error>+2%,fps<-5%"'
+    example = 'reconet-bench diff reports/before reports/after --fail-on "temporal_error>+2%,speed_up<-5%"'
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("before", type=Path, metavar="RUN_A", help="run folder to compare with")
@@ -27,7 +27,7 @@ class Diff(Command):
             "--fail-on",
             metavar="LIMITS",
             help="metrics and the change that fails, if a difference is shown; empty for none "
-            "(default: temporal_error and its long form >+2%%, style_distance >+5%%, fps <-10%%)",
+            "(default: temporal_error and its long form >+2%%, style_distance >+5%%, speed_up <-10%%)",
         )
 
     def run(self, options: Any) -> None:

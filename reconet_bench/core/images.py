@@ -12,6 +12,7 @@ import numpy as np
 
 from reconet_bench.core.errors import DataError
 from reconet_bench.core.files import atomic_path, natural_key
+from reconet_bench.core.size import Size
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -37,6 +38,25 @@ def read_image(path: Path) -> np.ndarray:
     if image is None:
         raise DataError(f"{path}: not a readable image ({data.size} bytes)")
     return np.ascontiguousarray(image[:, :, ::-1])
+
+
+def image_size(path: Path) -> Size:
+    """Size of an image: of a PNG file by its first and last bytes, of any other by decoding it.
+
+    Raises:
+        DataError: the file is missing, empty, truncated or no image.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            header = file.read(24)
+            file.seek(max(0, path.stat().st_size - 64))
+            end = file.read()
+    except OSError as error:
+        raise DataError(f"cannot read image {path}: {error.strerror or error}") from None
+    if header[:8] == _PNG_MAGIC and header[12:16] == b"IHDR" and b"IEND" in end:
+        return Size(*(int.from_bytes(header[start : start + 4], "big") for start in (20, 16)))
+    return Size(*read_image(path).shape[:2])
 
 
 def transparency(path: Path) -> np.ndarray | None:

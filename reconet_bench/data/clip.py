@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -85,6 +86,13 @@ class Clip(ABC):
     @abstractmethod
     def motion(self, index: int, step: int = 1) -> Motion:
         """Motion from frame ``index`` to frame ``index + step``."""
+
+    def check(self, indices: Sequence[int]) -> None:  # noqa: B027 - rendered clips have no files to look at
+        """Look at the files of these frames and of the motion between them, without computing anything.
+
+        Raises:
+            DataError: one is missing, truncated, or of another size.
+        """
 
     def starts(self, step: int = 1) -> list[int]:
         """Indices of the first frames of pairs that are ``step`` apart; empty if the clip is too short."""
@@ -172,6 +180,9 @@ class ClipView(Clip):
 
     def frame(self, index: int) -> Tensor:
         return resize_frame(self.clip.frame(index + self._first), *self._size)
+
+    def check(self, indices: Sequence[int]) -> None:
+        self.clip.check([index + self._first for index in indices])
 
     def motion(self, index: int, step: int = 1) -> Motion:
         motion = self.clip.motion(index + self._first, step)

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from reconet_bench.core.errors import DataError
-from reconet_bench.core.images import IMAGE_SUFFIXES, image_files, read_image
+from reconet_bench.core.images import IMAGE_SUFFIXES, image_files, image_size, read_image
 from reconet_bench.core.ops import from_uint8
 from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip, FramesOnly
@@ -151,11 +151,16 @@ class FrameFolder(FramesOnly):
 
     def frame(self, index: int) -> Tensor:
         image = read_image(self._files[index])
-        if image.shape[:2] != self._size:
-            raise DataError(
-                f"{self._files[index]}: frame is {Size(*image.shape[:2])}, the first is {self._size}: resize it"
-            )
+        self._check_size(index, Size(*image.shape[:2]))
         return from_uint8(image)
+
+    def check(self, indices: Sequence[int]) -> None:
+        for index in indices:
+            self._check_size(index, image_size(self._files[index]))
+
+    def _check_size(self, index: int, size: Size) -> None:
+        if size != self._size:
+            raise DataError(f"{self._files[index]}: frame is {size}, the first is {self._size}: resize it")
 
     def label(self, index: int) -> str:
         return self._files[index].stem

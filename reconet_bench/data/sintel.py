@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,8 +21,8 @@ import torch
 from torch import Tensor
 
 from reconet_bench.core.errors import DataError, UnknownName
-from reconet_bench.core.flow_files import UNKNOWN_FLOW, read_flo, write_flo
-from reconet_bench.core.images import read_image, read_mask, write_image
+from reconet_bench.core.flow_files import UNKNOWN_FLOW, flo_size, read_flo, write_flo
+from reconet_bench.core.images import image_size, read_image, read_mask, write_image
 from reconet_bench.core.ops import LUMINANCE_ANIMATION, from_uint8, pixel_grid, to_uint8, warp
 from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip, Motion, composed_motion
@@ -123,9 +124,37 @@ class SintelClip(Clip):
     def frame(self, index: int) -> Tensor:
         path = self._frames[index][1]
         image = read_image(path)
-        if image.shape[:2] != self.size:
-            raise DataError(f"{path}: frame is {Size(*image.shape[:2])}, the sequence is {self.size}")
+        self._check_frame(path, Size(*image.shape[:2]))
         return from_uint8(image)
+
+    def _check_frame(self, path: Path, size: Size) -> None:
+        if size != self.size:
+            raise DataError(f"{path}: frame is {size}, the sequence is {self.size}")
+
+    def check(self, indices: Sequence[int]) -> None:
+        for index in indices:
+            self._check_frame(self._frames[index][1], image_size(self._frames[index][1]))
+        for index in set(self.starts()) & set(indices) & {index - 1 for index in indices}:
+            path = self._flow_path(index)
+            self._check_flow(path, flo_size(path))
+            for mask in self._mask_paths(path):
+                self._check_mask(mask, image_size(mask))
+
+    def _check_flow(self, path: Path, size: Size) -> None:
+        if size != self.size:
+            raise DataError(f"{path}: flow is {size}, the frames are {self.size}")
+
+    def _mask_paths(self, flow: Path) -> Iterator[Path]:
+        """Both masks of a flow file; raises DataError if one is missing."""
+        for kind in ("occlusions", "invalid"):
+            path = self._training / kind / self.name / f"{flow.stem}.png"
+            if not path.is_file():
+                raise DataError(f"missing mask {path}: flow alone does not tell which pixels can be traced")
+            yield path
+
+    def _check_mask(self, path: Path, size: Size) -> None:
+        if size != self.size:
+            raise DataError(f"{path}: mask is {size}, the frames are {self.size}")
 
     def label(self, index: int) -> str:
         return f"{self._frames[index][0]:04d}"
@@ -160,18 +189,13 @@ class SintelClip(Clip):
     def _read_step(self, index: int) -> Motion:
         path = self._flow_path(index)
         flow = torch.from_numpy(read_flo(path))[None]
-        if tuple(flow.shape[-2:]) != self.size:
-            raise DataError(f"{path}: flow is {Size(*flow.shape[-2:])}, the frames are {self.size}")
+        self._check_flow(path, Size(*flow.shape[-2:]))
         unknown = (~flow.isfinite() | (flow.abs() >= UNKNOWN_FLOW)).any(1, keepdim=True)
         flow = torch.where(unknown, torch.zeros_like(flow), flow)
         traceable = (~unknown).float()
-        for kind in ("occlusions", "invalid"):
-            mask_path = self._training / kind / self.name / f"{path.stem}.png"
-            if not mask_path.is_file():
-                raise DataError(f"missing mask {mask_path}: flow alone does not tell which pixels can be traced")
+        for mask_path in self._mask_paths(path):
             mask = read_mask(mask_path)
-            if mask.shape != self.size:
-                raise DataError(f"{mask_path}: mask is {Size(*mask.shape)}, the frames are {self.size}")
+            self._check_mask(mask_path, Size(*mask.shape))
             traceable = traceable * (1 - torch.from_numpy(mask))[None, None]
         _, inside = warp(pixel_grid(*self.size)[:, :1], flow)
         return Motion(flow, traceable * inside)

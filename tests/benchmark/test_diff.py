@@ -379,3 +379,50 @@ def test_a_run_of_an_older_version_is_judged_by_the_statistics_of_this_one(tmp_p
     code, out, err = diff(capsys, old, new)
     assert (code, "regression: temporal_error" in err) == (1, True)
     assert "statistics: – → 2" in out
+
+
+def timed_beside_torch(folder: Path, torch_seconds: float, seconds: float) -> Path:
+    """A run of one model in PyTorch and in ONNX Runtime, whose rounds share the moods of the machine."""
+    make_run(folder)
+    moods = (1.0, 1.3, 0.9, 1.1, 1.05)
+    times = {"torch": torch_seconds, "onnxruntime": seconds}
+    timings = [
+        TimedFrame("reconet-wave", runtime, Size(436, 1024), "device", 3 * turn + i, base * mood * (1 + 0.01 * i), turn)
+        for runtime, base in times.items()
+        for turn, mood in enumerate(moods)
+        for i in range(3)
+    ]
+    records = [record("temporal_error", 0.1, video=video) for video in VIDEOS]
+    records += [speed("speed_up", torch_seconds / seconds, runtime="onnxruntime")]
+    samples = {SampleKey("reconet-wave", "alley_2", "torch", "temporal_error"): dict.fromkeys(range(12), 0.01)}
+    write_run(folder, records, samples, timings, [], PROVENANCE)
+    return folder
+
+
+def test_a_machine_that_became_slower_is_no_regression_but_a_runtime_that_did_is(tmp_path, capsys):
+    before = timed_beside_torch(tmp_path / "a", 0.2, 0.1)
+    busy = timed_beside_torch(tmp_path / "b", 0.3, 0.15)
+    slower = timed_beside_torch(tmp_path / "c", 0.2, 0.125)
+    code, out, _ = diff(capsys, before, busy)
+    assert code == 0
+    assert "No regression" in out
+    code, _, err = diff(capsys, before, slower)
+    assert code == 1
+    assert "speed_up of reconet-wave in onnxruntime" in err
+    assert "2 → 1.6 (-20.0 %), limit speed_up<-10%" in err
+    (change,) = [c for c in diff_module.changes(load_run(before), load_run(slower))[0] if c.metric == "speed_up"]
+    assert change.low == pytest.approx(-0.4, abs=1e-6)
+    assert change.n == 5
+
+
+def test_a_ratio_without_rounds_of_the_reference_is_not_judged(tmp_path):
+    found, _ = diff_module.changes(
+        *(load_run(timed_beside_torch(tmp_path / name, 0.2, seconds)) for name, seconds in (("a", 0.1), ("b", 0.125)))
+    )
+    (change,) = [c for c in found if c.metric == "speed_up"]
+    assert change.judged
+    runs = [load_run(tmp_path / name) for name in ("a", "b")]
+    for run in runs:
+        run.timings = {key: rounds for key, rounds in run.timings.items() if key.runtime != "torch"}
+    (change,) = [c for c in diff_module.changes(*runs)[0] if c.metric == "speed_up"]
+    assert not change.judged

@@ -27,7 +27,16 @@ def test_johnson_and_reconet_ship_in_every_style_and_the_field_in_one(models):
     assert set(FIRST) <= set(models)
     assert {f"{method}-lite-{style}" for method in ("johnson", "reconet") for style in STYLES} <= set(models)
     light = {model.method for name, model in models.items() if model.kind == "lite" and model.style == "starry_night"}
-    assert {"dissertation-code", "dougherty", "gao2018", "johnson", "reconet", "wang2020", "xu2021"} <= light
+    assert {
+        "dissertation-code",
+        "dougherty",
+        "gao2018",
+        "huang2017",
+        "johnson",
+        "reconet",
+        "wang2020",
+        "xu2021",
+    } <= light
     assert all(model.name == name for name, model in models.items())
 
 

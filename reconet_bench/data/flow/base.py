@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
@@ -121,6 +121,9 @@ class EstimatedClip(Clip):
 
     def frame(self, index: int) -> Tensor:
         return self.clip.frame(index)
+
+    def check(self, indices: Sequence[int]) -> None:
+        self.clip.check(indices)
 
     def label(self, index: int) -> str:
         return self.clip.label(index)
