@@ -171,9 +171,9 @@ def test_the_example_of_a_command_can_be_typed(command):
     _, *words = shlex.split(base.COMMANDS[command].example)
     asked = cli.parse(words)
     if command == "diff":
-        assert [limit.text for limit in parse_limits(asked.fail_on, ["temporal_error", "fps_device"])] == [
+        assert [limit.text for limit in parse_limits(asked.fail_on, ["temporal_error", "speed_up"])] == [
             "temporal_error>+2%",
-            "fps<-5%",
+            "speed_up<-5%",
         ]
 
 

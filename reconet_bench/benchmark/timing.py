@@ -185,7 +185,6 @@ def measure(
         sizes = sorted({f"{frame.shape[1]}x{frame.shape[0]}" for frame in frames})
         raise DataError(f"timing needs frames of one size, got {', '.join(sizes) or 'none'}")
     options = options or TimingOptions()
-    boundaries = options.boundaries
     total = len(sessions) * (options.rounds + 1)
     turn = itertools.count()
     progress = on_progress or (lambda *_: None)
@@ -206,11 +205,11 @@ def measure(
             on_failure(name, error)
 
     def warm_up(name: str) -> int:
-        timings[name] = sessions[name].ask(_warm_up, frames, taken_from, boundaries, options.warmup_seconds)
+        timings[name] = sessions[name].ask(_warm_up, frames, taken_from, options.boundaries, options.warmup_seconds)
         return timings[name].warmup_frames
 
     def take_turn(name: str) -> int:
-        turns, processor = sessions[name].ask(_turns, frames, taken_from, boundaries, options.seconds)
+        turns, processor = sessions[name].ask(_turns, frames, taken_from, options.boundaries, options.seconds)
         timings[name].processor = timings[name].processor.and_then(processor)
         for boundary, taken in turns.items():
             timings[name].samples[boundary].rounds.append(taken)
