@@ -26,11 +26,13 @@ from reconet_bench import cli
 from reconet_bench.benchmark import compare as compare_module
 from reconet_bench.benchmark.gate import parse_limits
 from reconet_bench.commands import base
+from reconet_bench.commands import compare as compare_command
 from reconet_bench.commands import list as list_command
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.files import LOCK, claimed
 from reconet_bench.core.flow_files import read_flo, write_flo
 from reconet_bench.core.images import write_image
+from reconet_bench.core.size import Size
 from reconet_bench.metrics.base import METRICS
 from reconet_bench.models import export_formats
 from reconet_bench.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -124,7 +126,7 @@ def in_a_process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[s
 # --- help and lists -------------------------------------------------------------------------------------
 
 OPTIONS = {
-    "compare": "--style-name --network --speed-budget "
+    "compare": "--style-name --network --speed-budget --quick "
     "--videos --methods --models --runtimes --device --threads --rounds "
     "--save-frames --no-pictures --output "
     "--style --style-size --vgg "
@@ -175,6 +177,17 @@ def test_the_example_of_a_command_can_be_typed(command):
             "temporal_error>+2%",
             "speed_up<-5%",
         ]
+
+
+def test_a_quick_comparison_leaves_what_the_user_says():
+    options = cli.parse(["compare", "--quick"])
+    compare_command._quicken(options)
+    assert (options.size, options.frames, options.runtimes) == (Size(128, 224), 7, ["torch", "onnxruntime"])
+    assert (options.rounds, options.speed_budget, options.no_pictures) == (2, 0.0, True)
+    words = ["--size", "96x64", "--frames", "3", "--runtimes", "torch", "--rounds", "4"]
+    options = cli.parse(["compare", "--quick", *words])
+    compare_command._quicken(options)
+    assert (options.size, options.frames, options.runtimes, options.rounds) == (Size(64, 96), 3, ["torch"], 4)
 
 
 def test_a_study_hands_on_what_follows_the_dashes():

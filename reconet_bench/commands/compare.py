@@ -26,6 +26,9 @@ from reconet_bench.commands.base import (
     warn,
 )
 
+#: Fewest rounds of the speed measurement, and seconds for more, unless the user says otherwise.
+ROUNDS, BUDGET = 5, 20.0
+
 
 @COMMANDS.register("compare")
 class Compare(Command):
@@ -89,9 +92,15 @@ class Compare(Command):
             "--threads", type=at_least(1), metavar="N", help="CPU threads of each runtime (default: all)"
         )
         parser.add_argument(
+            "--quick",
+            action="store_true",
+            help="a first look in half a minute: 7 frames of 224x128 of each video, two rounds, PyTorch and ONNX "
+            "Runtime, no pictures; options that you give count more",
+        )
+        parser.add_argument(
             "--speed-budget",
             type=between(0, 1e6),
-            default=20.0,
+            default=BUDGET,
             metavar="SECONDS",
             help="time for each model and frame size in which more rounds are taken, until the speed relative to "
             "PyTorch is known within 3 %% (default: 20)",
@@ -99,7 +108,7 @@ class Compare(Command):
         parser.add_argument(
             "--rounds",
             type=at_least(0),
-            default=5,
+            default=ROUNDS,
             metavar="N",
             help="fewest rounds of the speed measurement; 0 skips it (default: 5)",
         )
@@ -141,6 +150,8 @@ class Compare(Command):
         from reconet_bench.report.run_folder import FILES, GrowingRun, write_run
         from reconet_bench.runtimes.selection import Resources, usable_runtimes
 
+        if options.quick:
+            _quicken(options)
         hints = onnx_hints(options)
         clips = selection(options).clips(options.videos)
         for clip in clips:
@@ -203,3 +214,15 @@ class Compare(Command):
         out.print(f"Written to {target}: {', '.join(FILES)}", markup=False)
         if failure is not None:
             raise stopped(failure, target)
+
+
+def _quicken(options: Any) -> None:
+    """Make a first look of a comparison, except where the user says otherwise."""
+    from reconet_bench.core.size import Size
+
+    options.size = options.size or Size(128, 224)
+    options.frames = options.frames or 7
+    options.runtimes = options.runtimes or ["torch", "onnxruntime"]
+    options.no_pictures = True
+    if (options.rounds, options.speed_budget) == (ROUNDS, BUDGET):
+        options.rounds, options.speed_budget = 2, 0.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -48,48 +48,33 @@ def evenly_spread(count: int, most: int) -> list[int]:
 
 
 class TapDistance(Metric):
-    """A stylised frame's distance to the style at one tap of the loss network, over the content frame's own."""
+    """A stylised frame's distance to the style at one tap of the loss network, over the content frame's own.
+
+    Args:
+        tap: name of the tap.
+        what: that the tap sees, for people.
+    """
 
     better = "lower"
     positive = True
     detail = True
-    tap: ClassVar[str]
+    summary = "style distance at one tap"
+
+    def __init__(self, tap: str, what: str) -> None:
+        self.tap = tap
+        self.summary = f"style distance at {tap}: {what}"  # type: ignore[misc]
 
     def samples(self, footage: Footage) -> dict[int, float]:
-        found = {index: ratios[self.tap] for index, ratios in ratios_by_tap(footage).items()}
-        return _finite(found)
+        return _finite({index: ratios[self.tap] for index, ratios in ratios_by_tap(footage).items()})
 
 
-@METRICS.register("style_distance_relu1_2")
-class Relu12Distance(TapDistance):
-    """The finest of the four: colour and the smallest strokes."""
-
-    summary = "style distance at relu1_2: colour and the finest strokes"
-    tap = "relu1_2"
-
-
-@METRICS.register("style_distance_relu2_2")
-class Relu22Distance(TapDistance):
-    """Strokes."""
-
-    summary = "style distance at relu2_2: strokes"
-    tap = "relu2_2"
-
-
-@METRICS.register("style_distance_relu3_3")
-class Relu33Distance(TapDistance):
-    """Form."""
-
-    summary = "style distance at relu3_3: form"
-    tap = "relu3_3"
-
-
-@METRICS.register("style_distance_relu4_3")
-class Relu43Distance(TapDistance):
-    """The coarsest of the four: large forms."""
-
-    summary = "style distance at relu4_3: large forms"
-    tap = "relu4_3"
+for _tap, _what in {
+    "relu1_2": "colour and the finest strokes",
+    "relu2_2": "strokes",
+    "relu3_3": "form",
+    "relu4_3": "large forms",
+}.items():
+    METRICS.register(f"style_distance_{_tap}")(functools.partial(TapDistance, _tap, _what))
 
 
 @METRICS.register("style_distance")
