@@ -22,7 +22,7 @@ from reconet_bench.core.size import Size
 from reconet_bench.data.footage import read_stylized
 from reconet_bench.data.selection import Selection
 from reconet_bench.metrics.style import painting_style
-from reconet_bench.models.loading import load_by_name, workspace
+from reconet_bench.models.loading import load_by_name, stabilised, workspace
 from reconet_bench.models.onnx_inspection import OnnxFormat
 from reconet_bench.runtimes.base import RUNTIMES, Session
 from reconet_bench.runtimes.selection import AUTO, Resources
@@ -50,6 +50,11 @@ class StyleModel:
         if self._session is None:
             self._session = self._choose(Size(*frame.shape[:2]))
         return self._session(frame)
+
+    def reset(self) -> None:
+        """The next frame begins a sequence: a model with state, or a stabiliser, forgets the frames so far."""
+        if self._session is not None:
+            self._session.reset()
 
     @property
     def session(self) -> Session:
@@ -84,8 +89,10 @@ def load_model(
     input_range: str = "",
     output_range: str = "",
     layout: str = "",
+    stabilise: str = "",
+    strength: float = 0.8,
 ) -> StyleModel:
-    """A shipped model by name, a checkpoint, or an ONNX file.
+    """A shipped model by name, a checkpoint, an ONNX file, or a description of a model (``MODEL.toml``).
 
     Args:
         runtime: a runtime or variant by name, or ``auto``: the fastest one whose frames are those of PyTorch fp32,
@@ -96,6 +103,9 @@ def load_model(
             guess that may be wrong is a ``UserWarning``.
         output_range: likewise.
         layout: of an ONNX file: ``NCHW`` or ``NHWC``.
+        stabilise: ``blend`` or ``average``: what is done to stylised frames so that they flicker less. Frames must then
+            come in order; :meth:`StyleModel.reset` begins another sequence.
+        strength: of the stabiliser, from 0 to below 1: the most of the past in a frame.
 
     Raises:
         ReconetBenchError: no such model or runtime, or it does not run here.
@@ -103,7 +113,8 @@ def load_model(
     folder = workspace()
     try:
         model = load_by_name(str(name), Path(folder.name), OnnxFormat(input_range, output_range, layout), warnings.warn)
-
+        if stabilise:
+            model = stabilised([model], [stabilise], strength)[1]
         resources = Resources(device, threads)
 
         def load(name: str) -> Session:

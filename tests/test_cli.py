@@ -130,7 +130,7 @@ OPTIONS = {
     "--videos --methods --models --runtimes --device --threads --rounds "
     "--save-frames --no-pictures --output "
     "--style --style-size --vgg "
-    "--input-range --output-range --layout "
+    "--input-range --output-range --layout --stabilise --stabilise-strength --state-flow "
     "--data --sintel --pass --size --frames --flow --raft --seed",
     "evaluate": "--stylized --video --offset --style --style-size --json --vgg --data --sintel --pass --size --frames "
     "--flow --raft --seed",
@@ -147,13 +147,14 @@ OPTIONS = {
     "list": "--sintel --sheet",
     "sweep": "--sizes --runtimes --threads --batch --device --rounds --output --input-range --output-range --layout",
     "roofline": "--size --runtimes --device --threads --rounds --output",
-    "inspect": "--output --input-range --output-range --layout",
+    "inspect": "--output --description --input-range --output-range --layout",
     "report": "--latex --output",
     "diff": "--fail-on",
     "runs": "",
     "data": "--videos --pass --output --url --clear",
     "stylize": "--output --model --runtime --device --threads --camera --codec --max-size --strength --keep-colors "
-    "--side-by-side --start --end --fps --input-range --output-range --layout",
+    "--side-by-side --start --end --fps --stabilise --stabilise-strength --state-flow "
+    "--input-range --output-range --layout",
 }
 
 

@@ -12,6 +12,7 @@ from reconet_bench.benchmark.error_change import error_change
 from reconet_bench.benchmark.fastest_runtime import Choice, choose_runtime, with_auto_chosen
 from reconet_bench.benchmark.paired_differences import differences
 from reconet_bench.benchmark.plan import ComparisonResult, Plan, new_result
+from reconet_bench.benchmark.rendering import stylise_clip
 from reconet_bench.benchmark.runtime_pool import RuntimePool
 from reconet_bench.benchmark.speed_records import speed_rows
 from reconet_bench.benchmark.timing import Timing, TimingOptions, measure
@@ -28,7 +29,7 @@ from reconet_bench.metrics.measure import Absent, Measured, Outcome, measure_foo
 from reconet_bench.metrics.statistics import estimate
 from reconet_bench.metrics.style import style_of
 from reconet_bench.models.loading import Model
-from reconet_bench.runtimes.base import CANNOT_RUN, Parity, Session, SessionHandle, frames_parity, reference_frames
+from reconet_bench.runtimes.base import CANNOT_RUN, Parity, SessionHandle, frames_parity, reference_frames
 from reconet_bench.runtimes.selection import REFERENCE_RUNTIME
 
 #: Different frames in rotation while timing.
@@ -132,7 +133,10 @@ class _Comparison:
         """The runtimes of one model, each in a process of its own where it is timed."""
 
         def skip(name: str, error: ReconetBenchError) -> None:
-            self.result.skipped.append(f"{model.source.name} in {name}: {error}")
+            line = f"{model.source.name} in {name}: {error}"
+            plain = line.replace(model.source.name, model.source.unstabilised_name)
+            if plain not in self.result.skipped:  # with a stabiliser it fails for the same reason
+                self.result.skipped.append(line)
 
         return RuntimePool(model, self.plan.resources, skip, apart=self.plan.times(model))
 
@@ -160,7 +164,7 @@ class _Comparison:
         for name, session in list(opened.sessions.items()):
             self.report(f"{opened.name} on {clip.title} in {name}")
             try:
-                frames = [session.ask(Session.proved, image) for image in content]
+                frames = stylise_clip(session, clip, content, self.plan.true_motion and opened.model.source.uses_motion)
             except CANNOT_RUN as error:
                 opened.drop(name, error)
                 continue
@@ -183,7 +187,9 @@ class _Comparison:
     def _record(self, opened: _Opened, clip: Clip, runtime: str, outcomes: dict[str, Outcome]) -> None:
         """What came of every metric, as records."""
         seen = _seen_in_training(opened.model, clip)
-        adapted = [doubt for doubt in opened.model.source.adaptations(*clip.size) if doubt is Doubt.RESIZED]
+        adapted = [*{Doubt.RESIZED}.intersection(opened.model.source.adaptations(*clip.size))]
+        if self.plan.true_motion and opened.model.source.uses_motion:
+            adapted.append(Doubt.TRUE_FLOW)
         record = self.result.recorder(opened.model, opened.sessions[runtime], clip.size, clip)
         for name, outcome in outcomes.items():
             metric = METRICS[name]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from reconet_bench.benchmark.rendering import stylise_clip
 from reconet_bench.benchmark.runtime_pool import RuntimePool
 from reconet_bench.core.errors import MetricUnavailable
 from reconet_bench.core.ops import from_uint8, to_uint8
@@ -17,7 +18,7 @@ from reconet_bench.core.samples import SampleKey, Samples
 from reconet_bench.data.clip import Clip, ClipView
 from reconet_bench.metrics.base import METRICS, Footage
 from reconet_bench.metrics.measure import Absent
-from reconet_bench.runtimes.base import Session, SessionHandle
+from reconet_bench.runtimes.base import SessionHandle
 
 #: Frames of each clip that the reference stylises where it is not itself among the runtimes of the run.
 FRAMES = 8
@@ -94,7 +95,7 @@ def _measured(pool: RuntimePool, clips: Sequence[Clip]) -> _Errors | Absent:
     for clip in clips:
         start = ClipView(clip, frames=FRAMES)
         content = [to_uint8(start.frame(index))[0] for index in range(len(start))]
-        stylised = pool.ask_reference(functools.partial(_stylised, content))
+        stylised = pool.ask_reference(functools.partial(_stylised, start, content))
         if isinstance(stylised, Absent):
             return stylised
         with contextlib.suppress(MetricUnavailable):  # of so few frames; other clips may tell
@@ -102,5 +103,5 @@ def _measured(pool: RuntimePool, clips: Sequence[Clip]) -> _Errors | Absent:
     return found
 
 
-def _stylised(content: Sequence[np.ndarray], session: SessionHandle) -> list[Tensor]:
-    return [from_uint8(session.ask(Session.proved, image)) for image in content]
+def _stylised(clip: Clip, content: Sequence[np.ndarray], session: SessionHandle) -> list[Tensor]:
+    return [from_uint8(frame) for frame in stylise_clip(session, clip, content)]

@@ -32,6 +32,7 @@ class Plan:
         content: the frames of the clips, decoded once for models, pictures and provenance.
         speed_budget: seconds for each model and frame size in which more rounds are taken while a ratio to the
             reference's speed is not resolved.
+        true_motion: give models that use motion the clips' true motion to the frame before, instead of estimating it.
     """
 
     models: Sequence[Model]
@@ -44,6 +45,7 @@ class Plan:
     pictures_folder: Path | None = None
     content: ContentFrames = field(default_factory=ContentFrames)
     speed_budget: float = 0.0
+    true_motion: bool = False
 
     @property
     def steps(self) -> int:

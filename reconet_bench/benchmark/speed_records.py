@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from reconet_bench.benchmark.error_change import ErrorChange
 from reconet_bench.benchmark.speed_ratio import speed_ratio
 from reconet_bench.benchmark.timing import Timing
@@ -70,6 +72,14 @@ def speed_rows(
     for boundary, name in RATIOS.items():
         if boundary in timing.samples:
             rows[name] = _ratio(timing, base, boundary, changes)
+    if timing.motion:
+        rows["motion_time"] = SpeedNumber(
+            1000 * float(np.median(timing.motion)),
+            "ms",
+            "lower",
+            "to estimate the motion to the frame before; part of end to end",
+            n=len(timing.motion),
+        )
     rows["load_time"] = SpeedNumber(timing.load_seconds, "s", "lower")
     rows["build_time"] = SpeedNumber(timing.build_seconds, "s", "lower")
     if timing.first_frame is None:

@@ -22,14 +22,13 @@ from time import perf_counter
 import numpy as np
 
 from reconet_bench.benchmark.speed_ratio import speed_ratio
+from reconet_bench.benchmark.timing_samples import Samples
 from reconet_bench.core.cpu_load import Span, moment
 from reconet_bench.core.errors import DataError, ReconetBenchError
 from reconet_bench.core.memory import peak_memory
 from reconet_bench.runtimes.base import CANNOT_RUN, Session, SessionHandle
 
 BOUNDARIES = ("device", "end_to_end")
-#: A timing is stable if its rounds differ by less than this share.
-STABLE_WITHIN = 0.10
 #: A warm-up is over when the medians of two successive windows of this many frames differ by less than 5 %.
 WARMUP_WINDOW, WARMUP_WITHIN = 3, 0.05
 #: A turn never has fewer frames than this, however slow they are.
@@ -37,58 +36,6 @@ MIN_FRAMES_PER_TURN = 3
 
 Progress = Callable[[str, int, int], None]
 Failure = Callable[[str, ReconetBenchError], None]
-
-
-@dataclass
-class Samples:
-    """Seconds per frame at one boundary, in rounds; all statistics are derived from them.
-
-    Attributes:
-        rounds: seconds per frame, as measured, a list per round.
-    """
-
-    rounds: list[list[float]] = field(default_factory=list)
-
-    @property
-    def seconds(self) -> np.ndarray:
-        """All samples, in the order in which they were measured."""
-        return np.array([value for one in self.rounds for value in one])
-
-    @property
-    def median(self) -> float:
-        """Seconds."""
-        return float(np.median(self.seconds))
-
-    @property
-    def p90(self) -> float:
-        """Seconds that nine frames in ten stay within (linear interpolation)."""
-        return float(np.percentile(self.seconds, 90))
-
-    @property
-    def p99(self) -> float:
-        """Seconds that 99 frames in 100 stay within (linear interpolation)."""
-        return float(np.percentile(self.seconds, 99))
-
-    @property
-    def fps(self) -> float:
-        """Frames per second at the median."""
-        return 1 / self.median
-
-    @property
-    def spread(self) -> float:
-        """Interquartile range over the median: 0 = every frame took the same time."""
-        low, high = np.percentile(self.seconds, (25, 75))
-        return float(high - low) / self.median
-
-    @property
-    def stable(self) -> bool:
-        """Whether the medians of the rounds lie within 10 % of the overall median, lowest to highest.
-
-        Single slow frames do not matter to that, a machine that slows down does. One round alone
-        proves nothing: it is not stable.
-        """
-        medians = [float(np.median(one)) for one in self.rounds]
-        return len(medians) > 1 and max(medians) - min(medians) < STABLE_WITHIN * self.median
 
 
 @dataclass
@@ -107,6 +54,8 @@ class Timing:
             context; ``None`` where it is not known, or the session had run frames before.
         placement: the session's: compute nodes by provider.
         processor: what others took of the processor during the turns.
+        motion: seconds that estimates of the motion to the frame before took, within ``end_to_end``; empty where the
+            model uses none.
         samples: by boundary.
     """
 
@@ -122,6 +71,7 @@ class Timing:
     peak_memory: int | None = None
     placement: dict[str, int] = field(default_factory=dict)
     processor: Span = field(default_factory=Span)
+    motion: list[float] = field(default_factory=list)
     samples: dict[str, Samples] = field(default_factory=dict)
 
     @property
@@ -209,8 +159,9 @@ def measure(
         return timings[name].warmup_frames
 
     def take_turn(name: str) -> int:
-        turns, processor = sessions[name].ask(_turns, frames, taken_from, options.boundaries, options.seconds)
+        turns, processor, motion = sessions[name].ask(_turns, frames, taken_from, options.boundaries, options.seconds)
         timings[name].processor = timings[name].processor.and_then(processor)
+        timings[name].motion += motion
         for boundary, taken in turns.items():
             timings[name].samples[boundary].rounds.append(taken)
         return sum(len(taken) + 1 for taken in turns.values())
@@ -300,11 +251,13 @@ def _settled(taken: list[float]) -> bool:
 
 def _turns(
     session: Session, frames: Sequence[np.ndarray], first: int, boundaries: Sequence[str], seconds: float
-) -> tuple[dict[str, list[float]], Span]:
-    """One turn of one session at each boundary, and what others did to the processor in the meantime."""
+) -> tuple[dict[str, list[float]], Span, list[float]]:
+    """One turn of one session at each boundary, what others did to the processor meanwhile, and times of motion."""
     rotation, before = _rotation(frames, first), moment()
+    motion = session.history.seconds if session.history else []
+    motion.clear()
     turns = {boundary: _turn(session, rotation, boundary, seconds) for boundary in boundaries}
-    return turns, before.until(moment()) if before else Span()
+    return turns, before.until(moment()) if before else Span(), list(motion)
 
 
 def _turn(session: Session, rotation: Iterator[np.ndarray], boundary: str, seconds: float) -> list[float]:

@@ -193,7 +193,7 @@ def selection(options: Any) -> Selection:
     """The clips that the options of :func:`add_data_options` name; raises DataError if one would have no effect."""
     from reconet_bench.data.selection import Selection
 
-    if options.raft and options.flow != "raft":
+    if options.raft and "raft" not in (options.flow, getattr(options, "state_flow", "")):
         raise DataError("--raft gives the weights for --flow raft: use both options")
     return Selection(
         options.data,

@@ -25,6 +25,7 @@ from reconet_bench.commands.base import (
     stopped,
     warn,
 )
+from reconet_bench.commands.motion_options import TRUE_FLOW, add_motion_options, give_motion
 
 #: Fewest rounds of the speed measurement, and seconds for more, unless the user says otherwise.
 ROUNDS, BUDGET = 5, 20.0
@@ -71,7 +72,7 @@ class Compare(Command):
             nargs="+",
             default=[],
             metavar="MODEL",
-            help="shipped models by name, checkpoints, or your own ONNX files",
+            help="shipped models by name, checkpoints, your own ONNX files, or descriptions (MODEL.toml)",
         )
         parser.add_argument(
             "--runtimes",
@@ -119,6 +120,7 @@ class Compare(Command):
             help="write no pictures: the report then has no filmstrip and no player",
         )
         parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="run folder (default: reports/TIME)")
+        add_motion_options(parser, true=True)
         add_onnx_options(parser)
         add_style_options(parser, "your own ONNX files; a checkpoint contains its style")
         add_vgg_option(parser)
@@ -145,7 +147,7 @@ class Compare(Command):
         from reconet_bench.benchmark.provenance import provenance
         from reconet_bench.core.errors import enough_memory
         from reconet_bench.core.files import replace_folder
-        from reconet_bench.models.loading import ShippedSet, give_style, load_all, workspace
+        from reconet_bench.models.loading import ShippedSet, give_style, load_all, paint, stabilised, workspace
         from reconet_bench.report import terminal
         from reconet_bench.report.run_folder import FILES, GrowingRun, write_run
         from reconet_bench.runtimes.selection import Resources, usable_runtimes
@@ -167,6 +169,9 @@ class Compare(Command):
         with workspace() as folder:
             shipped = ShippedSet(options.style_name, options.network)
             models = load_all(options.models, options.methods, Path(folder), hints, warn, shipped)
+            models = stabilised(models, options.stabilise, options.stabilise_strength)
+            give_motion(models, options, clips)
+            paint(models, options.style_size, options.vgg)
             if options.style:
                 give_style(models, options.style, options.style_size, options.vgg)
             # Of a run before this one nothing is touched until there are numbers to take its place.
@@ -182,6 +187,7 @@ class Compare(Command):
                 new_frames if options.save_frames else None,
                 None if options.no_pictures else pictures,
                 speed_budget=options.speed_budget,
+                true_motion=options.state_flow == TRUE_FLOW,
             )
             with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
                 task = progress.add_task("loading", total=plan.steps)

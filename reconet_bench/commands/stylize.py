@@ -20,6 +20,7 @@ from reconet_bench.commands.base import (
     out,
     warn,
 )
+from reconet_bench.commands.motion_options import add_motion_options, give_motion
 
 if TYPE_CHECKING:
     from reconet_bench.models.loading import Model
@@ -74,7 +75,8 @@ class Stylize(Command):
             "--model",
             default="reconet-lite-starry_night",
             metavar="MODEL",
-            help="a shipped model by name, a checkpoint, or an ONNX file (default: reconet-lite-starry_night)",
+            help="a shipped model by name, a checkpoint, an ONNX file, or a description of one (MODEL.toml) "
+            "(default: reconet-lite-starry_night)",
         )
         parser.add_argument(
             "--runtime",
@@ -115,6 +117,7 @@ class Stylize(Command):
         parser.add_argument("--start", type=seconds, default=0.0, metavar="TIME", help="begin here, e.g. 12.5 or 1:30")
         parser.add_argument("--end", type=seconds, metavar="TIME", help="stop here")
         parser.add_argument("--fps", type=frame_rate, metavar="N", help="frames per second of images (default: 25)")
+        add_motion_options(parser)
         add_onnx_options(parser)
 
     def run(self, options: Any) -> None:
@@ -174,6 +177,9 @@ def _loaded(options: Any) -> Iterator[SessionHandle | LightSession]:
 
     with loading.workspace() as folder:
         model = loading.load_by_name(options.model, Path(folder), onnx_hints(options), warn)
+        if options.stabilise:
+            (model,) = loading.stabilised([model], [options.stabilise], options.stabilise_strength)[1:]
+        give_motion([model], options)
         if model.source.height or model.source.width:
             warn(f"{model.source.called} takes frames of one size only: others are resized to it, and back")
         runtime = _fastest(options, model) if options.runtime == selection.AUTO else options.runtime
@@ -185,11 +191,12 @@ def _light(options: Any) -> LightSession | None:
     """A session without PyTorch, if the export of a checkpoint is in the cache and there is no GPU to run it on."""
     import importlib.util
 
-    from reconet_bench.models.finding import find_checkpoint, is_onnx, known_export
+    from reconet_bench.models.finding import find_checkpoint, is_description, is_onnx, known_export
     from reconet_bench.runtimes.light import LightSession, may_have_cuda
 
     hinted = options.input_range or options.output_range or options.layout
-    plain = options.runtime == "onnxruntime" and not hinted and not is_onnx(options.model)
+    own = is_onnx(options.model) or is_description(options.model)
+    plain = options.runtime == "onnxruntime" and not hinted and not own and not options.stabilise
     on_cpu = options.device == "cpu" or (options.device == "auto" and not may_have_cuda())
     if not plain or not on_cpu or importlib.util.find_spec("onnxruntime") is None:
         return None

@@ -37,6 +37,7 @@ class Doubt(StrEnum):
     RESIZED = "resized", "the frames were resized to the only size that the file takes, and back"
     FIXED_BATCH = "fixed batch", "the file computes several frames at once, but one at a time was asked for"
     ESTIMATED_FLOW = "estimated flow", "motion is estimated, not true"
+    TRUE_FLOW = "true flow given", "the model was given the clip's true flow, which footage does not have"
     UNKNOWN = "unknown", "a doubt that this version of reconet-bench does not know"
 
     @classmethod

@@ -87,6 +87,14 @@ class Clip(ABC):
     def motion(self, index: int, step: int = 1) -> Motion:
         """Motion from frame ``index`` to frame ``index + step``."""
 
+    def motion_back(self, index: int) -> Motion:
+        """True motion from frame ``index`` to the one before it, on the grid of frame ``index``.
+
+        Raises:
+            DataError: it is not known.
+        """
+        raise DataError(f"{self.name} has no true flow from a frame to the one before it: use --state-flow dis")
+
     def check(self, indices: Sequence[int]) -> None:  # noqa: B027 - rendered clips have no files to look at
         """Look at the files of these frames and of the motion between them, without computing anything.
 
@@ -185,12 +193,17 @@ class ClipView(Clip):
         self.clip.check([index + self._first for index in indices])
 
     def motion(self, index: int, step: int = 1) -> Motion:
-        motion = self.clip.motion(index + self._first, step)
+        return self._resized(self.clip.motion(index + self._first, step))
+
+    def _resized(self, motion: Motion) -> Motion:
         flow = resize_flow(motion.flow, *self._size)
         if flow is motion.flow:
             return motion
         _, inside = warp(flow[:, :1], flow)
         return Motion(flow, resize_mask(motion.mask, *self._size) * inside)
+
+    def motion_back(self, index: int) -> Motion:
+        return self._resized(self.clip.motion_back(index + self._first))
 
     def starts(self, step: int = 1) -> list[int]:
         return self._kept(self.clip.starts(step), step)

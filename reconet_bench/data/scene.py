@@ -168,6 +168,9 @@ class SceneClip(Clip):
         with self._memory():
             return self._motion(index, step)
 
+    def motion_back(self, index: int) -> Motion:
+        return self.motion(index, -1)
+
     def _trace(self, index: int, step: int) -> Motion:
         flow, occluded, invalid = self.ground_truth(index, step)
         height, width = self.size

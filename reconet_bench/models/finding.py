@@ -32,11 +32,16 @@ def is_onnx(path: str | Path) -> bool:
     return Path(path).suffix.lower() == ".onnx"
 
 
+def is_description(path: str | Path) -> bool:
+    """Whether a path names a description of a model (``MODEL.toml``), by its suffix in either case."""
+    return Path(path).suffix.lower() == ".toml"
+
+
 def find_checkpoint(name: str) -> Path:
     """A path as it is; else a shipped model by name."""
     if Path(name).is_file():
         return Path(name)
-    if name.endswith(SUFFIX) or is_onnx(name) or "/" in name:
+    if name.endswith(SUFFIX) or is_onnx(name) or is_description(name) or "/" in name:
         raise ModelError(f"model file not found: {name}")
     shipped = shipped_models()
     if name not in shipped:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,12 @@ from reconet_bench.models.checkpoint import (
     shipped_folder,
     shipped_models,
 )
+from reconet_bench.models.description import read_description
 from reconet_bench.models.export import checkpoint_model, weights_checksum
+from reconet_bench.models.finding import is_description
 from reconet_bench.models.onnx_inspection import ANY_FORMAT, OnnxFormat, inspect_onnx
 from reconet_bench.runtimes.base import ModelSource
+from reconet_bench.temporal.base import STABILISERS, Stabilisation
 
 #: Order of the rows: ours, then the baselines.
 #: Methods that are compared if none are named.
@@ -44,6 +47,7 @@ class Model:
         checksum: of its file, and of the files beside it that hold weights of an ONNX file.
         curves: text of its loss curves, empty where they are not known.
         origin: the network that an ONNX file of ours was exported from, where it is among the models at hand.
+        painting: of its style, where a description names one.
     """
 
     source: ModelSource
@@ -54,6 +58,7 @@ class Model:
     checksum: str = ""
     curves: str = ""
     origin: ModelSource | None = None
+    painting: Path | None = None
 
     @property
     def is_content(self) -> bool:
@@ -65,6 +70,8 @@ class Model:
         """What its frames are compared with, where that is not its own network in PyTorch fp32."""
         if self.origin is not None:
             return f"compared with {self.origin.name} in PyTorch fp32"
+        if self.source.python is not None:
+            return "compared with itself in PyTorch"
         return "" if self.source.network is not None else "compared with the same file in ONNX Runtime on the CPU"
 
 
@@ -92,6 +99,13 @@ def load_by_name(
         ModelError: no such model, not a readable one, or hints on a checkpoint, which needs none.
     """
     path = find_checkpoint(name)
+    if is_description(path):
+        if hints:
+            raise ModelError(f"{path}: what --input-range, --output-range and --layout say belongs into its [frame]")
+        described = read_description(path)
+        source = described.source(folder, report, guess)
+        style = described.style.stem if described.style else ""
+        return Model(source, UNKNOWN_METHOD, style, checksum=described.checksum, painting=described.style)
     if is_onnx(path):
         return Model(inspect_onnx(path, hints, report, guess), UNKNOWN_METHOD, "", checksum=model_checksum(path))
     if hints:
@@ -223,7 +237,7 @@ def _origin(model: Model, models: Sequence[Model], folder: Path) -> ModelSource 
     """The network whose weights an ONNX file says that it was exported from: among ``models``, else a shipped one."""
     import onnx
 
-    if model.source.network is not None:
+    if model.source.network is not None or model.source.python is not None:
         return None
     facts = {
         entry.key: entry.value for entry in onnx.load(str(model.source.onnx()), load_external_data=False).metadata_props
@@ -237,6 +251,44 @@ def _origin(model: Model, models: Sequence[Model], folder: Path) -> ModelSource 
     return None
 
 
+def stabilised(models: Sequence[Model], names: Sequence[str], strength: float) -> list[Model]:
+    """The same models, each followed by itself with each stabiliser, as ``johnson+blend``; the content stays alone.
+
+    Raises:
+        UnknownName: no such stabiliser.
+    """
+    ways = [Stabilisation(name, strength) for name in dict.fromkeys(names)]
+    for way in ways:
+        STABILISERS[way.name]
+    found = []
+    for model in models:
+        found.append(model)
+        found += [_with(model, way) for way in ways if not model.is_content]
+    return found
+
+
+def _with(model: Model, way: Stabilisation) -> Model:
+    def source(of: ModelSource) -> ModelSource:
+        return replace(of, name=f"{of.name}+{way.name}", stabiliser=way)
+
+    origin = source(model.origin) if model.origin else None
+    return replace(model, source=source(model.source), method=f"{model.method}+{way.name}", curves="", origin=origin)
+
+
+def paint(models: Sequence[Model], size: int, vgg: Path | None) -> None:
+    """The style targets of models whose description names a painting.
+
+    Raises:
+        DataError: the painting cannot be read.
+    """
+    made: dict[Path, dict[str, Tensor]] = {}
+    for model in models:
+        if model.painting is not None:
+            if model.painting not in made:
+                made[model.painting] = painting_style(model.painting, size, vgg).targets
+            model.style_targets = made[model.painting]
+
+
 def give_style(models: Sequence[Model], painting: Path, size: int, vgg: Path | None) -> None:
     """The painting's style to those that bring none: ONNX files of others, and the content beside them.
 
@@ -245,7 +297,7 @@ def give_style(models: Sequence[Model], painting: Path, size: int, vgg: Path | N
         DataError: no such painting.
     """
     targets = painting_style(painting, size, vgg).targets
-    others = [model for model in models if not model.style_targets]
+    others = [model for model in models if not model.style_targets and model.painting is None]
     if not others:
         raise ModelError(
             "--style is for ONNX files of your own, but every model here knows its style: leave --style out"

@@ -18,8 +18,10 @@ import numpy as np
 from reconet_bench.core.errors import ModelError, UnknownName
 from reconet_bench.core.ops import BYTE, RANGES
 from reconet_bench.core.provenance import external_files
+from reconet_bench.core.size import Size
+from reconet_bench.models.onnx_constants import free_inputs
 from reconet_bench.models.onnx_graph import Clues, clues, range_of
-from reconet_bench.models.onnx_probe import ImageInput, OnnxProbe
+from reconet_bench.models.onnx_probe import NOTHING_SAID, FrameFacts, ImageInput, OnnxProbe
 from reconet_bench.models.onnx_readings import Ranges, Reading, choose, readings
 from reconet_bench.runtimes.base import ModelSource
 
@@ -57,6 +59,7 @@ def inspect_onnx(
     hints: OnnxFormat = ANY_FORMAT,
     report: Callable[[str], None] = lambda text: None,
     guess: bool = True,
+    facts: FrameFacts = NOTHING_SAID,
 ) -> ModelSource:
     """What an image-to-image ONNX file expects: told, read from the file, or found by running it on a photograph.
 
@@ -70,18 +73,19 @@ def inspect_onnx(
         hints: what the user says; it counts more than what the file says.
         report: told in one line if the ranges are a doubtful guess or give no picture, and which option helps.
         guess: whether ranges may be guessed; what measures must not guess.
+        facts: what else is said of the file, see :mod:`reconet_bench.models.description`.
 
     Raises:
         ModelError: missing, not ONNX, not image to image, not three channels, without its external data, or no
             numbers; or several pairs of ranges give a picture, and none may be guessed.
     """
     path = Path(path)
-    image, found, probe = _opened(path, hints)
+    image, found, probe = _opened(path, hints, facts)
     known = _known(path, probe, hints, found)
     if probe.eight_bits:
         ranges = BYTE, BYTE
     else:
-        best = choose(path, probe, known).settle(path, report, guess)
+        best = choose(path, probe, known).settle(path, report, guess, facts.called)
         ranges = best.input, best.output
     return ModelSource(
         path.stem,
@@ -99,10 +103,13 @@ def inspect_onnx(
         batch=image.batch,
         batched=image.batched,
         precision=found.precision,
+        state=facts.state,
     )
 
 
-def candidates(path: Path, hints: OnnxFormat = ANY_FORMAT) -> tuple[np.ndarray, list[Reading]]:
+def candidates(
+    path: Path, hints: OnnxFormat = ANY_FORMAT, facts: FrameFacts = NOTHING_SAID
+) -> tuple[np.ndarray, list[Reading]]:
     """A photograph ``(1, 3, H, W)`` in [0, 1], and what it becomes in each pair of ranges that may be meant.
 
     The pair that :func:`inspect_onnx` takes comes first. A file with 8-bit frames has one reading alone.
@@ -110,7 +117,7 @@ def candidates(path: Path, hints: OnnxFormat = ANY_FORMAT) -> tuple[np.ndarray, 
     Raises:
         ModelError: as :func:`inspect_onnx`.
     """
-    _, found, probe = _opened(path, hints)
+    _, found, probe = _opened(path, hints, facts)
     known = _known(path, probe, hints, found)
     if probe.eight_bits:
         return probe.photograph, readings(probe, Ranges(BYTE, BYTE), only_known=True)
@@ -118,15 +125,22 @@ def candidates(path: Path, hints: OnnxFormat = ANY_FORMAT) -> tuple[np.ndarray, 
     return probe.photograph, [chosen.best, *chosen.rivals]
 
 
-def _opened(path: Path, hints: OnnxFormat) -> tuple[ImageInput, Clues, OnnxProbe]:
+def _opened(path: Path, hints: OnnxFormat, facts: FrameFacts) -> tuple[ImageInput, Clues, OnnxProbe]:
     """The input for the frame, what the file says, and the file in ONNX Runtime."""
-    file = _read(path)
+    file = read_onnx(path)
     found = clues(file, path)
-    image = _image_input(path, file.graph, hints.layout or found.layout)
-    return image, found, OnnxProbe(path, image)
+    image = _image_input(path, file.graph, hints.layout or found.layout, facts)
+    if facts.size is not None:
+        sides = Size(image.height or facts.size.height, image.width or facts.size.width)
+        if sides != facts.size:
+            raise ModelError(f"{path}: takes frames of {sides} only, but {facts.size} was asked for")
+        image = image._replace(height=sides.height, width=sides.width)
+    if facts.state and not image.batched:
+        raise ModelError(f"{path}: a network with state needs a batch axis: export it with frames 1x3xHxW")
+    return image, found, OnnxProbe(path, image, facts)
 
 
-def _read(path: Path) -> onnx.ModelProto:
+def read_onnx(path: Path) -> onnx.ModelProto:
     """The file, without weights that lie in a file of their own (which must be there)."""
     import onnx
 
@@ -144,16 +158,17 @@ def _read(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _image_input(path: Path, graph: onnx.GraphProto, layout: str) -> ImageInput:
+def _image_input(path: Path, graph: onnx.GraphProto, layout: str, facts: FrameFacts) -> ImageInput:
     """The one input without a default, if it is a frame; ``layout`` is what is said of it, or empty."""
     import onnx
 
-    defaults = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in defaults]
+    state = {one.name for one in facts.state}
+    inputs = [value for value in free_inputs(graph) if value.name not in state and facts.image in ("", value.name)]
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
         raise ModelError(
             f"{path}: not image to image: it must have exactly one input without a default value, but has {names}"
+            + (f"; describe the others: reconet-bench inspect {path} writes a file to start from" if inputs else "")
         )
     name, kind = inputs[0].name, inputs[0].type.tensor_type
     if (form := inputs[0].type.WhichOneof("value")) not in (None, "tensor_type"):

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from reconet_bench.core.errors import ModelError
 from reconet_bench.core.images import scikit_image_texture
 from reconet_bench.core.ops import BYTE, UNIT, ValueRange, from_uint8, resize_frame
+from reconet_bench.core.size import Size
 from reconet_bench.runtimes.onnx_errors import first_line
+from reconet_bench.temporal.state import StateInput, StateMemory, TensorForm
 
 #: Side of the photograph that a file is tried on, pixels, and the size multiples tried in turn.
 PROBE_SIZE = 128
+_TYPES = {
+    "tensor(float)": torch.float32,
+    "tensor(float16)": torch.float16,
+    "tensor(double)": torch.float64,
+    "tensor(uint8)": torch.uint8,
+}
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -31,6 +41,30 @@ class ImageInput(NamedTuple):
     batched: bool = True
 
 
+@dataclass(frozen=True)
+class FrameFacts:
+    """What is said of a file's inputs beside value ranges and layout.
+
+    Attributes:
+        image: the input that takes the frame; empty where the file has but one.
+        state: inputs that are fed from the frame before.
+        multiple: height and width must be multiples of it; ``None`` is found by trying.
+        size: the only size that the network is made for; ``None`` is what the file says.
+        output: the stylised frame; empty is found by trying.
+        called: the description that says it; empty where there is none.
+    """
+
+    image: str = ""
+    state: tuple[StateInput, ...] = ()
+    multiple: int | None = None
+    size: Size | None = None
+    output: str = ""
+    called: str = ""
+
+
+NOTHING_SAID = FrameFacts()
+
+
 class OnnxProbe:
     """A file in ONNX Runtime on the CPU, shown a photograph.
 
@@ -40,15 +74,23 @@ class OnnxProbe:
         eight_bits: whether frames go in and come out as 8 bits.
     """
 
-    def __init__(self, path: Path, image: ImageInput) -> None:
+    def __init__(self, path: Path, image: ImageInput, facts: FrameFacts = NOTHING_SAID) -> None:
         self._image, self._session = image, open_quietly(path)
-        height, width = image.height or PROBE_SIZE, image.width or PROBE_SIZE
+        form = TensorForm(1, image.layout, UNIT, torch.device("cpu"))
+        self._state = StateMemory(facts.state, form, lambda y: y)
+        kinds = {one.name: _TYPES.get(one.type, torch.float32) for one in self._session.get_inputs()}
+        self._state.types = {one.name: kinds[one.name] for one in facts.state}
+        side = -(-PROBE_SIZE // (facts.multiple or 1)) * (facts.multiple or 1)
+        height, width = image.height or side, image.width or side
         self._size = (height, width)
         try:
             outputs = self._outputs(BYTE if image.dtype is np.uint8 else UNIT, height, width)
         except ModelError as error:
             raise ModelError(f"{path}: cannot run on a frame of {width}x{height} pixels: {error}") from None
-        output = next((name for name, value in outputs.items() if value.shape == (1, 3, height, width)), None)
+        frames = [name for name, value in outputs.items() if value.shape == (1, 3, height, width)]
+        carried = self._state.outputs
+        frames.sort(key=lambda name: name in carried)  # what is carried on is hardly what is shown
+        output = next((name for name in frames if facts.output in ("", name)), None)
         if output is None:
             got = ", ".join(f"'{name}' {value.shape}" for name, value in outputs.items())
             raise ModelError(f"{path}: not image to image: a frame of {width}x{height} pixels gives {got or 'nothing'}")
@@ -58,7 +100,7 @@ class OnnxProbe:
                 "both must be 8-bit, or both float"
             )
         self.output, self.eight_bits = output, image.dtype is np.uint8
-        self.multiple = self._size_multiple(path)
+        self.multiple = facts.multiple or self._size_multiple(path)
 
     @property
     def photograph(self) -> np.ndarray:
@@ -79,8 +121,11 @@ class OnnxProbe:
         if channels_last:
             frame = frame.transpose(0, 2, 3, 1)
         frame = np.repeat(frame, self._image.batch or 1, axis=0) if self._image.batched else frame[0]
+        state = {name: tensor.numpy() for name, tensor in self._state.blank(Size(height, width)).items()}
         try:
-            results = self._session.run(None, {self._image.name: np.ascontiguousarray(frame, self._image.dtype)})
+            results = self._session.run(
+                None, {self._image.name: np.ascontiguousarray(frame, self._image.dtype), **state}
+            )
         except Exception as error:
             raise ModelError(first_line(error)) from None
         named = zip((one.name for one in self._session.get_outputs()), results, strict=True)
@@ -114,13 +159,15 @@ class OnnxProbe:
         return self._outputs(values, *self._size)[self.output].astype(np.float32)
 
 
-def open_quietly(path: Path) -> Any:
-    """The file in ONNX Runtime on the CPU, quiet even when it fails."""
+def open_quietly(file: Path | bytes, called: str = "") -> Any:
+    """A file, or its content, in ONNX Runtime on the CPU, quiet even when it fails; ``called`` is for messages."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            file if isinstance(file, bytes) else str(file), options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:  # its exceptions have no common base but Exception
-        raise ModelError(f"{path}: onnxruntime cannot load it: {first_line(error)}") from None
+        raise ModelError(f"{called or file!s}: onnxruntime cannot load it: {first_line(error)}") from None

@@ -47,6 +47,11 @@ class Reading:
         return f"--input-range {self.input.name} --output-range {self.output.name}"
 
     @property
+    def keys(self) -> str:
+        """The keys of ``[frame]`` that ask for it."""
+        return f'input_range = "{self.input.name}", output_range = "{self.output.name}"'
+
+    @property
     def ranges(self) -> str:
         """In words."""
         return f"input {self.input.name} and output {self.output.name}"
@@ -77,16 +82,19 @@ class Choice:
     rivals: Sequence[Reading]
     others: Sequence[Reading]
 
-    def settle(self, path: Path, report: Callable[[str], None], guess: bool) -> Reading:
+    def settle(self, path: Path, report: Callable[[str], None], guess: bool, description: str = "") -> Reading:
         """The best reading; doubts are told.
 
         Args:
             guess: if there are rivals, report them; else refuse the file.
+            description: file whose ``[frame]`` should say the ranges; empty where options do.
 
         Raises:
             ModelError: there are rivals, and nothing may be guessed.
         """
         best = self.best
+        if description:
+            return self._settle_described(description, report, guess)
         if best.fault:
             names = " or ".join(dict.fromkeys(reading.input.name for reading in self.others))
             advice = (
@@ -107,6 +115,22 @@ class Choice:
                 f"{path}: does not say its value range, and several readings give a picture: give {choices} "
                 f"(reconet-bench inspect {path.name} shows them side by side)"
             )
+        return best
+
+    def _settle_described(self, description: str, report: Callable[[str], None], guess: bool) -> Reading:
+        """The same for a file that a description names."""
+        best, place = self.best, f"{description}, [frame]"
+        if best.fault:
+            report(
+                f"{place}: read as {best.ranges}, a test photograph comes out {best.fault}: "
+                "give the input_range and output_range that it was trained with"
+            )
+        elif self.rivals:
+            listed = (best, *self.rivals)
+            choices = ", or ".join(one.keys for one in listed)
+            if not guess:
+                raise ModelError(f"{place}: several value ranges give a picture: give {choices}")
+            report(f"{place}: no value range is said; taken is the first of: {choices}")
         return best
 
 

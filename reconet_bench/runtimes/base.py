@@ -15,6 +15,7 @@ from reconet_bench.core.errors import ReconetBenchError, RuntimeUnavailable, Unk
 from reconet_bench.core.machine import pick_device, usable_cpus
 from reconet_bench.core.memory import memory_in_use
 from reconet_bench.core.registry import Registry
+from reconet_bench.runtimes.model_source import ModelSource
 from reconet_bench.runtimes.parity import (
     Parity,
     float_frames,
@@ -23,7 +24,7 @@ from reconet_bench.runtimes.parity import (
     reference_frames,
     session_parity,
 )
-from reconet_bench.runtimes.session import CANNOT_RUN, ModelSource, Resident, Session, SessionHandle
+from reconet_bench.runtimes.session import CANNOT_RUN, Resident, Session, SessionHandle
 
 __all__ = [
     "CANNOT_RUN",
@@ -94,6 +95,8 @@ class Runtime(ABC):
         variants: other ways to run, by name, with a line for each.
         defaults: variants that take part in a comparison unless runtimes are named; ``""`` is none.
         from_network: whether it takes the network itself; others take the ONNX file.
+        with_state: variants that run networks with state, see :class:`~reconet_bench.temporal.state.StateInput`.
+        runs_python: whether it runs models of the user's own in Python.
         variant: the one chosen, ``""`` for none.
         place: the device that its name holds, ``""`` for none.
     """
@@ -102,6 +105,8 @@ class Runtime(ABC):
     variants: ClassVar[dict[str, str]] = {}
     defaults: ClassVar[tuple[str, ...]] = ("",)
     from_network: ClassVar[bool] = False
+    with_state: ClassVar[tuple[str, ...]] = ()
+    runs_python: ClassVar[bool] = False
     variant: str = ""
     place: str = ""
 
@@ -179,6 +184,18 @@ class Runtime(ABC):
             raise RuntimeUnavailable(reason)
         return torch.device("cuda", 0) if str(place) == "cuda" else place
 
+    def _check_kind(self, model: ModelSource) -> None:
+        """Raise RuntimeUnavailable for a kind of model that it never runs."""
+        name = ":".join(
+            [next((one for one, runtime in RUNTIMES.items() if type(runtime) is type(self)), ""), *self.options]
+        )
+        if model.state and self.variant not in self.with_state:
+            raise RuntimeUnavailable(
+                f"{name} does not run networks with state ('{model.name}'): use onnxruntime or openvino"
+            )
+        if model.python is not None and not self.runs_python:
+            raise RuntimeUnavailable(f"{name} does not run models in Python ('{model.name}'): use torch")
+
     def load(self, model: ModelSource, device: str = "auto", threads: int | None = None) -> Session:
         """Load ``model`` for frames.
 
@@ -191,6 +208,7 @@ class Runtime(ABC):
             ModelError: the runtime cannot read the model.
         """
         place = self.check(device, threads)
+        self._check_kind(model)
         before, start = memory_in_use(str(place)), perf_counter()
         try:
             session = self.open(model, place, threads or usable_cpus())

@@ -24,7 +24,7 @@ from reconet_bench.runtimes.onnx_errors import first_line
 if TYPE_CHECKING:
     import onnx
 
-    from reconet_bench.runtimes.session import ModelSource
+    from reconet_bench.runtimes.model_source import ModelSource
 
 #: What stays in fp32: statistics of an instance norm overflow above 65,504, and a Resize has scales to keep.
 _FULL_PRECISION = ("InstanceNormalization", "Resize")

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,28 +19,19 @@ from reconet_bench.core.errors import ModelError, RuntimeUnavailable
 from reconet_bench.runtimes.artifact_cache import kept, recall, remember
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Runtime, Session
 from reconet_bench.runtimes.onnx_errors import first_line
-from reconet_bench.runtimes.onnx_forms import (
-    calibration,
-    calibration_frames,
-    half_precision,
-    quantized,
-    refuse_twice,
+from reconet_bench.runtimes.onnx_forms import calibration, calibration_frames, half_precision, quantized, refuse_twice
+from reconet_bench.runtimes.onnxruntime_options import (
+    CPU_PROVIDER,
+    CUDA_PROVIDER,
+    REMEDIES,
+    TENSORRT_PROVIDER,
+    cuda_options,
+    session_options,
+    tensorrt_options,
+    without_graph,
 )
-from reconet_bench.runtimes.onnxruntime_options import session_options, tensorrt_options, without_graph
 from reconet_bench.runtimes.placement import check_placement, compute_nodes
 
-CPU_PROVIDER, CUDA_PROVIDER, TENSORRT_PROVIDER = (
-    "CPUExecutionProvider",
-    "CUDAExecutionProvider",
-    "TensorrtExecutionProvider",
-)
-#: What loads the libraries of a provider that did not come up.
-_REMEDIES = {
-    CUDA_PROVIDER: "its CUDA or cuDNN libraries do not load: install the onnxruntime-gpu for your CUDA version, "
-    "or use --device cpu",
-    TENSORRT_PROVIDER: 'its TensorRT libraries do not load: pip install "tensorrt<11" for your CUDA version, '
-    "or use onnxruntime:cuda",
-}
 #: Side of the frame that placement is traced on, pixels; a multiple of whatever a network may demand.
 _TRACE_SIZE = 64
 _TYPES = {
@@ -50,6 +42,8 @@ _TYPES = {
 }
 _NUMPY = {torch.float32: np.float32, torch.float16: np.float16, torch.float64: np.float64, torch.uint8: np.uint8}
 
+#: What goes into further inputs, and comes out of further outputs, of a network without state.
+NO_FEEDS: Mapping[str, Tensor] = {}
 #: Frame shapes that a session keeps an engine or a captured graph for; footage has one shape, a sweep a few.
 KEPT_SHAPES = 8
 
@@ -88,6 +82,8 @@ class OnnxSession(Session):
         self._session = self._open(session_options(threads), self._graphed)
         self.load_seconds = time.perf_counter() - start
         self.dtype = self._type_of(self._session)
+        self._take_types({one.name: one.type for one in self._session.get_inputs()}, _TYPES)
+        self._output_types = {one.name: _TYPES.get(one.type, self.dtype) for one in self._session.get_outputs()}
         self.precision = "fp16" if self._half else "int8" if variant == "int8" else model.precision
         if self._tensorrt and self.precision == "fp32":
             # TensorRT rounds the factors of fp32 convolutions to TF32, and this provider has no switch for it.
@@ -95,7 +91,9 @@ class OnnxSession(Session):
         if not self._tensorrt:
             height, width = model.height or _TRACE_SIZE, model.width or _TRACE_SIZE
             image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-            self.placement = self._proved(self.upload(image).tensor)
+            first = self.upload(image)
+            self.placement = self._proved(first.tensor, feeds=first.feeds)
+            self.reset()
 
     def _type_of(self, session: Any) -> torch.dtype:
         """What the file takes a frame as."""
@@ -136,29 +134,22 @@ class OnnxSession(Session):
             raise ModelError(f"{self.model.called}: onnxruntime cannot load it: {first_line(error)}") from None
         if session.get_providers()[0] != self.provider:
             raise RuntimeUnavailable(
-                f"onnxruntime fell back from {self.provider} to {session.get_providers()[0]}: "
-                f"{_REMEDIES[self.provider]}"
+                f"onnxruntime fell back from {self.provider} to {session.get_providers()[0]}: {REMEDIES[self.provider]}"
             )
         return session
 
     def _providers(self, graphed: bool, shape: tuple[int, ...] = ()) -> list[Any]:
         """Providers with their options, the one that all is to run on first; engines are for tensors of ``shape``."""
         providers: list[Any] = [CPU_PROVIDER]
-        if self.provider == CPU_PROVIDER:
-            return providers
-        index = self.torch_device.index
-        # TF32 is on by default, and it is not fp32.
-        providers.insert(
-            0, (CUDA_PROVIDER, {"device_id": index, "use_tf32": "0", "enable_cuda_graph": "1" if graphed else "0"})
-        )
+        index = self.torch_device.index or 0
+        if self.provider != CPU_PROVIDER:
+            providers.insert(0, (CUDA_PROVIDER, cuda_options(index, graphed)))
         if self.provider == TENSORRT_PROVIDER:
-            providers.insert(
-                0,
-                (TENSORRT_PROVIDER, tensorrt_options(self._path, index or 0, self._half, self.model.input_name, shape)),
-            )
+            options = tensorrt_options(self._path, index, self._half, self.model.input_name, shape)
+            providers.insert(0, (TENSORRT_PROVIDER, options))
         return providers
 
-    def _proved(self, x: Tensor, shape: tuple[int, ...] = ()) -> dict[str, int]:
+    def _proved(self, x: Tensor, shape: tuple[int, ...] = (), feeds: Mapping[str, Tensor] = NO_FEEDS) -> dict[str, int]:
         """Compute nodes by provider as run once on ``x``, in a profiled session of its own.
 
         Of its own, so that the session that is timed is never profiled and has its first frame still to come.
@@ -171,9 +162,9 @@ class OnnxSession(Session):
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "placement")
             session = self._open(options, shape=shape)
-            self._run(session, x)
+            self._run(session, x, feeds=feeds)
             trace = json.loads(Path(session.end_profiling()).read_text())
-        height, width = x.shape[-2:] if self.model.layout == "NCHW" else x.shape[-3:-1]
+        height, width = self.sides(x)
         return check_placement(compute_nodes(trace, height * width), self.provider, self.model.name)
 
     def _for(self, x: Tensor) -> Any:
@@ -204,17 +195,50 @@ class OnnxSession(Session):
             raise RuntimeError("the session is closed")
         return self._replay(x) if self._graphed else self._run(self._for(x), x)
 
-    def _run(self, session: Any, x: Tensor, options: Any = None) -> Tensor:
+    def infer_with(self, x: Tensor, feeds: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        if self._session is None:
+            raise RuntimeError("the session is closed")
+        outputs = self._outputs(x)
+        return self._run(self._session, x, feeds=feeds, outputs=outputs), outputs
+
+    def _outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """Memory on the device for the outputs that are carried on."""
+        shapes = {one.source: one.sized(*self.sides(x)) for one in self.model.state if one.is_output}
+        return {
+            name: torch.empty(shape, dtype=self._output_types[name], device=x.device) for name, shape in shapes.items()
+        }
+
+    def _run(
+        self,
+        session: Any,
+        x: Tensor,
+        options: Any = None,
+        feeds: Mapping[str, Tensor] = NO_FEEDS,
+        outputs: Mapping[str, Tensor] = NO_FEEDS,
+    ) -> Tensor:
         """Image to image: the output has the input's shape, so both ends are bound to torch's own memory."""
         y = torch.empty_like(x)
-        self._submit(session, self._bind(session, x, y), x, options)
+        self._submit(session, self._bind(session, x, y, feeds, outputs), x, options)
         return y
 
-    def _bind(self, session: Any, x: Tensor, y: Tensor) -> Any:
-        place = (x.device.type, x.device.index or 0, _NUMPY[x.dtype])
+    def _bind(
+        self,
+        session: Any,
+        x: Tensor,
+        y: Tensor,
+        feeds: Mapping[str, Tensor] = NO_FEEDS,
+        outputs: Mapping[str, Tensor] = NO_FEEDS,
+    ) -> Any:
         binding = session.io_binding()
-        binding.bind_input(self.model.input_name, *place, tuple(x.shape), x.data_ptr())
-        binding.bind_output(self.model.output_name, *place, tuple(y.shape), y.data_ptr())
+
+        def bound(bind: Callable[..., None], name: str, tensor: Tensor) -> None:
+            place = (tensor.device.type, tensor.device.index or 0, _NUMPY[tensor.dtype])
+            bind(name, *place, tuple(tensor.shape), tensor.data_ptr())
+
+        for name, tensor in {self.model.input_name: x, **feeds}.items():
+            bound(binding.bind_input, name, tensor)
+        for name, tensor in {self.model.output_name: y, **outputs}.items():
+            bound(binding.bind_output, name, tensor)
         return binding
 
     def _submit(self, session: Any, binding: Any, x: Tensor, options: Any = None) -> None:
@@ -254,6 +278,7 @@ class OnnxRuntime(Runtime):
     """ONNX Runtime on its CPU, CUDA or TensorRT provider."""
 
     summary: ClassVar[str] = "ONNX Runtime, fp32, CPU or CUDA provider"
+    with_state: ClassVar[tuple[str, ...]] = ("", "fp16")
     variants: ClassVar[dict[str, str]] = {
         "fp16": "ONNX Runtime, fp16 with norms and resizes in fp32; CUDA only",
         "graph": "ONNX Runtime, fp32, captured as a CUDA graph; CUDA only",

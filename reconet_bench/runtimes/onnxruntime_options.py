@@ -9,6 +9,20 @@ from typing import Any
 from reconet_bench.core.cache import mark_used
 from reconet_bench.runtimes.artifact_cache import kept
 
+CPU_PROVIDER, CUDA_PROVIDER, TENSORRT_PROVIDER = (
+    "CPUExecutionProvider",
+    "CUDAExecutionProvider",
+    "TensorrtExecutionProvider",
+)
+
+#: What loads the libraries of a provider that did not come up.
+REMEDIES = {
+    CUDA_PROVIDER: "its CUDA or cuDNN libraries do not load: install the onnxruntime-gpu for your CUDA version, "
+    "or use --device cpu",
+    TENSORRT_PROVIDER: 'its TensorRT libraries do not load: pip install "tensorrt<11" for your CUDA version, '
+    "or use onnxruntime:cuda",
+}
+
 
 def session_options(threads: int) -> Any:
     """Options of every session here: quiet, sequential, and idle threads that sleep.
@@ -32,6 +46,11 @@ def without_graph() -> Any:
     options = onnxruntime.RunOptions()
     options.add_run_config_entry("gpu_graph_id", "-1")
     return options
+
+
+def cuda_options(device: int, graphed: bool) -> dict[str, Any]:
+    """Options of the CUDA provider: fp32 that is fp32, for TF32 is on by default."""
+    return {"device_id": device, "use_tf32": "0", "enable_cuda_graph": "1" if graphed else "0"}
 
 
 def tensorrt_options(

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -116,10 +116,11 @@ class OpenVinoSession(Session):
             self._graph: Any = self._core.read_model(str(path))
         except Exception as error:  # its exceptions have no common base but RuntimeError
             raise ModelError(f"{model.called}: openvino cannot load it: {_reason(error)}") from None
-        kind = self._graph.input(model.input_name).get_element_type().get_type_name()
+        kind = _element(self._graph.input(model.input_name))
         if kind not in _TYPES:
             raise ModelError(f"{model.called}: input '{model.input_name}' is {kind}, a frame is f32, f16, f64 or u8")
         self.dtype = _TYPES[kind]
+        self._take_types({name: _element(one) for one in self._graph.inputs for name in one.get_names()}, _TYPES)
         self._output = next(i for i, one in enumerate(self._graph.outputs) if model.output_name in one.get_names())
         if variant == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise RuntimeUnavailable("this CPU has no fast bf16: use openvino")
@@ -129,8 +130,10 @@ class OpenVinoSession(Session):
             self._graph = self._quantize()
         start += self._quantizing  # as an export, it is made once and kept
         if model.height and model.width:
-            shape = tuple(self.upload(np.zeros((model.height, model.width, 3), np.uint8)).tensor.shape)
-            self._requests[shape] = self._compiled(shape)
+            first = self.upload(np.zeros((model.height, model.width, 3), np.uint8))
+            shape = tuple(first.tensor.shape)
+            self._requests[shape] = self._compiled(shape, _shapes(first.feeds))
+            self.reset()
         self.load_seconds = time.perf_counter() - start
 
     def _quantize(self) -> Any:
@@ -191,48 +194,68 @@ class OpenVinoSession(Session):
             )
         self.placement = {"CPU": sum(layer not in _IDLE for layer, _ in nodes)}
 
-    def _compiled(self, shape: tuple[int, ...]) -> Any:
-        """A request of the form that runs on tensors of ``shape``, which is the one that is looked at."""
+    def _compiled(self, shape: tuple[int, ...], others: Mapping[str, tuple[int, ...]]) -> Any:
+        """A request of the form that runs on tensors of ``shape``, which is the one that is looked at.
+
+        Args:
+            others: shapes of further inputs by name.
+        """
         graph = self._graph.clone()
         try:
-            graph.reshape({self.model.input_name: list(shape)})
+            graph.reshape({name: list(one) for name, one in {self.model.input_name: shape, **others}.items()})
         except Exception as error:
             raise ModelError(f"{self.model.called}: openvino cannot run it on {shape}: {_reason(error)}") from None
         compiled = self._compile(graph)
         self._check(compiled)
         return compiled.create_infer_request()
 
-    def _request(self, shape: tuple[int, ...]) -> Any:
+    def _request(self, shape: tuple[int, ...], others: Mapping[str, tuple[int, ...]]) -> Any:
         """An inference request for tensors of ``shape``; compiled at the first frame of a size."""
         if shape not in self._requests:
             with self.building():
-                self._requests[shape] = self._compiled(shape)
+                self._requests[shape] = self._compiled(shape, others)
             if len(self._requests) > _KEPT_SIZES:
                 self._requests.popitem(last=False)
         self._requests.move_to_end(shape)
         return self._requests[shape]
 
     def infer(self, x: Tensor) -> Tensor:
+        return self.infer_with(x, {})[0]
+
+    def infer_with(self, x: Tensor, feeds: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Image to image: the output has the input's shape, so both ends are torch's own memory."""
         if self._graph is None:
             raise RuntimeError("the session is closed")
         from openvino import Tensor as Shared
 
-        request = self._request(tuple(x.shape))
+        request = self._request(tuple(x.shape), _shapes(feeds))
         y = np.empty(tuple(x.shape), _NUMPY[self.dtype])
         try:
-            request.set_tensor(self.model.input_name, Shared(x.numpy(), shared_memory=True))
+            for name, tensor in {self.model.input_name: x, **feeds}.items():
+                request.set_tensor(name, Shared(tensor.numpy(), shared_memory=True))
             request.set_output_tensor(self._output, Shared(y, shared_memory=True))
             request.infer()
+            kept = {one.source for one in self.model.state if one.is_output}
+            outputs = {name: torch.from_numpy(request.get_tensor(name).data.copy()) for name in kept}
         except Exception as error:
             raise ModelError(
                 f"{self.model.called}: openvino cannot run it on {tuple(x.shape)}: {_reason(error)}"
             ) from None
-        return torch.from_numpy(y)
+        return torch.from_numpy(y), outputs
 
     def close(self) -> None:
         self._requests.clear()
         self._graph = None
+
+
+def _element(port: Any) -> str:
+    """Type of an input's numbers, as OpenVINO calls it."""
+    kind: str = port.get_element_type().get_type_name()
+    return kind
+
+
+def _shapes(feeds: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in feeds.items()}
 
 
 def _layer(node: Any) -> tuple[str, str]:
@@ -258,6 +281,7 @@ class OpenVino(Runtime):
         "int8": "OpenVINO, int8 by NNCF, calibrated on the built-in clips; other layers bf16 or fp32",
     }
     defaults: ClassVar[tuple[str, ...]] = ("", "bf16")
+    with_state: ClassVar[tuple[str, ...]] = ("", "bf16")
 
     def missing(self) -> str | None:
         if importlib.util.find_spec("openvino") is None:

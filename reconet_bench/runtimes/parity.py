@@ -41,7 +41,8 @@ def reference_frames(reference: SessionHandle, frames: Sequence[np.ndarray]) -> 
 
 
 def float_frames(session: SessionHandle, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """What a session makes of host frames or batches, before 8 bits: ``(N, 3, H, W)`` float32 in [0, 1] of each."""
+    """What a session makes of a sequence of frames or batches, before 8 bits: ``(N, 3, H, W)`` float32 in [0, 1]."""
+    session.ask(Session.reset)
     return [session.ask(Session.floats, image) for image in frames]
 
 

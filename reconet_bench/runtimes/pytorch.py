@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from reconet_bench.core.errors import RuntimeUnavailable
 from reconet_bench.core.machine import computes_bf16, cpu_threads
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Runtime, Session
+from reconet_bench.runtimes.python_model import FunctionSession, module_of
 
 #: Types that the convolutions may compute in, by variant; everything else is fp32.
 REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -45,8 +46,14 @@ class TorchSession(Session):
     def infer(self, x: Tensor) -> Tensor:
         if self._network is None:
             raise RuntimeError("the session is closed")
-        with cpu_threads(self.threads), torch.inference_mode(), self._ieee(), self._autocast():
+        blamed = self.model.python.blamed() if self.model.python else contextlib.nullcontext()
+        with cpu_threads(self.threads), torch.inference_mode(), self._ieee(), self._autocast(), blamed:
             return self._forward(self._network, x.contiguous(memory_format=self._layout)).to(x.dtype)
+
+    def _reset(self) -> None:
+        if self.model.python is not None and callable(reset := getattr(self._network, "reset", None)):
+            with self.model.python.blamed():
+                reset()
 
     def _forward(self, network: nn.Module, x: Tensor) -> Tensor:
         y: Tensor = network(x)
@@ -69,7 +76,11 @@ class TorchSession(Session):
 
 
 def runnable_network(model: ModelSource, name: str) -> nn.Module:
-    """The network of ``model``; raises RuntimeUnavailable for an ONNX file, which has none."""
+    """The network of ``model``; raises RuntimeUnavailable for an ONNX file or a function, which have none."""
+    if model.python is not None:
+        if (module := module_of(model, model.python.create())) is None:
+            raise RuntimeUnavailable(f"{name} runs networks, and '{model.name}' is a Python function: use torch")
+        return module
     if model.network is None:
         raise RuntimeUnavailable(f"{name} cannot run an ONNX file ('{model.name}'); use --runtime onnxruntime")
     return model.network
@@ -89,6 +100,7 @@ class Torch(Runtime):
     """PyTorch eager mode."""
 
     from_network: ClassVar[bool] = True
+    runs_python: ClassVar[bool] = True
     summary: ClassVar[str] = "PyTorch eager, fp32: the reference"
     variants: ClassVar[dict[str, str]] = {
         "channels-last": "PyTorch eager, fp32, channels last in memory",
@@ -100,5 +112,11 @@ class Torch(Runtime):
         return without_reduced(device, "torch", self.variant)
 
     def open(self, model: ModelSource, device: torch.device, threads: int) -> Session:
+        if model.python is not None and module_of(model, made := model.python.create()) is None:
+            if self.variant:
+                raise RuntimeUnavailable(
+                    f"torch:{self.variant} is for networks, and '{model.name}' is a function: use torch"
+                )
+            return FunctionSession(model, made, device, threads)
         network = runnable_network(model, "torch")
         return TorchSession(model, network, device, threads, self.variant)

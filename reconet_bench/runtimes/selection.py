@@ -65,4 +65,5 @@ def reference_runtime(model: ModelSource) -> tuple[str, str | None]:
 
     An ONNX file of the user's own has no network for PyTorch: ONNX Runtime on the CPU stands in.
     """
-    return (REFERENCE_RUNTIME, None) if model.network is not None else ("onnxruntime", "cpu")
+    in_torch = model.network is not None or model.python is not None
+    return (REFERENCE_RUNTIME, None) if in_torch else ("onnxruntime", "cpu")

@@ -8,100 +8,29 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Concatenate, NamedTuple, ParamSpec, Self, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from reconet_bench.core.doubts import Doubt
-from reconet_bench.core.errors import DataError, ModelError, RuntimeUnavailable, out_of_memory
-from reconet_bench.core.ops import UNIT, ValueRange, from_uint8, pad_to_multiple, resize_frame, to_uint8
+from reconet_bench.core.errors import ModelError, RuntimeUnavailable, out_of_memory
+from reconet_bench.core.ops import from_uint8, pad_to_multiple, resize_frame, to_uint8
 from reconet_bench.core.size import Size
+from reconet_bench.data.clip import Motion
+from reconet_bench.runtimes.model_source import ModelSource
+from reconet_bench.temporal.base import ShownFrames
+from reconet_bench.temporal.history import FrameHistory
+from reconet_bench.temporal.state import StateMemory, TensorForm
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 #: What a runtime raises that cannot run a model here: it costs its own rows, and those of no other.
 CANNOT_RUN = (RuntimeUnavailable, ModelError)
-
-
-@dataclass
-class ModelSource:
-    """A style-transfer model as a runtime sees it.
-
-    Attributes:
-        name: for messages and records.
-        network: frames in [0, 1] to frames in [0, 1]; None for an ONNX file of the user's own.
-        onnx: gives the ONNX file; the first call may export it.
-        multiple: height and width that the ONNX takes are multiples of this; others are padded by reflection.
-        minimum: smallest height and width, pixels.
-        input_range, output_range: what the numbers of the ONNX mean, see :class:`reconet_bench.core.ops.ValueRange`.
-        layout: of the ONNX: ``"NCHW"`` or ``"NHWC"``.
-        input_name: of the frame in the ONNX.
-        output_name: of the stylised frame in the ONNX.
-        height: the only height that the ONNX takes, pixels; None = any. Other frames are resized to it, and back.
-        width: the only width that the ONNX takes, pixels; None = any.
-        batch: the only number of frames at once that the ONNX takes; None = any. Fewer frames are filled up.
-        batched: whether the ONNX has an axis for the number of frames.
-        precision: what the convolutions of the ONNX compute in as it is written: ``"fp32"``, ``"fp16"``, ``"int8"``.
-        exported: whether the ONNX is an export of ours, which lies in a temporary folder.
-    """
-
-    name: str
-    network: nn.Module | None
-    onnx: Callable[[], Path]
-    multiple: int = 1
-    minimum: int = 1
-    input_range: ValueRange = UNIT
-    output_range: ValueRange = UNIT
-    layout: str = "NCHW"
-    input_name: str = "frame"
-    output_name: str = "stylised"
-    height: int | None = None
-    width: int | None = None
-    batch: int | None = None
-    batched: bool = True
-    precision: str = "fp32"
-    exported: bool = False
-
-    @property
-    def called(self) -> str:
-        """What messages call the ONNX: by the path that the user gave; an export of ours by its name."""
-        return f"'{self.name}'" if self.exported else str(self.onnx())
-
-    def check_frame(self, image: np.ndarray) -> None:
-        """Raise unless ``image`` is a frame, or a batch of frames, that this model takes.
-
-        Raises:
-            DataError: not ``(H, W, 3)`` or ``(N, H, W, 3)`` uint8, or smaller than the model can pad.
-            ModelError: more frames at once than the ONNX takes.
-        """
-        if image.ndim not in (3, 4) or image.shape[-1] != 3 or image.dtype != np.uint8:
-            raise DataError(f"a frame is (H, W, 3) uint8, a batch (N, H, W, 3); got {image.shape} {image.dtype}")
-        height, width = image.shape[-3:-1]
-        count = image.shape[0] if image.ndim == 4 else 1
-        if count > (self.batch or count):
-            raise ModelError(
-                f"'{self.name}' accepts batches of {self.batch} only, got {count} frames: "
-                "export it with a dynamic batch"
-            )
-        if min(height, width) < self.minimum:
-            raise DataError(f"frame of {width}x{height} pixels is too small: '{self.name}' needs {self.minimum} a side")
-
-    def taken_size(self, height: int, width: int) -> Size:
-        """The size that frames of ``height`` x ``width`` are resized to: their own unless the ONNX has but one."""
-        return Size(self.height or height, self.width or width)
-
-    def adaptations(self, height: int, width: int, count: int = 1) -> tuple[Doubt, ...]:
-        """What is done to batches of ``count`` frames of a size so that the ONNX takes them."""
-        resized = self.taken_size(height, width) != (height, width)
-        filled = count < (self.batch or count)
-        return (*([Doubt.RESIZED] if resized else []), *([Doubt.FIXED_BATCH] if filled else []))
 
 
 class Resident(NamedTuple):
@@ -112,6 +41,7 @@ class Resident(NamedTuple):
         height, width: what the output is cropped to: it was padded.
         wanted: how many frames of the output are.
         size: what the output is resized to after the crop.
+        feeds: tensors for further inputs, which carry the state of the network.
     """
 
     tensor: Tensor
@@ -119,6 +49,7 @@ class Resident(NamedTuple):
     width: int
     wanted: int
     size: Size
+    feeds: Mapping[str, Tensor] = {}
 
 
 class SessionHandle(ABC):
@@ -189,6 +120,34 @@ class Session(SessionHandle):
         self.placement: dict[str, int] = {}
         #: Type of the tensors that go in and come out: floats, or uint8 where the model converts by itself.
         self.dtype = torch.float32
+        self.history = FrameHistory(model.motion) if model.state or model.stabiliser else None
+        form = TensorForm(model.multiple, model.layout, model.input_range, device)
+        self.memory = StateMemory(model.state, form, self._frame) if model.state else None
+        self._shown = ShownFrames(model.stabiliser) if model.stabiliser else None
+
+    def reset(self) -> None:
+        """The next frame begins a sequence: nothing of the frames so far is carried on."""
+        for part in (self.history, self.memory, self._shown):
+            if part is not None:
+                part.reset()
+        self._reset()
+
+    def _reset(self) -> None:
+        """Forget what the session itself carries on."""
+
+    def give_motion(self, motion: Motion) -> None:
+        """True motion from the next frame to the one before it, to take the place of estimated motion."""
+        if self.history is not None:
+            self.history.give(motion)
+
+    def _take_types(self, kinds: Mapping[str, str], known: Mapping[str, torch.dtype]) -> None:
+        """Types of further inputs, as a runtime calls them; raises ModelError for one that is not in ``known``."""
+        if self.memory is None:
+            return
+        for name in self.memory.types:
+            if kinds.get(name) not in known:
+                raise ModelError(f"{self.model.called}: input '{name}' is {kinds.get(name, 'missing')}, not a float")
+            self.memory.types[name] = known[kinds[name]]
 
     def ask(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **options: P.kwargs) -> T:
         return work(self, *args, **options)
@@ -196,6 +155,14 @@ class Session(SessionHandle):
     @abstractmethod
     def infer(self, x: Tensor) -> Tensor:
         """The stylised tensor of ``x``, same shape, type and device; may return before it is computed."""
+
+    def infer_with(self, x: Tensor, feeds: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The stylised tensor of ``x``, and the outputs that are carried on by name.
+
+        Args:
+            feeds: tensors for the further inputs by name.
+        """
+        raise RuntimeUnavailable(f"{self.runtime} runs no networks with state")
 
     def upload(self, image: np.ndarray) -> Resident:
         """A host frame ``(H, W, 3)`` uint8, or a batch of them, to the input resident on the device.
@@ -214,7 +181,15 @@ class Session(SessionHandle):
             frame = torch.cat([frame, frame[-1:].expand(missing, *frame.shape[1:])])
         if not model.batched:
             frame = frame[0]
-        return Resident(frame.contiguous(), taken.height, taken.width, len(batch), size)
+        if self.history is not None:
+            self.history.begin(batch[0])
+        return Resident(frame.contiguous(), taken.height, taken.width, len(batch), size, self._feeds(batch, taken))
+
+    def _feeds(self, batch: np.ndarray, taken: Size) -> dict[str, Tensor]:
+        """What the further inputs are fed with for a frame ``(1, H, W, 3)``."""
+        if self.memory is None or self.history is None:
+            return {}
+        return self.memory.feeds(self.history, resize_frame(from_uint8(batch, self.torch_device), *taken))
 
     def _floats(self, batch: np.ndarray, size: Size) -> Tensor:
         """Frames ``(N, H, W, 3)`` uint8 as the model takes them, resized to ``size`` and padded by reflection."""
@@ -232,6 +207,10 @@ class Session(SessionHandle):
         frame = torch.from_numpy(np.ascontiguousarray(batch)).to(self.torch_device)
         return frame.permute(0, 3, 1, 2) if self.model.layout == "NCHW" else frame
 
+    def sides(self, x: Tensor) -> Size:
+        """Height and width of a tensor as the model takes it."""
+        return Size(*(x.shape[-3:-1] if self.model.layout == "NHWC" else x.shape[-2:]))
+
     def run(self, x: Resident) -> Tensor:
         """From the device to the device, in the model's own layout and range; may be asynchronous.
 
@@ -240,7 +219,7 @@ class Session(SessionHandle):
         """
         self.used = True
         try:
-            y = self.infer(x.tensor)
+            y = self._carried_on(x) if self.memory is not None else self.infer(x.tensor)
         except (MemoryError, RuntimeError, ModelError) as error:
             if not out_of_memory(error):
                 raise
@@ -250,6 +229,16 @@ class Session(SessionHandle):
                 "use a smaller size or batch"
             ) from None
         return self._restored(y, x)
+
+    def _carried_on(self, x: Resident) -> Tensor:
+        """The stylised tensor of a network with state, which is kept for the next frame."""
+        memory, taken = self.memory, Size(x.height, x.width)
+        assert memory is not None
+        y, outputs = self.infer_with(x.tensor, x.feeds)
+        if memory.fresh and (started := memory.started(x.feeds, y, taken)) is not None:
+            y, outputs = self.infer_with(x.tensor, started)
+        memory.remember(y, outputs)
+        return y
 
     def _restored(self, y: Tensor, x: Resident) -> Tensor:
         """The frames wanted of an output, without its padding and at their own size; layout, range and type stay."""
@@ -294,8 +283,7 @@ class Session(SessionHandle):
 
     def output_float(self, y: Tensor) -> np.ndarray:
         """What :meth:`run` returned as ``(N, 3, H, W)`` float32, clipped to [0, 1]."""
-        array: np.ndarray = self._frame(y).clamp(0, 1).cpu().numpy()
-        return array
+        return np.asarray(self._unit(y).cpu())
 
     def _finite(self, image: np.ndarray) -> Tensor:
         """What :meth:`run` returns, every value looked at before clipping or 8 bits hide what is no number."""
@@ -311,7 +299,14 @@ class Session(SessionHandle):
         Raises:
             ModelError: the output contains NaN or infinity.
         """
-        return self.output_float(self._finite(image))
+        y = self._finite(image)
+        if self._shown is not None and self.history is not None:
+            return np.asarray(self._shown(self._unit(y), self.history).cpu())
+        return self.output_float(y)
+
+    def _unit(self, y: Tensor) -> Tensor:
+        """What :meth:`run` returned as ``(N, 3, H, W)`` float32, clipped to [0, 1]."""
+        return self._frame(y).clamp(0, 1)
 
     def proved(self, image: np.ndarray) -> np.ndarray:
         """Stylise a host frame, and look at every value.
@@ -319,9 +314,16 @@ class Session(SessionHandle):
         Raises:
             ModelError: the output contains NaN or infinity.
         """
-        return self.download(self._finite(image)).reshape(image.shape)
+        return self._presented(self._finite(image)).reshape(image.shape)
+
+    def _presented(self, y: Tensor) -> np.ndarray:
+        """What :meth:`run` returned as a host frame, stabilised where that is asked for."""
+        if self._shown is None or self.history is None:
+            return self.download(y)
+        frame: np.ndarray = to_uint8(self._shown(self._unit(y), self.history))[0]
+        return frame
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         y = self.run(self.upload(image))
         self.synchronize()
-        return self.download(y).reshape(image.shape)
+        return self._presented(y).reshape(image.shape)

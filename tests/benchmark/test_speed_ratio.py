@@ -72,7 +72,7 @@ class Steady:
             return timing
         taken = next(self.seconds)
         self.clock.now += taken
-        return {"device": [taken] * 3}, timing_module.Span()
+        return {"device": [taken] * 3}, timing_module.Span(), []
 
 
 class Clock:

@@ -134,6 +134,9 @@ class EstimatedClip(Clip):
     def starts(self, step: int = 1) -> list[int]:
         return [i for i in range(len(self) - step) if all(i + offset in self._starts for offset in range(step))]
 
+    def motion_back(self, index: int) -> Motion:
+        return self.clip.motion_back(index)
+
     def motion(self, index: int, step: int = 1) -> Motion:
         return self._step(index) if step == 1 else composed_motion(self, index, step)
 

@@ -1,0 +1,1 @@
+"""What is carried from frame to frame: motion to the frame before, state of networks, and stabilisers."""
