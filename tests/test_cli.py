@@ -131,6 +131,7 @@ OPTIONS = {
     "--save-frames --no-pictures --output "
     "--style --style-size --vgg "
     "--input-range --output-range --layout --stabilise --stabilise-strength --state-flow "
+    "--results --results-root --offset --resize-results --json "
     "--data --sintel --pass --size --frames --flow --raft --seed",
     "evaluate": "--stylized --video --offset --style --style-size --json --vgg --data --sintel --pass --size --frames "
     "--flow --raft --seed",

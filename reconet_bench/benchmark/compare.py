@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,22 +10,24 @@ import numpy as np
 from reconet_bench.benchmark.album import Album
 from reconet_bench.benchmark.error_change import error_change
 from reconet_bench.benchmark.fastest_runtime import Choice, choose_runtime, with_auto_chosen
+from reconet_bench.benchmark.lag import find_lag, lag_warning
 from reconet_bench.benchmark.paired_differences import differences
-from reconet_bench.benchmark.plan import ComparisonResult, Plan, new_result
+from reconet_bench.benchmark.plan import BY_ANOTHER_TOOL, ComparisonResult, MadeBy, Plan, new_result
 from reconet_bench.benchmark.rendering import stylise_clip
 from reconet_bench.benchmark.runtime_pool import RuntimePool
 from reconet_bench.benchmark.speed_records import speed_rows
 from reconet_bench.benchmark.timing import Timing, TimingOptions, measure
 from reconet_bench.core.doubts import Doubt
-from reconet_bench.core.errors import ModelError, ReconetBenchError
+from reconet_bench.core.errors import DataError, ModelError, ReconetBenchError
 from reconet_bench.core.files import portable_name
 from reconet_bench.core.images import write_image
-from reconet_bench.core.ops import from_uint8
+from reconet_bench.core.ops import from_uint8, to_uint8
 from reconet_bench.core.samples import SampleKey, TimedFrame
 from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip
+from reconet_bench.data.rendered import RenderedResult
 from reconet_bench.metrics.base import METRICS, Footage, Style
-from reconet_bench.metrics.measure import Absent, Measured, Outcome, measure_footage
+from reconet_bench.metrics.measure import Absent, Measured, Outcome, measure_footage, moved
 from reconet_bench.metrics.statistics import estimate
 from reconet_bench.metrics.style import style_of
 from reconet_bench.models.loading import Model
@@ -100,6 +102,11 @@ class _Comparison:
             if model.is_content and failed and not self.result.records:
                 break  # the content stands beside models, and there are none
             clips = self.plan.clips
+            if model.rendered is not None:
+                style = style_of(model.style_targets, self.plan.vgg)
+                for clip in clips:
+                    self._rendered(model, model.rendered, clip, style)
+                continue
             for clip in clips:
                 model.source.check_frame(np.empty((*clip.size, 3), np.uint8))
             with self._pool(model) as pool:
@@ -173,7 +180,31 @@ class _Comparison:
             same = next((outcomes for other, outcomes in done if all(map(np.array_equal, frames, other))), None)
             outcomes = same or measure_footage(Footage(clip, [from_uint8(frame) for frame in frames], style))
             done.append((frames, outcomes))
-            self._record(opened, clip, name, outcomes)
+            self._record(opened.model, opened.sessions[name], clip, outcomes)
+
+    def _rendered(self, model: Model, result: RenderedResult, clip: Clip, style: Style) -> None:
+        """Measure what another tool rendered of one clip; what is wrong with it costs its own rows."""
+        name = model.source.name
+        if clip.name not in result.places:
+            return
+        self.report(f"{name} on {clip.title}")
+        try:
+            part, frames, first = result.frames(clip)
+            lag = find_lag(part, frames)
+            outcomes = measure_footage(Footage(part, frames, style))
+        except DataError as error:
+            self.result.skipped.append(f"{name} on {clip.title}: {error}")
+            return
+        doubts = [Doubt.LAG] if lag else []
+        if lag:
+            said = lag_warning(f"the frames of {name}", clip.name, lag)
+            self.result.warnings.append(f"{said}: give --offset {name}={result.offset + lag}")
+        if result.resized(clip):
+            doubts.append(Doubt.RESIZED_RESULT)
+        whole = [to_uint8(frame)[0] for frame in frames]
+        if self.album is not None and len(whole) == len(clip):
+            self.album.add(name, clip, whole)
+        self._record(model, BY_ANOTHER_TOOL, clip, moved(outcomes, first), doubts)
 
     def _keep(self, opened: _Opened, clip: Clip, runtime: str, frames: Sequence[np.ndarray], *, first: bool) -> None:
         """Write stylised frames where they are wanted: all as they are, those of the first runtime into the album."""
@@ -184,20 +215,27 @@ class _Comparison:
         if self.album is not None and first and not opened.model.is_content:
             self.album.add(opened.name, clip, frames)
 
-    def _record(self, opened: _Opened, clip: Clip, runtime: str, outcomes: dict[str, Outcome]) -> None:
-        """What came of every metric, as records."""
-        seen = _seen_in_training(opened.model, clip)
-        adapted = [*{Doubt.RESIZED}.intersection(opened.model.source.adaptations(*clip.size))]
-        if self.plan.true_motion and opened.model.source.uses_motion:
+    def _record(
+        self,
+        model: Model,
+        made_by: MadeBy,
+        clip: Clip,
+        outcomes: Mapping[str, Outcome],
+        more: Sequence[Doubt] = (),
+    ) -> None:
+        """What came of every metric, as records; ``more`` are doubts beside those of the model."""
+        seen = _seen_in_training(model, clip)
+        adapted = [*{Doubt.RESIZED}.intersection(model.source.adaptations(*clip.size)), *more]
+        if self.plan.true_motion and model.source.uses_motion:
             adapted.append(Doubt.TRUE_FLOW)
-        record = self.result.recorder(opened.model, opened.sessions[runtime], clip.size, clip)
+        record = self.result.recorder(model, made_by, clip.size, clip)
         for name, outcome in outcomes.items():
             metric = METRICS[name]
             match outcome:
                 case Absent(reason):
                     record(name, metric.unit, metric.better, None, note=reason)
                 case Measured(samples):
-                    self.result.samples[SampleKey(opened.name, clip.title, runtime, name)] = samples
+                    self.result.samples[SampleKey(model.source.name, clip.title, made_by.runtime, name)] = samples
                     e = estimate(metric, list(samples.values()))
                     doubts = (*seen, *adapted, *([Doubt.ESTIMATED_FLOW] if metric.uses_motion and clip.flow else []))
                     interval = {"ci_low": e.low, "ci_high": e.high}

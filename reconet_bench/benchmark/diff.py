@@ -15,7 +15,7 @@ from reconet_bench.benchmark.speed_ratio import speed_ratio
 from reconet_bench.benchmark.speed_records import RATIOS
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import DataError, MetricUnavailable
-from reconet_bench.core.record import UNKNOWN_METHOD, Record
+from reconet_bench.core.record import UNTOLD, Record
 from reconet_bench.core.samples import SIGNIFICANCE, TimingKey
 from reconet_bench.core.statistics import error_of_mean, error_of_values, holm, interval
 from reconet_bench.metrics.base import METRICS, Footage, Metric
@@ -112,7 +112,7 @@ def _same_models(before: Run, after: Run) -> tuple[dict[str, str], list[str]]:
     methods = [{record.model: record.method for record in run.records} for run in (before, after)]
     rest = [{name: method for name, method in side.items() if name not in pairs} for side in methods]
     for name, method in rest[0].items():
-        same = [other for other, its in rest[1].items() if its == method != UNKNOWN_METHOD]
+        same = [other for other, its in rest[1].items() if its == method and method not in UNTOLD]
         if len(same) == 1 and list(rest[0].values()).count(method) == 1:
             pairs[name] = same[0]
             notes.append(f"{name} is compared with {same[0]}: the only other {method}")

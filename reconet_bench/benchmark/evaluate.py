@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from reconet_bench.benchmark.lag import find_lag
+from reconet_bench.benchmark.lag import find_lag, lag_warning
 from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip, ClipView
 from reconet_bench.data.footage import StylizedFrames
@@ -38,11 +38,7 @@ class Evaluation:
     @property
     def warning(self) -> str:
         """What to know of frames that do not show the content beside them; empty if they do."""
-        if not self.lag:
-            return ""
-        count = abs(self.lag)
-        place = f"{count} frame{'s' if count > 1 else ''} {'behind' if self.lag > 0 else 'ahead of'}"
-        return f"{self.clip.name}: the stylised frames seem to be {place} the content, so their numbers are wrong"
+        return lag_warning("the stylised frames", self.clip.name, self.lag) if self.lag else ""
 
 
 def evaluate(

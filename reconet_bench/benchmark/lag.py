@@ -18,6 +18,13 @@ _SIDE = 160
 _FEWEST, _NEARLY_ALL, _BETTER = 3, 0.8, 0.01
 
 
+def lag_warning(what: str, clip: str, lag: int) -> str:
+    """The sentence about frames that seem to be ``lag`` frames behind the content (ahead of it if negative)."""
+    count = abs(lag)
+    place = f"{count} frame{'s' if count > 1 else ''} {'behind' if lag > 0 else 'ahead of'}"
+    return f"{clip}: {what} seem to be {place} the content, so their numbers are wrong"
+
+
 def find_lag(clip: Clip, stylized: Sequence[Tensor]) -> int:
     """How many frames the stylised frames are behind the content: those of ``i`` show the content of ``i - lag``.
 
@@ -32,10 +39,15 @@ def find_lag(clip: Clip, stylized: Sequence[Tensor]) -> int:
     """
     content = [_edges(clip.frame(index), clip.luminance) for index in range(len(clip))]
     painted = [_edges(frame, clip.luminance) for frame in stylized]
+    lags = range(-LARGEST, LARGEST + 1)
+    shown = {lag: [index for index in range(len(painted)) if 0 <= index - lag < len(content)] for lag in lags}
+    fits = {lag: np.array([painted[i] @ content[i - lag] for i in shown[lag]]) for lag in lags}
+    # A style may turn light into dark: what counts is how strongly the edges agree.
+    strongest = max((float(fit.mean()) for fit in fits.values() if len(fit)), key=abs, default=1.0)
+    sign = -1.0 if strongest < 0 else 1.0
     best, gain = 0, _BETTER
-    for lag in range(-LARGEST, LARGEST + 1):
-        shown = [index for index in range(len(painted)) if 0 <= index - lag < len(content)]
-        better = np.array([painted[i] @ content[i - lag] - painted[i] @ content[i] for i in shown])
+    for lag in lags:
+        better = sign * (fits[lag] - np.array([painted[i] @ content[i] for i in shown[lag]]))
         if len(better) >= _FEWEST and (better > 0).mean() >= _NEARLY_ALL and better.mean() > gain:
             best, gain = lag, float(better.mean())
     return best

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from reconet_bench.core.samples import ALL_VIDEOS, THESE_CLIPS, Difference, SampleKey, Samples, answers
@@ -22,7 +22,7 @@ Pair = tuple[list[float], list[float]]
 def differences(models: Sequence[Model], clips: Sequence[Clip], samples: Samples) -> list[Difference]:
     """Paired differences between models: on all videos (by which models are ranked), on these clips, and on each clip.
 
-    They are taken in the first runtime that both models ran in.
+    They are taken in the first runtime that both models ran in, else in the first of each.
     Motion is compared whatever the styles, the distance to a style only between models of one. A clip measured along
     true and along estimated flow counts once, along the true one: the same frames twice would narrow the interval.
     Verdicts are given by p values that are corrected for their number (Holm). So that few questions are asked, the
@@ -50,7 +50,10 @@ def differences(models: Sequence[Model], clips: Sequence[Clip], samples: Samples
 
 
 def _paired(a: Model, b: Model, video: str, metric: str, samples: Samples) -> Pair | None:
-    """Samples of both models on the frames they share, in the first runtime that both ran in."""
+    """Samples of both models on the frames they share, in the first runtime that both ran in, else each in its first.
+
+    The latter holds for frames that another tool rendered, and for models that have no runtime in common.
+    """
     for key, first in samples.items():
         if key != SampleKey(a.source.name, video, key.runtime, metric):
             continue
@@ -58,7 +61,18 @@ def _paired(a: Model, b: Model, video: str, metric: str, samples: Samples) -> Pa
         if second is not None:
             shared = sorted(first.keys() & second.keys())
             return [first[i] for i in shared], [second[i] for i in shared]
-    return None
+    firsts = [_first(model, video, metric, samples) for model in (a, b)]
+    if firsts[0] is None or firsts[1] is None:
+        return None
+    shared = sorted(firsts[0].keys() & firsts[1].keys())
+    return [firsts[0][i] for i in shared], [firsts[1][i] for i in shared]
+
+
+def _first(model: Model, video: str, metric: str, samples: Samples) -> Mapping[int, float] | None:
+    """Samples of a model in its first runtime."""
+    keys = (key for key in samples if key == SampleKey(model.source.name, video, key.runtime, metric))
+    key = next(keys, None)
+    return None if key is None else samples[key]
 
 
 def _row(metric: str, video: str, a: Model, b: Model, estimate: Estimate) -> Difference:

@@ -6,15 +6,33 @@ import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from reconet_bench.benchmark.content_frames import ContentFrames
-from reconet_bench.core.record import Record
+from reconet_bench.core.record import RENDERED, Record
 from reconet_bench.core.samples import Difference, SampleKey, TimedFrame
 from reconet_bench.data.clip import Clip
 from reconet_bench.models.loading import Model
-from reconet_bench.runtimes.base import SessionHandle
 from reconet_bench.runtimes.selection import AUTO, Resources
+
+
+class MadeBy(Protocol):
+    """What made stylised frames: a session, or :data:`BY_ANOTHER_TOOL`."""
+
+    runtime: str
+    precision: str
+    device: str
+
+
+@dataclass
+class _Tool:
+    runtime: str = RENDERED
+    precision: str = ""
+    device: str = ""
+
+
+#: What made frames that were only read.
+BY_ANOTHER_TOOL: MadeBy = _Tool()
 
 
 @dataclass(frozen=True)
@@ -51,13 +69,15 @@ class Plan:
     def steps(self) -> int:
         """How many times :func:`compare` reports."""
         timed = len({clip.size for clip in self.clips}) if self.rounds else 0
-        shown = sum(not model.is_content for model in self.models)
+        read = sum(model.rendered is not None for model in self.models)
+        shown = sum(not model.is_content for model in self.models) - read
         chosen = shown if AUTO in self.runtimes else 0
-        return len(self.models) * len(self.clips) * len(self.runtimes) + shown * timed + chosen
+        run = len(self.models) - read
+        return (run * len(self.runtimes) + read) * len(self.clips) + shown * timed + chosen
 
     def times(self, model: Model) -> bool:
         """Whether its speed is measured; the content itself takes no time."""
-        return self.rounds > 0 and not model.is_content
+        return self.rounds > 0 and not model.is_content and model.rendered is None
 
 
 @dataclass
@@ -69,6 +89,7 @@ class ComparisonResult:
         timings: every timed frame.
         differences: paired differences between models.
         skipped: one line for each model that a runtime could not run.
+        warnings: one line for each rendered result that does not seem to fit its clip.
         chosen: one line for each model that ``auto`` stood for a runtime of: which, and why.
     """
 
@@ -79,12 +100,13 @@ class ComparisonResult:
     timings: list[TimedFrame] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     chosen: list[str] = field(default_factory=list)
 
     def recorder(
-        self, model: Model, session: SessionHandle, size: tuple[int, int], clip: Clip | None = None
+        self, model: Model, made_by: MadeBy, size: tuple[int, int], clip: Clip | None = None
     ) -> Callable[..., None]:
-        """Appends a record of one model, runtime and size, given its number; of speed if there is no clip."""
+        """Appends a record of one model's frames, what made them and their size; of speed if there is no clip."""
 
         def record(metric: str, unit: str, better: str, value: float | None, **fields: Any) -> None:
             self.records.append(
@@ -94,9 +116,9 @@ class ComparisonResult:
                     method=model.method,
                     style=model.style,
                     model=model.source.name,
-                    runtime=session.runtime,
-                    precision=session.precision,
-                    device=session.device,
+                    runtime=made_by.runtime,
+                    precision=made_by.precision,
+                    device=made_by.device,
                     height=size[0],
                     width=size[1],
                     metric=metric,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import shutil
 import time
 from pathlib import Path
@@ -26,6 +28,7 @@ from reconet_bench.commands.base import (
     warn,
 )
 from reconet_bench.commands.motion_options import TRUE_FLOW, add_motion_options, give_motion
+from reconet_bench.commands.result_options import add_result_options, rendered_models
 
 #: Fewest rounds of the speed measurement, and seconds for more, unless the user says otherwise.
 ROUNDS, BUDGET = 5, 20.0
@@ -119,7 +122,9 @@ class Compare(Command):
             action="store_true",
             help="write no pictures: the report then has no filmstrip and no player",
         )
+        parser.add_argument("--json", action="store_true", help="print the records as one JSON list and nothing else")
         parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="run folder (default: reports/TIME)")
+        add_result_options(parser)
         add_motion_options(parser, true=True)
         add_onnx_options(parser)
         add_style_options(parser, "your own ONNX files; a checkpoint contains its style")
@@ -147,7 +152,16 @@ class Compare(Command):
         from reconet_bench.benchmark.provenance import provenance
         from reconet_bench.core.errors import enough_memory
         from reconet_bench.core.files import replace_folder
-        from reconet_bench.models.loading import ShippedSet, give_style, load_all, paint, stabilised, workspace
+        from reconet_bench.core.record import CONTENT_METHOD
+        from reconet_bench.models.loading import (
+            ShippedSet,
+            check_names,
+            give_style,
+            load_all,
+            paint,
+            stabilised,
+            workspace,
+        )
         from reconet_bench.report import terminal
         from reconet_bench.report.run_folder import FILES, GrowingRun, write_run
         from reconet_bench.runtimes.selection import Resources, usable_runtimes
@@ -168,7 +182,12 @@ class Compare(Command):
         runtimes = usable_runtimes(options.runtimes, warn)
         with workspace() as folder:
             shipped = ShippedSet(options.style_name, options.network)
-            models = load_all(options.models, options.methods, Path(folder), hints, warn, shipped)
+            rendered = rendered_models(options, clips, warn)
+            alone = rendered and not options.models
+            methods = options.methods or ([CONTENT_METHOD] if alone else [])
+            models = load_all(options.models, methods, Path(folder), hints, warn, shipped)
+            models[len(models) - models[-1].is_content :] = [*rendered, *models[len(models) - models[-1].is_content :]]
+            check_names(models)
             models = stabilised(models, options.stabilise, options.stabilise_strength)
             give_motion(models, options, clips)
             paint(models, options.style_size, options.vgg)
@@ -207,17 +226,23 @@ class Compare(Command):
                         raise
                     failure = stop
                     result.differences = differences(models, clips, result.samples)
-            facts = {**provenance(plan, options.seed), "skipped": result.skipped, "interrupted": failure is not None}
+            notes = {"skipped": result.skipped, "warnings": result.warnings, "interrupted": failure is not None}
+            facts = {**provenance(plan, options.seed), **notes}
             curves = {model.source.name: model.curves for model in models if model.curves}
             replace_folder(target / "pictures", pictures)
             replace_folder(target / "frames", new_frames)
             write_run(target, result.records, result.samples, result.timings, result.differences, facts, curves)
-        out.print(terminal.comparison(result.records, result.differences))
+        if options.json:
+            print(json.dumps([dataclasses.asdict(record) for record in result.records]))
+        else:
+            out.print(terminal.comparison(result.records, result.differences))
+        for line in result.warnings:
+            warn(line)
         for line in result.chosen:
             err.print(f"auto: {line}", markup=False)
         for line in result.skipped:
             err.print(f"skipped {line}", style="yellow", markup=False)
-        out.print(f"Written to {target}: {', '.join(FILES)}", markup=False)
+        (err if options.json else out).print(f"Written to {target}: {', '.join(FILES)}", markup=False)
         if failure is not None:
             raise stopped(failure, target)
 

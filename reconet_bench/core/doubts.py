@@ -35,6 +35,8 @@ class Doubt(StrEnum):
         "the model was trained on the photographs in this clip: not a fair test",
     )
     RESIZED = "resized", "the frames were resized to the only size that the file takes, and back"
+    RESIZED_RESULT = "resized result", "the rendered frames had another size and were resized to the clip's"
+    LAG = "lag", "the frames seem to be behind the content, or ahead of it: give the --offset that the command names"
     FIXED_BATCH = "fixed batch", "the file computes several frames at once, but one at a time was asked for"
     ESTIMATED_FLOW = "estimated flow", "motion is estimated, not true"
     TRUE_FLOW = "true flow given", "the model was given the clip's true flow, which footage does not have"

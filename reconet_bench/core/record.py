@@ -21,6 +21,10 @@ from reconet_bench.core.size import Size
 CONTENT_METHOD = "identity"
 #: The method of an ONNX file that names no network of ours: nothing is known of how it was trained.
 UNKNOWN_METHOD = "onnx"
+#: Method and runtime of frames that another tool rendered.
+RENDERED = "rendered"
+#: Methods that tell nothing: models that share one have no more in common.
+UNTOLD = (UNKNOWN_METHOD, RENDERED)
 #: No measurement is beyond this; of what is not, squares and sums are finite too.
 LARGEST = 1e100
 

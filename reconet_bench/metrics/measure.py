@@ -38,6 +38,16 @@ def measure_footage(footage: Footage) -> dict[str, Outcome]:
     return outcomes
 
 
+def moved(outcomes: Mapping[str, Outcome], first: int) -> dict[str, Outcome]:
+    """Outcomes on a part of a clip by the frame indices of the whole, of which the part begins with ``first``."""
+    return {
+        name: Measured({index + first: value for index, value in outcome.samples.items()})
+        if isinstance(outcome, Measured)
+        else outcome
+        for name, outcome in outcomes.items()
+    }
+
+
 def measured_samples(outcomes: Mapping[str, Outcome]) -> dict[str, Mapping[int, float]]:
     """The samples of those metrics that could be measured, by name."""
     return {name: outcome.samples for name, outcome in outcomes.items() if isinstance(outcome, Measured)}

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from reconet_bench.core.errors import ModelError
 from reconet_bench.core.provenance import checksum, model_checksum
-from reconet_bench.core.record import CONTENT_METHOD, UNKNOWN_METHOD
+from reconet_bench.core.record import CONTENT_METHOD, RENDERED, UNKNOWN_METHOD, UNTOLD
+from reconet_bench.data.rendered import RenderedResult
 from reconet_bench.methods.base import METHODS
 from reconet_bench.metrics.style import painting_style
 from reconet_bench.models.checkpoint import (
@@ -48,6 +49,7 @@ class Model:
         curves: text of its loss curves, empty where they are not known.
         origin: the network that an ONNX file of ours was exported from, where it is among the models at hand.
         painting: of its style, where a description names one.
+        rendered: frames that another tool rendered, which stand for a model that is not at hand.
     """
 
     source: ModelSource
@@ -59,6 +61,7 @@ class Model:
     curves: str = ""
     origin: ModelSource | None = None
     painting: Path | None = None
+    rendered: RenderedResult | None = None
 
     @property
     def is_content(self) -> bool:
@@ -227,10 +230,15 @@ def load_all(
         checkpoint = Checkpoint(METHODS[CONTENT_METHOD].network(), CONTENT_METHOD, "")
         targets = next((model.style_targets for model in models if model.style_targets), {})
         models.append(Model(checkpoint_model(checkpoint, folder), CONTENT_METHOD, "", targets))
+    check_names(models)
+    return models
+
+
+def check_names(models: Sequence[Model]) -> None:
+    """Raise ModelError where two models have one name."""
     called = [model.source.name for model in models]
     if twice := [name for name in called if called.count(name) > 1]:
-        raise ModelError(f"two models are called '{twice[0]}' and would share their rows: rename one of the files")
-    return models
+        raise ModelError(f"two models are called '{twice[0]}' and would share their rows: rename one of them")
 
 
 def _origin(model: Model, models: Sequence[Model], folder: Path) -> ModelSource | None:
@@ -263,7 +271,7 @@ def stabilised(models: Sequence[Model], names: Sequence[str], strength: float) -
     found = []
     for model in models:
         found.append(model)
-        found += [_with(model, way) for way in ways if not model.is_content]
+        found += [_with(model, way) for way in ways if not model.is_content and model.rendered is None]
     return found
 
 
@@ -272,7 +280,17 @@ def _with(model: Model, way: Stabilisation) -> Model:
         return replace(of, name=f"{of.name}+{way.name}", stabiliser=way)
 
     origin = source(model.origin) if model.origin else None
-    return replace(model, source=source(model.source), method=f"{model.method}+{way.name}", curves="", origin=origin)
+    method = model.method if model.method in UNTOLD else f"{model.method}+{way.name}"
+    return replace(model, source=source(model.source), method=method, curves="", origin=origin)
+
+
+def rendered_model(result: RenderedResult) -> Model:
+    """What stands in a comparison for frames that another tool rendered."""
+
+    def nothing() -> Path:
+        raise ModelError(f"'{result.name}' is rendered frames, and no model")
+
+    return Model(ModelSource(result.name, None, nothing), RENDERED, "", rendered=result)
 
 
 def paint(models: Sequence[Model], size: int, vgg: Path | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from reconet_bench.core.record import CONTENT_METHOD, UNKNOWN_METHOD, Record
+from reconet_bench.core.record import CONTENT_METHOD, UNTOLD, Record
 from reconet_bench.core.samples import ALL_VIDEOS, Difference, answers
 from reconet_bench.core.statistics import FEWEST, error_of_values, interval
 
@@ -75,7 +75,7 @@ def labels(records: Iterable[Record]) -> dict[str, str]:
     """What each model is called: its method, or its own name where two models share a method or it is not known."""
     methods = {record.model: record.method for record in records}
     shared = [method for method in methods.values() if list(methods.values()).count(method) > 1]
-    shared.append(UNKNOWN_METHOD)
+    shared += UNTOLD
     return {model: model if method in shared else method for model, method in methods.items()}
 
 
