@@ -126,9 +126,9 @@ def differences_table(rows: Sequence[Difference]) -> Table:
     for group in groups.values():
         first, *others = sorted(group, key=lambda row: row.video != ALL_VIDEOS)
         metric, video, pair, difference, _, p, verdict = tables.difference_cells(first)
-        cells.append([metric, pair, difference, p, f"{video}: {verdict}", *(f"{o.video}: {o.verdict}" for o in others)])
+        cells.append([metric, pair, difference, p, f"{video}: {verdict}", *(other.verdict for other in others)])
     widest = max(map(len, cells))
-    header = ["metric", "first − second", "difference [95 % interval]", "p", "verdict", "verdict"][:widest]
+    header = ["metric", "first − second", "difference [95 % interval]", "p", "verdict", "on these clips"][:widest]
     title = "Paired differences (p in brackets: corrected for the number of tests, which decides the verdict)"
     return _table(title, header, [row + [""] * (widest - len(row)) for row in cells], left=(0, 1, 4, 5))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from reconet_bench.data.footage import read_stylized
 from reconet_bench.data.rendered import find_result, find_results
 from reconet_bench.data.selection import Selection
 from reconet_bench.data.synthetic import synthetic_clip
+from reconet_bench.video.stylize import FootageInput, FootageOutput, stylize_file
 
 SIZE, LENGTH = (64, 96), 7
 CLIPS = ("stroll", "carousel")
@@ -102,16 +104,9 @@ def test_alone_they_have_the_content_beside_them_and_json_is_all_there_is(
 
 
 def test_a_video_is_read_as_well_and_belongs_to_the_clip_of_its_name(tmp_path: Path, renders: Path) -> None:
-    words = [
-        "stylize",
-        str(renders / "negative" / "stroll"),
-        "-o",
-        str(tmp_path / "v" / "stroll.mp4"),
-        "--strength",
-        "0",
-    ]
     (tmp_path / "v").mkdir()
-    cli.main(words)
+    footage = FootageInput(renders / "negative" / "stroll")
+    stylize_file(lambda frame: frame, footage, FootageOutput(tmp_path / "v" / "stroll.mp4"))
     records = compare(
         tmp_path, "--results", f"v={tmp_path / 'v' / 'stroll.mp4'}", f"w={tmp_path / 'v'}", "--no-pictures"
     )
@@ -179,8 +174,6 @@ def test_another_size_is_refused_or_resized_and_marked(tmp_path: Path, capsys: p
 def test_what_is_broken_costs_its_own_rows_and_is_named(
     tmp_path: Path, renders: Path, capsys: pytest.CaptureFixture[str], damage: object, said: str
 ) -> None:
-    import re
-
     damage(renders / "negative" / "stroll")  # type: ignore[operator]
     records = compare(tmp_path, "--results", f"mine={renders / 'negative'}", "--no-pictures")
     assert re.search(said, capsys.readouterr().err)
