@@ -25,7 +25,7 @@ def typed_options() -> dict[str, argparse.Action]:
 
 OPTIONS = typed_options()
 #: Options whose numbers may be negative.
-SIGNED = ("evaluate --offset",)
+SIGNED = {"evaluate --offset": -2, "compare --offset": ("", -2)}
 
 
 def test_the_options_that_count_are_known():
@@ -36,7 +36,7 @@ def test_the_options_that_count_are_known():
 @pytest.mark.parametrize("text", ["x", "", "nan", "inf", "-2"])
 def test_what_is_no_number_or_too_small_is_refused_with_what_to_give(option, text):
     if option in SIGNED and text == "-2":
-        assert OPTIONS[option].type(text) == -2
+        assert OPTIONS[option].type(text) == SIGNED[option]
         return
     with pytest.raises(argparse.ArgumentTypeError, match=f"'{text}': give "):
         OPTIONS[option].type(text)

@@ -106,5 +106,5 @@ def test_the_terminal_has_one_row_for_two_models_and_a_metric():
         "-0.004 [-0.005, -0.003]",
         "0.031 (0.062)",
         "all: no difference shown",
-        "these clips: reconet-wave is better",
+        "reconet-wave is better",
     ]
