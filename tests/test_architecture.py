@@ -17,7 +17,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
     frozenset(names.split())
     for names in (
         "core",
-        "networks video report",
+        "networks video report web",
         "methods data",
         "temporal",
         "metrics runtimes",

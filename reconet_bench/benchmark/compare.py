@@ -282,6 +282,8 @@ class _Comparison:
             )
             record = self.result.recorder(opened.model, opened.sessions[name], size)
             adapted = opened.model.source.adaptations(*size)
+            if "software" in timing.device:
+                adapted = (*adapted, Doubt.SOFTWARE_GPU)
             for metric, row in rows.items():
                 doubts = (*row.doubts, *(adapted if metric.startswith(("fps", "latency")) else ()))
                 interval = {"ci_low": row.low, "ci_high": row.high}

@@ -26,7 +26,9 @@ class Data(Command):
             metavar="list|info|fetch|verify|cache",
             help="what to do; cache shows what is kept of earlier work",
         )
-        parser.add_argument("name", nargs="?", metavar="NAME", help="sintel, davis or styles")
+        parser.add_argument(
+            "name", nargs="?", metavar="NAME", help="sintel, davis or styles; fetch also takes onnxruntime-web"
+        )
         parser.add_argument(
             "--videos",
             nargs="+",
@@ -76,6 +78,9 @@ class Data(Command):
             return
         if options.name is None:
             raise DataError(f"no data set given: choose one of {', '.join(DATASETS)}")
+        if options.name == "onnxruntime-web" and options.action == "fetch":
+            self._fetch_web(options)
+            return
         known = dataset(options.name)
         folder = options.output or known.folder
         if options.action == "info":
@@ -154,3 +159,15 @@ class Data(Command):
 
             target, count = fetch(options.name, folder, options.videos, options.render_pass, options.url, show)
         out.print(f"{target}: {count} files complete, {received / 2**20:.1f} MiB downloaded", markup=False)
+
+    def _fetch_web(self, options: Any) -> None:
+        """The files of ONNX Runtime Web, into the cache folder."""
+        from rich.progress import DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+        from reconet_bench.web import ort
+
+        columns = (TextColumn("onnxruntime-web"), DownloadColumn(), TransferSpeedColumn())
+        with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+            task = progress.add_task("", total=None)
+            target = ort.fetch(options.url or "", lambda size: progress.advance(task, size))
+        out.print(f"{target}: onnxruntime-web {ort.VERSION}", markup=False)

@@ -24,8 +24,8 @@ from reconet_bench.commands.motion_options import add_motion_options, give_motio
 
 if TYPE_CHECKING:
     from reconet_bench.models.loading import Model
+    from reconet_bench.runtimes.handle import SessionHandle
     from reconet_bench.runtimes.light import LightSession
-    from reconet_bench.runtimes.session import SessionHandle
     from reconet_bench.video.stylize import FootageInput
 
 

@@ -39,6 +39,7 @@ class Doubt(StrEnum):
     LAG = "lag", "the frames seem to be behind the content, or ahead of it: give the --offset that the command names"
     FIXED_BATCH = "fixed batch", "the file computes several frames at once, but one at a time was asked for"
     ESTIMATED_FLOW = "estimated flow", "motion is estimated, not true"
+    SOFTWARE_GPU = "software GPU", "WebGPU was computed in software: this is not the speed of a GPU"
     TRUE_FLOW = "true flow given", "the model was given the clip's true flow, which footage does not have"
     UNKNOWN = "unknown", "a doubt that this version of reconet-bench does not know"
 

@@ -15,6 +15,7 @@ from reconet_bench.core.errors import ReconetBenchError, RuntimeUnavailable, Unk
 from reconet_bench.core.machine import pick_device, usable_cpus
 from reconet_bench.core.memory import memory_in_use
 from reconet_bench.core.registry import Registry
+from reconet_bench.runtimes.handle import CANNOT_RUN, SessionHandle
 from reconet_bench.runtimes.model_source import ModelSource
 from reconet_bench.runtimes.parity import (
     Parity,
@@ -24,7 +25,7 @@ from reconet_bench.runtimes.parity import (
     reference_frames,
     session_parity,
 )
-from reconet_bench.runtimes.session import CANNOT_RUN, Resident, Session, SessionHandle
+from reconet_bench.runtimes.session import Resident, Session
 
 __all__ = [
     "CANNOT_RUN",
@@ -57,7 +58,7 @@ class Runtimes(Registry["Runtime"]):
     def __getitem__(self, name: str) -> Runtime:
         base, *words = name.split(":")
         runtime = super().__getitem__(base)
-        return runtime.choose(base, words) if words else runtime
+        return runtime.choose(base, words) if words or not runtime.bare else runtime
 
     def canonical(self, name: str) -> str:
         """``name`` as its records call it: ``torch:fp32`` is ``torch``.
@@ -72,7 +73,7 @@ class Runtimes(Registry["Runtime"]):
         return [
             f"{base}:{variant}" if variant else base
             for base, runtime in self.items()
-            for variant in (runtime.defaults if default else ("", *runtime.variants))
+            for variant in (runtime.defaults if default else (*([""] if runtime.bare else []), *runtime.variants))
         ]
 
 
@@ -96,6 +97,7 @@ class Runtime(ABC):
         defaults: variants that take part in a comparison unless runtimes are named; ``""`` is none.
         from_network: whether it takes the network itself; others take the ONNX file.
         with_state: variants that run networks with state, see :class:`~reconet_bench.temporal.state.StateInput`.
+        bare: whether it has a form of its own without a variant; else the first variant is meant.
         runs_python: whether it runs models of the user's own in Python.
         variant: the one chosen, ``""`` for none.
         place: the device that its name holds, ``""`` for none.
@@ -107,6 +109,7 @@ class Runtime(ABC):
     from_network: ClassVar[bool] = False
     with_state: ClassVar[tuple[str, ...]] = ()
     runs_python: ClassVar[bool] = False
+    bare: ClassVar[bool] = True
     variant: str = ""
     place: str = ""
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from reconet_bench.core.errors import DataError
-from reconet_bench.runtimes.session import Session, SessionHandle
+from reconet_bench.runtimes.handle import SessionHandle
+from reconet_bench.runtimes.session import Session
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ so every runtime has the same copy boundary and differs in :meth:`Session.infer`
 from __future__ import annotations
 
 import contextlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from time import perf_counter
-from typing import Concatenate, NamedTuple, ParamSpec, Self, TypeVar
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from reconet_bench.core.errors import ModelError, RuntimeUnavailable, out_of_mem
 from reconet_bench.core.ops import from_uint8, pad_to_multiple, resize_frame, to_uint8
 from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Motion
+from reconet_bench.runtimes.handle import SessionHandle
 from reconet_bench.runtimes.model_source import ModelSource
 from reconet_bench.temporal.base import ShownFrames
 from reconet_bench.temporal.history import FrameHistory
@@ -28,9 +28,6 @@ from reconet_bench.temporal.state import StateMemory, TensorForm
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-#: What a runtime raises that cannot run a model here: it costs its own rows, and those of no other.
-CANNOT_RUN = (RuntimeUnavailable, ModelError)
 
 
 class Resident(NamedTuple):
@@ -50,57 +47,6 @@ class Resident(NamedTuple):
     wanted: int
     size: Size
     feeds: Mapping[str, Tensor] = {}
-
-
-class SessionHandle(ABC):
-    """A model loaded in a runtime on one device: a session here, or one in a worker process.
-
-    It is also a function from frame to stylised frame. Whatever else one wants of the session goes by
-    :meth:`ask`, so that the caller need not know which process it is in.
-
-    Attributes:
-        model: what is loaded.
-        runtime: name of the runtime, with its options: ``"openvino:bf16"``.
-        device: ``"cpu"`` or ``"cuda:0"``.
-        precision: of the arithmetic: ``"fp32"``.
-        threads: CPU threads that it computes with.
-        load_seconds: from the model in a file or in memory to a session that takes frames; export not counted. Where a
-            session does not say, what opening it took.
-        load_memory: bytes held after loading: host memory on the CPU, device memory on CUDA; ``None`` if unknown.
-        made_form: where its int8 form is kept, if loading had to make it first: the memory of making it cannot be told
-            from the memory of loading.
-        build_seconds: of compiling and building engines so far; the first frame of a size waits for it.
-        placement: number of compute nodes by provider or device, as the runtime itself reports them; empty
-            where there is one device and no fall-back, and until it is known.
-    """
-
-    model: ModelSource
-    runtime: str
-    device: str
-    threads: int
-    placement: dict[str, int]
-    precision: str = "fp32"
-    load_seconds: float = 0.0
-    load_memory: int | None = 0
-    made_form: Path | None = None
-    build_seconds: float = 0.0
-
-    @abstractmethod
-    def ask(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **options: P.kwargs) -> T:
-        """``work(session, …)`` where the session is, and what it returned; ``work`` is a function of a module."""
-
-    @abstractmethod
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Stylise a host frame ``(H, W, 3)`` uint8, or a batch ``(N, H, W, 3)``; the same comes out."""
-
-    def close(self) -> None:  # noqa: B027 - most sessions hold nothing that the collector does not free
-        """Give back what is held; it takes no more frames."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class Session(SessionHandle):
@@ -250,6 +196,14 @@ class Session(SessionHandle):
         resized = resize_frame((y.permute(0, 3, 1, 2) if last else y).float(), *x.size)
         resized = resized.round().clamp(0, 255) if y.dtype == torch.uint8 else resized
         return (resized.permute(0, 2, 3, 1) if last else resized).to(y.dtype)
+
+    def timed(self, image: np.ndarray, boundary: str) -> float | None:
+        """Seconds of one frame at a boundary by a clock of the session's own; ``None`` where the bench's is right."""
+        return None
+
+    def peak(self) -> int | None:
+        """Bytes at the peak where the session computes in other processes; ``None`` where it does so in this one."""
+        return None
 
     @contextlib.contextmanager
     def building(self) -> Iterator[None]:
