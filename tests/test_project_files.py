@@ -77,7 +77,7 @@ def test_the_wheel_holds_the_package_and_the_models_alone(wheel: Path) -> None:
     ours = {
         path.relative_to(package).as_posix()
         for path in package.rglob("*")
-        if path.is_file() and path.suffix in (".py", ".toml", ".css", ".js", ".j2", ".typed")
+        if path.is_file() and path.suffix in (".py", ".toml", ".css", ".js", ".mjs", ".html", ".j2", ".typed")
     }
     assert ours <= inside
     shipped = {f"models/shipped/{path.name}" for path in (ROOT / "models").iterdir() if path.is_file()}
