@@ -23,6 +23,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "metrics runtimes",
         "models",
         "benchmark training",
+        "checks",
         "commands",
         "api cli",
     )

@@ -152,6 +152,7 @@ OPTIONS = {
     "report": "--latex --output",
     "diff": "--fail-on",
     "runs": "",
+    "doctor": "--full --json --report",
     "live": "--models --port --export --no-browser",
     "data": "--videos --pass --output --url --clear",
     "stylize": "--output --model --runtime --device --threads --camera --codec --max-size --strength --keep-colors "

@@ -1071,7 +1071,10 @@ def test_what_cannot_compute_here_is_known_before_anything_is_loaded(monkeypatch
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     monkeypatch.setattr(pytorch, "computes_bf16", lambda: False)
     cpu, cuda = torch.device("cpu"), torch.device("cuda", 0)
-    for place, others in {cpu: ("fp16", "bf16", "graph", "tensorrt"), cuda: ("ncnn", "openvino", "int8", "web")}.items():
+    for place, others in {
+        cpu: ("fp16", "bf16", "graph", "tensorrt"),
+        cuda: ("ncnn", "openvino", "int8", "web"),
+    }.items():
         unusable = {name for name in RUNTIMES.names() if RUNTIMES[name].unusable(place)}
         expected = {name for name in RUNTIMES.names() if any(word in name for word in others)}
         assert unusable == expected - {"openvino:bf16"} if place == cpu else unusable == expected
