@@ -142,7 +142,9 @@ OPTIONS = {
     "--preset --set --show --optimizer --epochs --footage --flow --raft --workers --tensorboard --benchmark "
     "--network --minutes --crops --fleet --jobs --stored-crops --store --no-graphs",
     "export": "--output --all --size",
-    "study": "--jobs --output",
+    "study": "--jobs --output "
+    "--trunk --style-image --methods --network --points --steps --minutes --size --threads --seed --precision "
+    "--textures --stored-crops --video-size --frames --vgg",
     "curves": "--output",
     "render": "--output --data --sintel --pass --size --frames --flow --raft --seed",
     "list": "--sintel --sheet",
@@ -677,7 +679,8 @@ def test_train_leaves_a_model_that_loads(run, tmp_path, stand_in_weights):
         (["study", "weights", "--", "--benchmark"], "--benchmark cannot follow --: "),
         (["study", "weights", "--", "-o", "elsewhere"], "--output cannot follow --: "),
         (["study", "weights", "--", "--step", "x"], "(see: reconet-bench train --help)"),
-        (["study", "weights", "--steps", "3"], "unrecognized arguments: --steps 3"),
+        (["study", "weights", "--steps", "3"], "--steps belongs to study field: give study weights the options of"),
+        (["study", "weights", "--epochs", "3"], "unrecognized arguments: --epochs 3"),
         (["study", "weight", "--", "--steps", "3"], "unknown study 'weight': did you mean 'weights'"),
         (["train", "--method", "identity", "--style", "none.png"], "method 'identity' has nothing to train"),
     ],

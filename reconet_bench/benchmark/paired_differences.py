@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from reconet_bench.core.samples import ALL_VIDEOS, THESE_CLIPS, Difference, SampleKey, Samples, answers
@@ -35,29 +35,57 @@ def differences(models: Sequence[Model], clips: Sequence[Clip], samples: Samples
         for name in COMPARED:
             if name == "style_distance" and (not a.style or a.style != b.style):
                 continue
-            found = {clip.title: _paired(a, b, clip.title, name, samples) for clip in clips}
-            pairs = {video: pair for video, pair in found.items() if pair and pair[0]}
-            together = [pair for video, pair in pairs.items() if video not in twins]
-            metric = METRICS[name]
-            estimates = {}
-            if len(together) > 1:
-                estimates[ALL_VIDEOS] = difference_over_videos(metric, together)
-            if len(pairs) > 1 and together:
-                estimates[THESE_CLIPS] = difference_on_clips(metric, together)
-            estimates |= {video: difference_on_clips(metric, [pair]) for video, pair in pairs.items()}
-            rows += [_row(name, video, a, b, estimate) for video, estimate in estimates.items()]
+            videos = [clip.title for clip in clips]
+            rows += _differences(name, a.source.name, b.source.name, videos, samples, twins)
     return _judged(rows)
 
 
-def _paired(a: Model, b: Model, video: str, metric: str, samples: Samples) -> Pair | None:
+def against(
+    baseline: str, models: Sequence[str], videos: Sequence[str], metrics: Sequence[str], samples: Samples
+) -> list[Difference]:
+    """Paired differences of each of ``models`` to one baseline, as :func:`differences` takes them, with verdicts.
+
+    Args:
+        models, baseline: names of models in ``samples``.
+        videos, metrics: to compare on, by name; a metric that a model lacks is left out.
+    """
+    rows = []
+    for model in models:
+        for name in metrics:
+            rows += _differences(name, model, baseline, videos, samples)
+    return _judged(rows)
+
+
+def _differences(
+    name: str, a: str, b: str, videos: Sequence[str], samples: Samples, twins: Collection[str] = ()
+) -> list[Difference]:
+    """One metric of two models: over all videos, on these clips and on each; not yet judged.
+
+    Args:
+        twins: videos that are among the others too, along true motion.
+    """
+    found = {video: _paired(a, b, video, name, samples) for video in videos}
+    pairs = {video: pair for video, pair in found.items() if pair and pair[0]}
+    together = [pair for video, pair in pairs.items() if video not in twins]
+    metric = METRICS[name]
+    estimates = {}
+    if len(together) > 1:
+        estimates[ALL_VIDEOS] = difference_over_videos(metric, together)
+    if len(pairs) > 1 and together:
+        estimates[THESE_CLIPS] = difference_on_clips(metric, together)
+    estimates |= {video: difference_on_clips(metric, [pair]) for video, pair in pairs.items()}
+    return [_row(name, video, a, b, estimate) for video, estimate in estimates.items()]
+
+
+def _paired(a: str, b: str, video: str, metric: str, samples: Samples) -> Pair | None:
     """Samples of both models on the frames they share, in the first runtime that both ran in, else each in its first.
 
     The latter holds for frames that another tool rendered, and for models that have no runtime in common.
     """
     for key, first in samples.items():
-        if key != SampleKey(a.source.name, video, key.runtime, metric):
+        if key != SampleKey(a, video, key.runtime, metric):
             continue
-        second = samples.get(replace(key, model=b.source.name))
+        second = samples.get(replace(key, model=b))
         if second is not None:
             shared = sorted(first.keys() & second.keys())
             return [first[i] for i in shared], [second[i] for i in shared]
@@ -68,21 +96,21 @@ def _paired(a: Model, b: Model, video: str, metric: str, samples: Samples) -> Pa
     return [firsts[0][i] for i in shared], [firsts[1][i] for i in shared]
 
 
-def _first(model: Model, video: str, metric: str, samples: Samples) -> Mapping[int, float] | None:
+def _first(model: str, video: str, metric: str, samples: Samples) -> Mapping[int, float] | None:
     """Samples of a model in its first runtime."""
-    keys = (key for key in samples if key == SampleKey(model.source.name, video, key.runtime, metric))
+    keys = (key for key in samples if key == SampleKey(model, video, key.runtime, metric))
     key = next(keys, None)
     return None if key is None else samples[key]
 
 
-def _row(metric: str, video: str, a: Model, b: Model, estimate: Estimate) -> Difference:
+def _row(metric: str, video: str, a: str, b: str, estimate: Estimate) -> Difference:
     """A difference that is not yet judged."""
     return Difference(
         metric=metric,
         better=METRICS[metric].better,
         video=video,
-        first=a.source.name,
-        second=b.source.name,
+        first=a,
+        second=b,
         difference=estimate.value,
         ci_low=estimate.low,
         ci_high=estimate.high,

@@ -1,4 +1,4 @@
-"""``reconet-bench study``: the dissertation's studies of loss weights, optimisers and epochs."""
+"""``reconet-bench study``: the dissertation's studies, and that of all objectives at equal style."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from reconet_bench.commands.base import COMMANDS, Command, at_least, err, out, own_folder
+from reconet_bench.commands.study_field import OWN, add_field_options, run_field_study
+
+#: The study that has options of its own instead of those of ``train``.
+FIELD = "field"
 
 
 @COMMANDS.register("study")
@@ -14,7 +18,8 @@ class StudyCommand(Command):
     """``reconet-bench study``."""
 
     summary = (
-        "Repeat a study of the dissertation (weights, optimizers or epochs) with any number of steps and any size."
+        "Repeat a study of the dissertation (weights, optimizers or epochs), or train all objectives from one trunk "
+        "and compare them at equal style (field)."
     )
     example = (
         "reconet-bench study weights -o runs/weights -- --preset dissertation --style painting.jpg "
@@ -23,7 +28,9 @@ class StudyCommand(Command):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "study", metavar="NAME", help="weights (Table 5.1), optimizers (Fig. 5.2) or epochs (Fig. 5.1)"
+            "study",
+            metavar="NAME",
+            help="weights (Table 5.1), optimizers (Fig. 5.2), epochs (Fig. 5.1) or field (objectives at equal style)",
         )
         parser.add_argument(
             "--jobs", type=at_least(1), default=1, metavar="N", help="runs at the same time (default: 1)"
@@ -35,14 +42,31 @@ class StudyCommand(Command):
             metavar="DIR",
             help="folder for runs, table and plots (default: runs/study-NAME)",
         )
-        parser.usage = "%(prog)s NAME [--jobs N] [--output DIR] -- OPTIONS OF 'reconet-bench train', FOR ALL RUNS"
+        add_field_options(parser)
+        parser.usage = (
+            "%(prog)s NAME [--jobs N] [--output DIR] -- OPTIONS OF 'reconet-bench train', FOR ALL RUNS\n"
+            "       %(prog)s field [OPTIONS]"
+        )
 
     def run(self, options: Any) -> None:
+        if options.study == FIELD:
+            run_field_study(options)
+        else:
+            self._of_dissertation(options)
+
+    def _of_dissertation(self, options: Any) -> None:
         from reconet_bench.commands.train_options import checked, settings_named
-        from reconet_bench.core.errors import TrainingError
+        from reconet_bench.core.errors import TrainingError, UnknownName
         from reconet_bench.networks.vgg import download_weights
         from reconet_bench.training.studies import STUDIES, check_shared, run_study
 
+        if options.study not in STUDIES:
+            raise UnknownName("study", options.study, [*STUDIES, FIELD])
+        if given := [name for name in OWN if getattr(options, name) is not None]:
+            raise TrainingError(
+                f"--{given[0].replace('_', '-')} belongs to study {FIELD}: give study {options.study} the options of "
+                "'reconet-bench train' after --"
+            )
         shared = options.handed_on_options
         for name in ("show", "benchmark", "output"):
             if getattr(shared, name):

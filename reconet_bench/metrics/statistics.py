@@ -53,6 +53,20 @@ def estimate(metric: Metric, samples: Sequence[float]) -> Estimate:
     return Estimate(value, *interval(value, error.half_width, metric.positive), len(values))
 
 
+def mean_over_videos(metric: Metric, videos: Sequence[Sequence[float]]) -> Estimate:
+    """Mean over videos of a metric's value, each with the same weight; the interval is of videos like these.
+
+    The unit is the video, as in :func:`difference_over_videos`. One video has the interval of its frames.
+    """
+    if len(videos) == 1:
+        return estimate(metric, videos[0])
+    values = [float(metric.reduce(np.asarray(samples, np.float64))) for samples in videos]
+    value, n = float(np.mean(values)), sum(map(len, videos))
+    if n < FEWEST:
+        return Estimate(value, None, None, n)
+    return Estimate(value, *interval(value, error_of_values(values).half_width, metric.positive), n)
+
+
 def paired_difference(metric: Metric, first: Sequence[float], second: Sequence[float]) -> Estimate:
     """``first`` minus ``second`` on the same frames of one clip: what is hard about a frame cancels out."""
     return difference_on_clips(metric, [(first, second)])

@@ -34,7 +34,7 @@ from reconet_bench.training.signals import stopping
 #: Settings of the file that are no recipe's: the preset to start from, the painting, and the models themselves.
 _OWN = ("preset", "style", "models")
 #: Seconds between two lines about the progress of all.
-_EVERY = 15.0
+EVERY = 15.0
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def run_fleet(
         limit = (60 * minutes - (time.monotonic() - began)) / 60 / (turns - number // jobs) if minutes else 0.0
         if minutes and limit <= 0:
             return "not started: the time was over"
-        return _train(
+        return train_model(
             model, [*arguments[model.name], *(["--minutes", f"{limit:.3f}"] if minutes else [])], folder, running
         )
 
@@ -143,7 +143,7 @@ def run_fleet(
         raise TrainingError(f"{len(failed)} of {len(models)} models failed ({reasons}); the others are in {folder}")
 
 
-def _train(model: FleetModel, arguments: Sequence[str], folder: Path, running: Runner) -> str:
+def train_model(model: FleetModel, arguments: Sequence[str], folder: Path, running: Runner) -> str:
     """Train one model; returns the reason if it failed, else an empty text."""
     run = folder / model.name
     run.mkdir(parents=True, exist_ok=True)
@@ -176,15 +176,20 @@ def _watch(futures: Mapping[Future[str], FleetModel], folder: Path, report: Call
             if reason:
                 failed[name] = reason
             report(f"{name}: {reason or 'done'}")
-        if waiting and time.monotonic() - said >= _EVERY:
+        if waiting and time.monotonic() - said >= EVERY:
             said = time.monotonic()
-            report("   ".join(_progress(folder, futures[future]) for future in futures if future in waiting))
+            report("   ".join(progress_of(folder, futures[future]) for future in futures if future in waiting))
     return failed
 
 
-def _progress(folder: Path, model: FleetModel) -> str:
+def progress_of(folder: Path, model: FleetModel) -> str:
+    """``NAME 125/4000``: the step that a model in training has reached."""
+    return f"{model.name} {step_of(folder, model):g}/{model.recipe['steps']}"
+
+
+def step_of(folder: Path, model: FleetModel) -> float:
+    """The step that a model in training has reached, as its curves say; 0 where they say nothing yet."""
     try:
-        step = parse_curves((folder / model.name / CURVES_FILE).read_text()).steps[-1]
-    except Exception:  # no row yet, or half of one: this line is for people
-        step = 0
-    return f"{model.name} {step:g}/{model.recipe['steps']}"
+        return parse_curves((folder / model.name / CURVES_FILE).read_text()).steps[-1]
+    except Exception:  # no row yet, or half of one: this is for people
+        return 0

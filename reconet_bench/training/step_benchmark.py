@@ -101,6 +101,14 @@ def compare_steps(
     return Comparison(*paces, first, Precision.of(settings.precision, device).name)
 
 
+def step_seconds(settings: TrainingSettings, data: TrainingCrops, steps: int = 4) -> float:
+    """Seconds of a training step, mean of ``steps`` after one that is not counted; loading data is not timed."""
+    device = machine.pick_device(settings.device)
+    batches = [_batch(settings, data, number, device) for number in range(_BATCHES)]
+    with one_line(data.size, settings.batch, settings.compile, lambda: "nothing was trained yet"):
+        return float(np.mean(_turn(_stepper(settings, device), batches, steps, device)))
+
+
 def _stepper(settings: TrainingSettings, device: torch.device, plain: bool = False) -> Callable[[Batch], object]:
     """A function that runs one training step."""
     precision = Precision.of(settings.precision, device)
