@@ -67,18 +67,23 @@ class Album:
         self._frames(("content", clip.title), frames)
         self._detail(("long-content", clip.title), clip, frames)
 
-    def add(self, model: str, clip: Clip, frames: Sequence[np.ndarray]) -> None:
-        """A clip as a model paints it, with its error maps at half the size."""
-        self._frames(("stylised", model, clip.title), frames)
-        errors = {index: heat_map(clip, frames, index) for index in range(len(frames) - 1)}
+    def add(self, model: str, clip: Clip, frames: Sequence[np.ndarray], first: int = 0) -> None:
+        """A clip as a model paints it, with its error maps at half the size.
+
+        Args:
+            clip: the content of ``frames``: all of a clip, or a part of it.
+            first: which frame of the whole clip the part begins with.
+        """
+        self._frames(("stylised", model, clip.title), frames, first)
+        errors = {first + index: heat_map(clip, frames, index) for index in range(len(frames) - 1)}
         known = {index: _smaller(heat, 0.5) for index, heat in errors.items() if heat is not None}
         self._lane(("error", model, clip.title), known, self._limit / 4)
-        self._detail(("long", model, clip.title), clip, frames)
+        self._detail(("long", model, clip.title), clip, frames, first)
 
-    def _frames(self, place: Sequence[str], frames: Sequence[np.ndarray]) -> None:
+    def _frames(self, place: Sequence[str], frames: Sequence[np.ndarray], first: int = 0) -> None:
         self._lane(
             place,
-            {index: _smaller(frame, MAX_WIDTH / frame.shape[1]) for index, frame in enumerate(frames)},
+            {index: _smaller(frame, MAX_WIDTH / frame.shape[1]) for index, frame in enumerate(frames, first)},
             self._limit,
         )
 
@@ -96,13 +101,14 @@ class Album:
             with atomic_path(self.folder.joinpath(*place, f"{index + 1:04d}.webp")) as path:
                 path.write_bytes(encode(image, quality))
 
-    def _detail(self, place: Sequence[str], clip: Clip, frames: Sequence[np.ndarray]) -> None:
+    def _detail(self, place: Sequence[str], clip: Clip, frames: Sequence[np.ndarray], first: int = 0) -> None:
         """What is seen, then hidden, then seen again five frames later: three details of the same thing."""
         if clip.title not in self._details:
             self._details[clip.title] = find_return(clip)
         if found := self._details[clip.title]:
             numbers, window = found
-            self._lane(place, {number: np.ascontiguousarray(frames[number][window]) for number in numbers}, 8000)
+            shown = {n: frames[n - first][window] for n in numbers if 0 <= n - first < len(frames)}
+            self._lane(place, {number: np.ascontiguousarray(detail) for number, detail in shown.items()}, 8000)
 
 
 def find_return(clip: Clip) -> tuple[tuple[int, int, int], tuple[slice, slice]] | None:

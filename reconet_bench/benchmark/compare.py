@@ -202,8 +202,8 @@ class _Comparison:
         if result.resized(clip):
             doubts.append(Doubt.RESIZED_RESULT)
         whole = [to_uint8(frame)[0] for frame in frames]
-        if self.album is not None and len(whole) == len(clip):
-            self.album.add(name, clip, whole)
+        if self.album is not None:
+            self.album.add(name, part, whole, first)
         self._record(model, BY_ANOTHER_TOOL, clip, moved(outcomes, first), doubts)
 
     def _keep(self, opened: _Opened, clip: Clip, runtime: str, frames: Sequence[np.ndarray], *, first: bool) -> None:

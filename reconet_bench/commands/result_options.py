@@ -52,6 +52,8 @@ def _named_path(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
     if not (name.strip() and equals and path):
         raise argparse.ArgumentTypeError(f"'{text}': give NAME=PATH, such as ours=renders/ours")
+    if Path(name).name != name:
+        raise argparse.ArgumentTypeError(f"'{text}': NAME is a name in tables and folders: leave out its slashes")
     return name.strip(), Path(path)
 
 
@@ -94,7 +96,7 @@ def rendered_models(options: Any, clips: Sequence[Clip], warn: Callable[[str], N
         offset = offsets.get(result.name, offsets.get("", 0))
         if (shortest := min(map(len, clips))) - abs(offset) < 2:
             raise DataError(f"--offset {offset} leaves fewer than two of {shortest} frames: give a smaller one")
-        result = replace(result, offset=offset, resize=options.resize_results)
+        result = replace(result, offset=offset, resize=options.resize_results, most=options.frames)
         if missing := result.missing(clips):
             warn(f"{result.name}: no result of {', '.join(missing)} in {result.path}: these rows are left out")
         broken = {}

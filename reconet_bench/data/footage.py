@@ -92,12 +92,12 @@ class StylizedFrames(list[Tensor]):
             names = _listed([_renumbered(example.name, ours[0], number) for number in missing])
             raise DataError(
                 f"{clip.name}: {names} missing from the stylised frames in {example.parent} "
-                f"({len(clip)} content frames, {len(self)} stylised): stylise the whole clip again"
+                f"({len(clip)} content frames, {len(self.files)} stylised): stylise the whole clip again"
             )
         if extra := [path.name for path, number in zip(self.files, ours, strict=True) if number not in wanted]:
             raise DataError(
                 f"{clip.name}: {example.parent} has {_listed(extra, '')} without a content frame "
-                f"({len(clip)} content frames, {len(self)} stylised): remove what does not belong there"
+                f"({len(clip)} content frames, {len(self.files)} stylised): remove what does not belong there"
             )
 
 

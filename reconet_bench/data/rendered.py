@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ class RenderedResult:
         places: a folder of frames or a video for each clip, by the clip's name.
         offset: how many frames the stylised frames are behind the content, negative if they are ahead.
         resize: whether frames of another size than the clip's are resized to it.
+        most: how many frames of each clip are measured, where that is limited: what comes after them is not looked at.
     """
 
     name: str
@@ -38,13 +40,14 @@ class RenderedResult:
     places: Mapping[str, Path] = field(default_factory=dict)
     offset: int = 0
     resize: bool = False
+    most: int | None = None
 
     def missing(self, clips: Sequence[Clip]) -> list[str]:
         """Names of clips without a result, each once."""
         return list(dict.fromkeys(clip.name for clip in clips if clip.name not in self.places))
 
     def check(self, clip: Clip) -> None:
-        """Look at count and size of the frames of a clip, by their headers.
+        """Look at count and size of the frames of a clip: those of files by their headers, a video is played through.
 
         Raises:
             DataError: the count is another, a frame is missing, or the size is another and nothing is resized.
@@ -52,17 +55,17 @@ class RenderedResult:
         place = self.places[clip.name]
         if is_video(place):
             with VideoReader(place) as reader:
-                size = reader.size
+                size, count = reader.size, sum(1 for _ in itertools.islice(reader, self.most))
         else:
-            files = frame_files(place)
+            files = frame_files(place)[: self.most]
             sizes = [image_size(file) for file in files]
-            size = sizes[0]
+            size, count = sizes[0], len(files)
             for file, other in zip(files, sizes, strict=True):
                 if other != size:
                     raise DataError(f"{file}: frame is {other}, the first is {size}: resize it")
-            if len(files) < len(clip):
-                StylizedFrames([], files).check_numbers(clip)
-                raise DataError(_another_count(place, len(files), clip))
+            StylizedFrames([], files).check_numbers(clip)
+        if count != len(clip):
+            raise DataError(_another_count(place, count, clip))
         self._check_size(clip, size)
 
     def _check_size(self, clip: Clip, size: Size) -> None:
@@ -79,7 +82,7 @@ class RenderedResult:
             DataError: they cannot be read, or do not belong to the clip.
         """
         place = self.places[clip.name]
-        stylized = read_stylized(place, None if self.offset else len(clip))
+        stylized = read_stylized(place, self.most)
         stylized.check_numbers(clip)
         if len(stylized) != len(clip):
             raise DataError(_another_count(place, len(stylized), clip))
@@ -178,8 +181,11 @@ def single(path: Path) -> bool:
 
 
 def _another_count(place: Path, count: int, clip: Clip) -> str:
-    fewer = f"give --frames {count} to measure as many of each clip, or " if count < len(clip) else ""
-    return f"{place} has {count} frames, and {clip.name} has {len(clip)}: {fewer}render the whole clip"
+    fewest = min(count, len(clip))
+    return (
+        f"{place} has {count} frames, and {clip.name} has {len(clip)}: render the whole clip, or give "
+        f"--frames {fewest} to measure the first {fewest} of each"
+    )
 
 
 def _plain(name: str) -> str:

@@ -105,11 +105,16 @@ class Page:
         return [
             (
                 row.place.clip,
-                f"{self.names[row.place.model]} · {row.place.runtime} {row.place.precision}",
+                f"{self.names[row.place.model]} · {row.place.runtime} {row.place.precision}".strip(),
                 [row.cell(metric) for metric in self.metrics],
             )
             for row in summary(self.records)
         ]
+
+    @cached_property
+    def without_speed(self) -> str:
+        """The models that have no speed because another tool rendered their frames."""
+        return tables.without_speed(self.records)
 
     @cached_property
     def differences(self) -> list[list[str]]:

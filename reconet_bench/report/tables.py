@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from reconet_bench.core.record import Record
+from reconet_bench.core.record import RENDERED, Record
 from reconet_bench.core.samples import Difference
 from reconet_bench.report import interval_meaning
 from reconet_bench.report.markdown import as_text, markdown
@@ -73,6 +73,12 @@ def remarks(records: Iterable[Record]) -> list[str]:
             f"{r.model} on {r.clip or r.runtime}: {r.remark}" for r in records if r.value is not None and r.remarks
         )
     )
+
+
+def without_speed(records: Iterable[Record]) -> str:
+    """A sentence on the models that have no speed because another tool rendered their frames; empty without any."""
+    names = ", ".join(dict.fromkeys(record.model for record in records if record.runtime == RENDERED))
+    return f"No speed of {names}: another tool rendered these frames." if names else ""
 
 
 def heading(metric: str, names: dict[str, str], better: dict[str, str]) -> str:
@@ -183,6 +189,8 @@ def report_markdown(
     version = interval_meaning.version_of(provenance, rows)
     note = f"{_QUALITY_NOTE} {interval_meaning.of_values(version)}"
     parts = ["# Comparison", _machine(provenance), "## Quality", note, quality_markdown(records)]
+    if rendered := without_speed(records):
+        parts.append(as_text(rendered))
     if rows:
         parts += [
             "## Paired differences",

@@ -43,6 +43,8 @@ LONGEST, SHORT = 36, 100
 def comparison(records: Sequence[Record], differences: Sequence[Difference]) -> RenderableType:
     """Everything ``compare`` shows: quality, paired differences, speed, published numbers, what is missing."""
     parts: list[RenderableType] = [quality(records)]
+    if rendered := tables.without_speed(records):
+        parts.append(Text(rendered))
     if pooled := answers(differences):
         parts.append(differences_table(pooled))
     if beside := flow_agreement.beside_true_flow(records):

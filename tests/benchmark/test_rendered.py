@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from reconet_bench import cli
+from reconet_bench.benchmark import compare as compare_module
 from reconet_bench.benchmark.evaluate import evaluate
 from reconet_bench.core.errors import DataError
 from reconet_bench.core.images import write_image
@@ -21,6 +22,7 @@ from reconet_bench.data.footage import read_stylized
 from reconet_bench.data.rendered import find_result, find_results
 from reconet_bench.data.selection import Selection
 from reconet_bench.data.synthetic import synthetic_clip
+from reconet_bench.metrics.style import painting_style
 from reconet_bench.video.stylize import FootageInput, FootageOutput, stylize_file
 
 SIZE, LENGTH = (64, 96), 7
@@ -192,6 +194,7 @@ def test_a_mask_beside_the_frames_is_no_frame(tmp_path: Path, renders: Path) -> 
     ("words", "said"),
     [
         (["--results", "negative"], "give NAME=PATH"),
+        (["--results", "a/b={renders}/negative"], "leave out its slashes"),
         (["--results", "a={renders}/gone"], "results of a: not found"),
         (["--results", "a={renders}/negative/stroll", "b={renders}/dark"], None),
         (["--results", "a={renders}"], "has none of stroll, carousel"),
@@ -227,3 +230,86 @@ def test_one_clip_for_two_videos_must_be_named_after_it(tmp_path: Path, renders:
     with pytest.raises(DataError, match="two are called stroll"):
         find_result("mine", renders / "negative", clips())
     assert [result.name for result in find_results(renders, clips())] == ["dark"]
+
+
+@pytest.fixture
+def footage(tmp_path: Path) -> Path:
+    """The content as frames of one's own, numbered from 1; nothing says how many to measure."""
+    return save(tmp_path / "content" / "walk", content("carousel"))
+
+
+def walk(tmp_path: Path, footage: Path, *words: str) -> list[dict]:
+    """The records of a comparison on that footage."""
+    run = tmp_path / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    cli.main(["compare", "--videos", str(footage), *words, "--rounds", "0", "--runtimes", "torch", "-o", str(run)])
+    return [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("count", "first", "said"),
+    [
+        (LENGTH + 1, 0, "has frame_0000.png without a content frame"),
+        (LENGTH + 2, 1, "has frame_0008.png and frame_0009.png without a content frame"),
+        (LENGTH - 1, 1, "frame_0007.png is missing"),
+    ],
+)
+def test_a_frame_too_many_is_named_wherever_it_is(
+    tmp_path: Path, footage: Path, capsys: pytest.CaptureFixture[str], count: int, first: int, said: str
+) -> None:
+    frames = [255 - frame for frame in content("carousel")]
+    save(tmp_path / "r" / "walk", [*frames, *frames][:count], first)
+    with pytest.raises(SystemExit):
+        walk(tmp_path, footage, "--results", f"mine={tmp_path / 'r'}", "--no-pictures")
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert f"({LENGTH} content frames, {count} stylised)" in printed
+
+
+def test_what_comes_after_the_frames_that_are_measured_does_not_matter(tmp_path: Path, footage: Path) -> None:
+    frames = [255 - frame for frame in content("carousel")]
+    save(tmp_path / "r" / "walk", [*frames, *frames])
+    words = ["--results", f"mine={tmp_path / 'r'}", "--no-pictures", "--flow", "none"]
+    records = walk(tmp_path, footage, *words, "--frames", "5")
+    assert {record["n"] for record in records if record["metric"] == "content_similarity"} == {5}
+
+
+def test_a_video_of_another_length_is_told_before_anything_is_measured(
+    tmp_path: Path, footage: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = tmp_path / "walk.mp4"
+    stylize_file(lambda frame: frame, FootageInput(footage), FootageOutput(video))
+    (footage / "frame_0007.png").unlink()
+    monkeypatch.setattr(compare_module, "compare", lambda *_: pytest.fail("the models come first"))
+    with pytest.raises(SystemExit):
+        walk(tmp_path, footage, "--results", f"mine={video}", "--no-pictures")
+    said = capsys.readouterr().err
+    assert "walk.mp4 has 7 frames, and walk has 6: render the whole clip, or give --frames 6" in said
+
+
+def test_an_offset_and_a_style_give_what_evaluate_gives(
+    tmp_path: Path, footage: Path, stand_in_weights: Path
+) -> None:
+    frames = [255 - frame for frame in content("carousel")]
+    late = save(tmp_path / "late", [frames[0], *frames[:-1]])
+    painting = footage / "frame_0003.png"
+    style = ["--style", str(painting), "--vgg", str(stand_in_weights)]
+    words = ["--results", f"late={late}", "--offset", "1", *style]
+    expected = evaluate(
+        str(footage), read_stylized(late), style=painting_style(painting, 384, stand_in_weights), offset=1
+    ).estimates
+    records = walk(tmp_path, footage, *words)
+    got = values(records, "late", "walk")
+    assert got.keys() == expected.keys() >= {"style_distance", "temporal_error"}
+    assert all(abs(got[metric] - expected[metric].value) < 1e-9 for metric in got)
+    assert not [record for record in records if "lag" in record["doubts"]]
+    stylised = tmp_path / "run" / "pictures" / "stylised" / "late" / "walk (DIS flow)"
+    assert [path.stem for path in sorted(stylised.iterdir())] == [f"{n:04d}" for n in range(1, LENGTH)]
+
+
+def test_tables_say_who_has_no_speed(tmp_path: Path, renders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compare(tmp_path, "--results-root", str(renders), "--no-pictures")
+    sentence = "No speed of dark, negative: another tool rendered these frames."
+    assert sentence in capsys.readouterr().out
+    for name in ("report.html", "summary.md"):
+        assert sentence in (tmp_path / "run" / name).read_text()
