@@ -195,16 +195,15 @@ class _Comparison:
         except DataError as error:
             self.result.skipped.append(f"{name} on {clip.title}: {error}")
             return
-        doubts = [Doubt.LAG] if lag else []
+        doubts, mend = ([Doubt.LAG], f"give --offset {name}={result.offset + lag}") if lag else ([], "")
         if lag:
-            said = lag_warning(f"the frames of {name}", clip.name, lag)
-            self.result.warnings.append(f"{said}: give --offset {name}={result.offset + lag}")
+            self.result.warnings.append(f"{lag_warning(f'the frames of {name}', clip.name, lag)}: {mend}")
         if result.resized(clip):
             doubts.append(Doubt.RESIZED_RESULT)
         whole = [to_uint8(frame)[0] for frame in frames]
         if self.album is not None:
             self.album.add(name, part, whole, first)
-        self._record(model, BY_ANOTHER_TOOL, clip, moved(outcomes, first), doubts)
+        self._record(model, BY_ANOTHER_TOOL, clip, moved(outcomes, first), doubts, mend)
 
     def _keep(self, opened: _Opened, clip: Clip, runtime: str, frames: Sequence[np.ndarray], *, first: bool) -> None:
         """Write stylised frames where they are wanted: all as they are, those of the first runtime into the album."""
@@ -222,8 +221,9 @@ class _Comparison:
         clip: Clip,
         outcomes: Mapping[str, Outcome],
         more: Sequence[Doubt] = (),
+        note: str = "",
     ) -> None:
-        """What came of every metric, as records; ``more`` are doubts beside those of the model."""
+        """What came of every metric, as records; ``more`` are doubts beside the model's own, ``note`` goes with them."""
         seen = _seen_in_training(model, clip)
         adapted = [*{Doubt.RESIZED}.intersection(model.source.adaptations(*clip.size)), *more]
         if self.plan.true_motion and model.source.uses_motion:
@@ -239,7 +239,7 @@ class _Comparison:
                     e = estimate(metric, list(samples.values()))
                     doubts = (*seen, *adapted, *([Doubt.ESTIMATED_FLOW] if metric.uses_motion and clip.flow else []))
                     interval = {"ci_low": e.low, "ci_high": e.high}
-                    record(name, metric.unit, metric.better, e.value, **interval, n=e.n, doubts=doubts)
+                    record(name, metric.unit, metric.better, e.value, **interval, n=e.n, doubts=doubts, note=note)
 
     def _time(self, opened: _Opened, clips: Sequence[Clip]) -> list[_Timed]:
         """Time all runtimes of one model at each frame size, in order of the clips."""

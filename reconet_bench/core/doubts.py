@@ -36,7 +36,7 @@ class Doubt(StrEnum):
     )
     RESIZED = "resized", "the frames were resized to the only size that the file takes, and back"
     RESIZED_RESULT = "resized result", "the rendered frames had another size and were resized to the clip's"
-    LAG = "lag", "the frames seem to be behind the content, or ahead of it: give the --offset that the command names"
+    LAG = "lag", "the frames seem to be those of other content frames, so the numbers are wrong"
     FIXED_BATCH = "fixed batch", "the file computes several frames at once, but one at a time was asked for"
     ESTIMATED_FLOW = "estimated flow", "motion is estimated, not true"
     SOFTWARE_GPU = "software GPU", "WebGPU was computed in software: this is not the speed of a GPU"

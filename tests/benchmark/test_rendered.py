@@ -132,6 +132,8 @@ def test_frames_that_lag_are_named_and_the_offset_mends_them(
     assert "right seem" not in said
     doubts = {record["model"]: record["doubts"] for record in records if record["video"] == "carousel"}
     assert "lag" in doubts["late"]
+    remark = "so the numbers are wrong; give --offset late=1"
+    assert remark in (tmp_path / "run" / "report.html").read_text()
     assert "lag" not in doubts["right"]
     mended = compare(tmp_path, "--results", *words, "--offset", "late=1", "early=-1", "--no-pictures")
     assert "seem to be" not in capsys.readouterr().err
@@ -287,9 +289,7 @@ def test_a_video_of_another_length_is_told_before_anything_is_measured(
     assert "walk.mp4 has 7 frames, and walk has 6: render the whole clip, or give --frames 6" in said
 
 
-def test_an_offset_and_a_style_give_what_evaluate_gives(
-    tmp_path: Path, footage: Path, stand_in_weights: Path
-) -> None:
+def test_an_offset_and_a_style_give_what_evaluate_gives(tmp_path: Path, footage: Path, stand_in_weights: Path) -> None:
     frames = [255 - frame for frame in content("carousel")]
     late = save(tmp_path / "late", [frames[0], *frames[:-1]])
     painting = footage / "frame_0003.png"
