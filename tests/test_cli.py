@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
@@ -20,12 +21,14 @@ import torch
 from clips import make_clip
 from conftest import DESIGN, picture
 from onnx import TensorProto, helper
+from rich.console import Console
+from run_folders import quality
 from safetensors.torch import save_file
 
 from reconet_bench import cli
 from reconet_bench.benchmark import compare as compare_module
 from reconet_bench.benchmark.gate import parse_limits
-from reconet_bench.commands import base
+from reconet_bench.commands import base, compare_progress
 from reconet_bench.commands import compare as compare_command
 from reconet_bench.commands import list as list_command
 from reconet_bench.core.doubts import Doubt
@@ -38,6 +41,7 @@ from reconet_bench.models import export_formats
 from reconet_bench.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from reconet_bench.models.onnx_inspection import inspect_onnx
 from reconet_bench.networks.base import Identity
+from reconet_bench.report.numbers import significant
 from reconet_bench.report.run import load_run
 from reconet_bench.report.run_folder import FILES
 from reconet_bench.runtimes.base import RUNTIMES
@@ -1114,6 +1118,43 @@ def test_what_was_measured_before_memory_ran_out_is_kept(capsys, tmp_path, break
     assert "not enough memory for this comparison: give a smaller --size or fewer --frames" in line
     assert f"the results so far are in {tmp_path / 'run'}" in line
     assert {record.video for record in load_run(tmp_path / "run").records} == {"stroll"}
+
+
+def test_numbers_are_shown_as_they_come(capsys, tmp_path, model, monkeypatch):
+    """A line for each model and video on standard error, before the next one is begun."""
+    seen: list[str] = []
+    whole = compare_module._Comparison._quality
+
+    def quality(self, opened, clip, style):
+        seen.append(f"{opened.name} on {clip.title}")
+        said = [line.partition(": ")[0] for line in capsys.readouterr().err.splitlines()]
+        assert not seen[:-2] or said == seen[-3:-2], "the one before is shown when the next one has begun"
+        whole(self, opened, clip, style)
+
+    monkeypatch.setattr(compare_module._Comparison, "_quality", quality)
+    words = ["compare", "--models", str(model), *QUICK[3:], "--videos", "stroll", "rush", *SMALL, "--no-pictures"]
+    cli.main([*words, "-o", str(tmp_path / "run")])
+    line = capsys.readouterr().err.splitlines()[-1]
+    known = {
+        r.metric: r.value for r in load_run(tmp_path / "run").records if (r.model, r.video) == ("identity", "rush")
+    }
+    assert line == f"identity on rush: E(V) {significant(known['temporal_error'])}, content SSIM 1"
+
+
+def test_on_a_terminal_they_are_a_table(monkeypatch):
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    monkeypatch.setattr(compare_progress, "err", console)
+    records = quality()
+    with compare_progress.CompareProgress(6, 2) as progress:
+        progress.step("reconet-wave on alley_2 in torch", [])
+        progress.step("reconet-wave on stroll in torch", records[:2])
+        progress.show(records)
+    screen = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue())
+    assert "reconet-wave on stroll in torch" in screen
+    table = screen[screen.rindex("So far") :]
+    rows = [re.split(r"\s*│\s*", line.strip("│ ")) for line in table.splitlines() if " of 2" in line]
+    assert rows[0][:4] == ["reconet", "2 of 2", significant(0.055), significant(0.03)]
+    assert [row[0] for row in rows] == ["reconet", "johnson", "identity"]
 
 
 @pytest.mark.process

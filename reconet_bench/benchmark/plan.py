@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reconet_bench.benchmark.content_frames import ContentFrames
+from reconet_bench.core.errors import ReconetBenchError
 from reconet_bench.core.record import RENDERED, Record
 from reconet_bench.core.samples import Difference, SampleKey, TimedFrame
 from reconet_bench.data.clip import Clip
@@ -102,6 +103,13 @@ class ComparisonResult:
     skipped: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     chosen: list[str] = field(default_factory=list)
+
+    def skip(self, model: Model, runtime: str, error: ReconetBenchError) -> None:
+        """Note that a runtime does not run a model, and why."""
+        line = f"{model.source.name} in {runtime}: {error}"
+        plain = line.replace(model.source.name, model.source.unstabilised_name)
+        if plain not in self.skipped:  # with a stabiliser it fails for the same reason
+            self.skipped.append(line)
 
     def recorder(
         self, model: Model, made_by: MadeBy, size: tuple[int, int], clip: Clip | None = None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
 from reconet_bench.core.errors import ReconetBenchError, RuntimeUnavailable
@@ -106,3 +107,25 @@ class RuntimePool:
                 self._reference.close()
                 self._reference = None
             return Absent(f"no parity, the reference failed: {error}")
+
+
+@dataclass
+class OpenedModel:
+    """A model in every runtime that runs it; a runtime that no longer does is dropped."""
+
+    pool: RuntimePool
+    sessions: dict[str, SessionHandle] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Model:
+        return self.pool.model
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return self.pool.model.source.name
+
+    def drop(self, runtime: str, error: ReconetBenchError) -> None:
+        """Leave a runtime out because of ``error``, and tell why."""
+        self.pool.drop(runtime, error)
+        self.sessions.pop(runtime, None)

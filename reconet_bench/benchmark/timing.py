@@ -25,7 +25,7 @@ from reconet_bench.benchmark.speed_ratio import speed_ratio
 from reconet_bench.benchmark.timing_samples import Samples
 from reconet_bench.core.cpu_load import Span, moment
 from reconet_bench.core.errors import DataError, ReconetBenchError
-from reconet_bench.core.memory import peak_memory
+from reconet_bench.core.memory import Peak, peak_memory
 from reconet_bench.runtimes.base import CANNOT_RUN, Session, SessionHandle
 
 BOUNDARIES = ("device", "end_to_end")
@@ -238,11 +238,17 @@ def _warm_up(
     timing.precision, timing.threads, timing.placement = session.precision, session.threads, dict(session.placement)
     if fresh:
         timing.first_frame = first_frame
-        if (elsewhere := session.peak()) is not None:
-            timing.peak_memory = elsewhere
-        elif peak.taken is not None and session.load_memory is not None:
-            timing.peak_memory = session.load_memory + peak.taken
+        timing.peak_memory = peak_since_loading(session, peak)
     return timing
+
+
+def peak_since_loading(session: Session, peak: Peak) -> int | None:
+    """Bytes at the peak of loading a session and of its first frames; ``None`` where they are not known."""
+    if (elsewhere := session.peak()) is not None:
+        return elsewhere
+    if peak.taken is None or session.load_memory is None:
+        return None
+    return session.load_memory + peak.taken
 
 
 def _settled(taken: list[float]) -> bool:

@@ -27,6 +27,7 @@ from reconet_bench.commands.base import (
     stopped,
     warn,
 )
+from reconet_bench.commands.compare_progress import CompareProgress
 from reconet_bench.commands.motion_options import TRUE_FLOW, add_motion_options, give_motion
 from reconet_bench.commands.result_options import add_result_options, rendered_models
 
@@ -137,15 +138,6 @@ class Compare(Command):
             self._compare(options, target)
 
     def _compare(self, options: Any, target: Path) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
         from reconet_bench.benchmark.compare import compare
         from reconet_bench.benchmark.paired_differences import differences
         from reconet_bench.benchmark.plan import Plan, new_result
@@ -172,13 +164,6 @@ class Compare(Command):
         clips = selection(options).clips(options.videos)
         for clip in clips:
             clip.check(range(len(clip)))
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
         runtimes = usable_runtimes(options.runtimes, warn)
         with workspace() as folder:
             shipped = ShippedSet(options.style_name, options.network)
@@ -208,18 +193,18 @@ class Compare(Command):
                 speed_budget=options.speed_budget,
                 true_motion=options.state_flow == TRUE_FLOW,
             )
-            with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-                task = progress.add_task("loading", total=plan.steps)
+            with CompareProgress(plan.steps, len(clips)) as progress:
                 result, failure = new_result(), None
                 growing = GrowingRun(target, lambda: provenance(plan, options.seed, decode=False))
 
                 def step(text: str) -> None:
-                    progress.update(task, description=text, advance=1)
+                    progress.step(text, result.records)
                     growing.grow(result.records, result.samples, result.timings, result.skipped)
 
                 try:
                     with enough_memory("for this comparison: give a smaller --size or fewer --frames"):
                         compare(plan, step, result)
+                    progress.show(result.records)
                 except BaseException as stop:  # whatever it was that stopped it, what was measured is kept
                     if not result.records:
                         shutil.rmtree(new_frames, ignore_errors=True)

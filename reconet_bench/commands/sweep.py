@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from reconet_bench.commands.base import (
 from reconet_bench.core.errors import DataError
 
 if TYPE_CHECKING:
-    from reconet_bench.benchmark.sweep import SweepResult
+    from reconet_bench.benchmark.sweep import SweepResult, SweepRow
     from reconet_bench.models.loading import Model
 
 
@@ -89,7 +90,7 @@ class Sweep(Command):
             type=Path,
             default=Path("reports/sweep"),
             metavar="DIR",
-            help="folder for the tables and the plot; Ctrl-C keeps what was measured (default: reports/sweep)",
+            help="folder for the tables and the plot; a sweep that is stopped leaves its rows (default: reports/sweep)",
         )
         add_onnx_options(parser)
 
@@ -103,8 +104,11 @@ class Sweep(Command):
         from reconet_bench.models import loading
         from reconet_bench.runtimes import selection
 
+        result, failure = SweepResult(), None
+
         def say(line: str) -> None:
             err.print(line, markup=False)
+            growing.grow(result)
 
         names = selection.usable_runtimes(options.runtimes, warn)
         with loading.workspace() as folder:
@@ -118,7 +122,7 @@ class Sweep(Command):
                 options.device,
                 TimingOptions(options.rounds, SECONDS),
             )
-            result, failure = SweepResult(), None
+            growing = _GrowingSweep(target, model, options.rounds)
             try:
                 sweep(plan, say, warn, result)
             except BaseException as stop:  # whatever it was that stopped it, an hour of rows is kept
@@ -131,15 +135,76 @@ class Sweep(Command):
         raise stopped(failure, target)
 
 
+#: What a sweep leaves; the plot only where it can be drawn.
+_FILES = ("sweep.csv", "sweep.md", "provenance.json", "sweep.svg")
+
+
+class _GrowingSweep:
+    """The table in its folder, which grows while it is measured: whatever ends the process leaves the rows so far.
+
+    The first rows take the place of an earlier sweep in the folder, which is not touched before.
+    """
+
+    def __init__(self, target: Path, model: Model, rounds: int) -> None:
+        self._target, self._model, self._rounds, self._count = target, model, rounds, 0
+
+    def grow(self, result: SweepResult) -> None:
+        """Append the rows that have come since the last call."""
+        from reconet_bench.core.files import write_text
+        from reconet_bench.core.record import to_csv
+
+        new = result.rows[self._count :]
+        if not new:
+            return
+        table = self._target / "sweep.csv"
+        if self._count:
+            with table.open("a", encoding="utf-8", newline="") as file:
+                file.write(to_csv(_cells(new)))
+        else:
+            for name in _FILES[1:]:
+                (self._target / name).unlink(missing_ok=True)
+            _write_facts(self._target, self._model, result, self._rounds, interrupted=True)
+            write_text(table, to_csv(_cells(new), _columns()))
+        self._count = len(result.rows)
+
+
+def _columns() -> list[str]:
+    from reconet_bench.benchmark.sweep import SweepRow
+
+    return [field.name for field in fields(SweepRow)]
+
+
+def _cells(rows: Sequence[SweepRow]) -> list[list[object]]:
+    from reconet_bench.report.numbers import exact
+
+    return [[exact(value) for value in astuple(row)] for row in rows]
+
+
+def _write_facts(target: Path, model: Model, result: SweepResult, rounds: int, interrupted: bool) -> None:
+    """Where the numbers come from."""
+    from reconet_bench.core.files import write_text
+    from reconet_bench.core.provenance import describe
+
+    facts = {
+        **describe(),
+        "threads": sorted({row.threads for row in result.rows}),
+        "models": {model.source.name: model.checksum},
+        "rounds": rounds,
+        "chosen": result.chosen,
+        "skipped": result.skipped,
+        "interrupted": interrupted,
+    }
+    write_text(target / "provenance.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
+
+
 def _write(target: Path, model: Model, result: SweepResult, rounds: int, interrupted: bool) -> None:
     """Print the tables, and leave the files."""
-    from reconet_bench.benchmark.sweep import SweepRow, growth
+    from reconet_bench.benchmark.sweep import growth
     from reconet_bench.core.files import write_text
     from reconet_bench.core.machine import cpu_name
-    from reconet_bench.core.provenance import describe
     from reconet_bench.core.record import to_csv
     from reconet_bench.report.markdown import as_text, markdown
-    from reconet_bench.report.numbers import PARITY_HEADER, exact, parity_cells, significant
+    from reconet_bench.report.numbers import PARITY_HEADER, parity_cells, significant
     from reconet_bench.report.sweep_plot import plot
     from reconet_bench.report.terminal import plain_table
 
@@ -181,24 +246,12 @@ def _write(target: Path, model: Model, result: SweepResult, rounds: int, interru
         *(f"skipped {line}" for line in result.skipped),
     ]
     texts = [markdown(header, shown), *([markdown(of_growth, grown)] if grown else [])]
-    facts = {
-        **describe(),
-        "threads": sorted({row.threads for row in rows}),
-        "models": {model.source.name: model.checksum},
-        "rounds": rounds,
-        "chosen": result.chosen,
-        "skipped": result.skipped,
-        "interrupted": interrupted,
-    }
-    write_text(
-        target / "sweep.csv",
-        to_csv([[exact(value) for value in astuple(row)] for row in rows], [field.name for field in fields(SweepRow)]),
-    )
+    write_text(target / "sweep.csv", to_csv(_cells(rows), _columns()))
     write_text(
         target / "sweep.md",
         "\n".join([f"# Sweep\n\n{title}\n", *texts, *(f"- {as_text(remark)}" for remark in remarks), ""]),
     )
-    write_text(target / "provenance.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    _write_facts(target, model, result, rounds, interrupted)
     out.print(plain_table(header, shown, left=(0, 2, 10)))
     if model.against:
         out.print(f"PSNR and ΔE(V): {model.against}", markup=False)
@@ -208,7 +261,7 @@ def _write(target: Path, model: Model, result: SweepResult, rounds: int, interru
     for row in rows:
         label = f"{row.runtime}, {row.threads} threads" + (f", batch {row.batch}" if row.batch > 1 else "")
         lines.setdefault(label, []).append((row.size.pixels, row.device_ms))
-    written = ["sweep.csv", "sweep.md", "provenance.json"]
+    written = list(_FILES[:3])
     try:
         written.append(plot(target / "sweep.svg", lines, title).name)
     except DataError as reason:

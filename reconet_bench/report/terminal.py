@@ -14,7 +14,7 @@ from reconet_bench.core.record import Record
 from reconet_bench.core.samples import ALL_VIDEOS, Difference, answers
 from reconet_bench.report import flow_agreement, tables
 from reconet_bench.report.numbers import p_cell, significant, with_interval
-from reconet_bench.report.ranking import first_runtime, overall
+from reconet_bench.report.ranking import first_runtime, labels, overall
 from reconet_bench.report.run import Run
 from reconet_bench.report.summary import SummaryRow, summary
 
@@ -36,6 +36,8 @@ _SPEED = (
     "parity_psnr",
     "temporal_error_change",
 )
+#: What is shown while a comparison is at work.
+SO_FAR = ("temporal_error", "style_distance", "content_similarity")
 #: Letters of a name that a table does not fold, and of a changed fact that is told on one line.
 LONGEST, SHORT = 36, 100
 
@@ -79,6 +81,34 @@ def comparison(records: Sequence[Record], differences: Sequence[Difference]) -> 
     for remark in tables.remarks(record for record in records if record.video):
         parts.append(Text(remark, style="bold red"))
     return Group(*parts)
+
+
+def so_far(records: Sequence[Record], videos: int) -> Table:
+    """What a comparison knows while it is at work: the mean of each model over the videos that it has done.
+
+    Args:
+        videos: how many there will be.
+    """
+    shown = first_runtime(records)
+    names, better = labels(shown), tables.directions(shown)
+    out = Table(title="So far", title_justify="left")
+    out.add_column("method", no_wrap=True)
+    out.add_column("videos", justify="right")
+    for metric in SO_FAR:
+        out.add_column(tables.heading(metric, tables.QUALITY, better), justify="right")
+    for model, name in names.items():
+        own = [record for record in shown if record.model == model]
+        values = [[r.value for r in own if r.metric == metric and r.value is not None] for metric in SO_FAR]
+        cells = [significant(sum(known) / len(known)) if known else "–" for known in values]
+        out.add_row(Text(name), f"{len({record.clip for record in own})} of {videos}", *cells)
+    return out
+
+
+def so_far_line(records: Sequence[Record]) -> str:
+    """The same on a line, of the records of one model on one video."""
+    known = {record.metric: record.value for record in records if record.value is not None}
+    values = [f"{tables.QUALITY[metric]} {significant(known[metric])}" for metric in SO_FAR if metric in known]
+    return f"{records[0].model} on {records[0].clip}: {', '.join(values) or 'no number'}"
 
 
 def quality(records: Sequence[Record]) -> Table:

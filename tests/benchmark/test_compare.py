@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from reconet_bench.benchmark import compare as compare_module
-from reconet_bench.benchmark import paired_differences, speed_records
+from reconet_bench.benchmark import paired_differences, speed_pass, speed_records
 from reconet_bench.benchmark.compare import compare
 from reconet_bench.benchmark.error_change import FRAMES as REFERENCE_FRAMES
 from reconet_bench.benchmark.error_change import ErrorChange, change_between, error_change
@@ -63,7 +63,7 @@ CPU = Resources("cpu", 1)
 def _short_turns() -> Iterator[None]:
     """Speed is measured for the sake of its rows: a few frames are enough."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare_module, "SPEED", TimingOptions(seconds=0.01, warmup_seconds=0.01))
+        patch.setattr(speed_pass, "SPEED", TimingOptions(seconds=0.01, warmup_seconds=0.01))
         yield
 
 
@@ -207,11 +207,20 @@ def test_the_same_run_twice_gives_the_same_numbers(untimed):
 def test_every_step_is_reported(timed):
     plan, _, said = timed
     assert len(said) == plan.steps == 2 * 2 + 1
-    assert said[:3] == [
-        "timing reconet-board at 56x40",
+    assert said == [
         "reconet-board on stroll in torch",
         "reconet-board on stroll in onnxruntime",
+        "identity on stroll in torch",
+        "identity on stroll in onnxruntime",
+        "timing reconet-board at 56x40",
     ]
+
+
+def test_the_quality_of_every_model_comes_before_any_speed(timed):
+    _, result, _ = timed
+    videos = [bool(record.video) for record in result.records]
+    assert videos == sorted(videos, reverse=True)
+    assert set(videos) == {True, False}
 
 
 def test_runtimes_that_give_the_same_bytes_share_their_numbers(models, clips, monkeypatch, stand_in_weights):

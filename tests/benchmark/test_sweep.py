@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -389,6 +391,37 @@ def test_a_sweep_that_is_stopped_before_its_first_row_leaves_nothing(
         cli.main(words)
     assert capsys.readouterr().err.endswith("reconet-bench: stopped\n")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.process
+def test_a_killed_sweep_leaves_the_rows_that_it_had_measured(words: list[str], tmp_path: Path) -> None:
+    """As kill -9 or a lost machine ends it; an earlier sweep is gone then, and a later one may have the folder."""
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("sweep.csv", "sweep.md", "sweep.svg"):
+        (out / name).write_text("of an earlier sweep")
+    sizes = [f"{side}x16" for side in range(16, 96, 8)]
+    start = words.index("--sizes") + 1
+    process_words = [*words[:start], *sizes, *words[start + 2 :]]
+    process = subprocess.Popen([sys.executable, "-m", "reconet_bench.cli", *process_words], stderr=subprocess.DEVNULL)
+    try:
+        while process.poll() is None and "onnxruntime" not in (out / "sweep.csv").read_text():
+            time.sleep(0.05)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+    with (out / "sweep.csv").open() as file:
+        widths = [one["width"] for one in csv.DictReader(file)]
+    assert widths
+    assert widths == [size.partition("x")[0] for size in sizes][: len(widths)]
+    assert json.loads((out / "provenance.json").read_text())["interrupted"] is True
+    assert not (out / "sweep.md").exists()
+    assert not (out / "sweep.svg").exists()
+    cli.main(words)
+    with (out / "sweep.csv").open() as file:
+        assert [one["width"] for one in csv.DictReader(file)] == ["16", "24"]
+    assert json.loads((out / "provenance.json").read_text())["interrupted"] is False
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, width: int, stop: BaseException) -> None:
