@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from reconet_bench.core.record import CONTENT_METHOD, UNTOLD, Record
+from reconet_bench.core.record import CONTENT_METHOD, RENDERED, UNTOLD, Record
 from reconet_bench.core.samples import ALL_VIDEOS, Difference, answers
 from reconet_bench.core.statistics import FEWEST, error_of_values, interval
 
@@ -83,7 +83,8 @@ def overall(records: Sequence[Record], differences: Sequence[Difference] = ()) -
     """Mean over videos of each model's metrics, in the first runtime.
 
     A column's mean is taken over the videos on which every model with that metric has a value, so that no model
-    is spared a difficult one. A clip measured along true and along estimated flow counts once, along the true one.
+    is spared a difficult one. Rendered results that lack one of them have no mean, and take none from others. A clip
+    measured along true and along estimated flow counts once, along the true one.
     Over several videos, the interval takes the video as the unit; over one, it is of that video's frames.
 
     Args:
@@ -102,9 +103,10 @@ def overall(records: Sequence[Record], differences: Sequence[Difference] = ()) -
             values.setdefault(record.metric, {}).setdefault(model, {})[record.clip] = record
     better = {record.metric: record.better for record in known}
     for metric, by_model in values.items():
-        shared = set.intersection(*(set(by_video) for by_video in by_model.values()))
+        ours = {model: by_video for model, by_video in by_model.items() if rows[model].method != RENDERED}
+        shared = set.intersection(*(set(by_video) for by_video in (ours or by_model).values()))
         for model, by_video in by_model.items():
-            if shared:
+            if shared and shared <= by_video.keys():
                 over = [record for video, record in by_video.items() if video in shared]
                 rows[model].cells[metric] = _mean(over, better[metric])
     styled = {row.model for row in rows.values() if "style_distance" in row.cells}

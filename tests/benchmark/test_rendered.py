@@ -23,6 +23,8 @@ from reconet_bench.data.rendered import find_result, find_results
 from reconet_bench.data.selection import Selection
 from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.metrics.style import painting_style
+from reconet_bench.report.ranking import overall
+from reconet_bench.report.run import load_run
 from reconet_bench.video.stylize import FootageInput, FootageOutput, stylize_file
 
 SIZE, LENGTH = (64, 96), 7
@@ -92,6 +94,9 @@ def test_results_stand_beside_models_in_table_differences_page_and_player(
     assert not values(records, "dark", "carousel")
     differences = (tmp_path / "run" / "differences.csv").read_text()
     assert "reconet-lite-starry_night,negative" in differences
+    rows = {row.model: row for row in overall(load_run(tmp_path / "run").records)}
+    assert "temporal_error" not in rows["dark"].cells, "a mean over fewer clips is not one to compare"
+    assert all(rows[name].cells["temporal_error"].videos == 2 for name in ("negative", "identity"))
     pictures = tmp_path / "run" / "pictures"
     assert len(list((pictures / "stylised" / "negative" / "stroll").glob("*.webp"))) == LENGTH
     assert "negative" in (tmp_path / "run" / "report.html").read_text()
