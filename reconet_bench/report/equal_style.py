@@ -212,6 +212,7 @@ _PAIRED = ("difference", "ci_low", "ci_high", "p", "p_corrected", "verdict")
 _NOTE = (
     "↓ lower is better, ↑ higher is better. Each value is the mean over the clips, with the 95 % interval for other "
     "videos like these; in brackets, how many percent it is above the baseline's. A row with a star is not at equal "
-    "style: its numbers are those of the trained point nearest to it, and nothing is interpolated. Every row is one "
+    "style: its numbers are those of the trained point nearest to it, and nothing is interpolated. Within the band "
+    "the styles still differ a little: read E(V) beside the style distance. Every row is one "
     "training: the intervals do not contain what another seed would change."
 )

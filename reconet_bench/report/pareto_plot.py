@@ -19,7 +19,7 @@ _MARKS = ("o", "s", "^", "D", "v", "P", "X", "<")
 
 
 def plot_pareto(path: Path, result: FieldResult) -> Path:
-    """Write the plot: all trained points, those of one method joined in the order of its weight.
+    """Write the plot: all trained points, those of one method joined in the order of its weight; below, a closer look.
 
     Points of equal style have a black ring, and the band of equal style is grey. Towards the lower left is better.
 
@@ -36,9 +36,14 @@ def plot_pareto(path: Path, result: FieldResult) -> Path:
         from matplotlib.figure import Figure
     except ImportError:
         raise DataError(f'no plot {path}: matplotlib is not installed: pip install "reconet-bench[plots]"') from None
-    figure = Figure(figsize=(5.2 * len(panels), 5.6), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        _panel(axes, result, metric)
+    rows = 1 if result.baseline is None else 2
+    figure = Figure(figsize=(5.2 * len(panels), 1.0 + 4.2 * rows), layout="constrained")
+    grid = figure.subplots(rows, len(panels), squeeze=False)
+    for column, metric in enumerate(panels):
+        for axes in grid[:, column]:
+            _panel(axes, result, metric)
+        if result.baseline is not None:
+            _zoom(grid[1, column], result, result.baseline, metric)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     figure.suptitle(result.title, fontsize=11)
@@ -73,6 +78,20 @@ def _panel(axes: Any, result: FieldResult, metric: str) -> None:
         _draw(axes, [point], metric, **ring, linestyle="none", label=label)
     axes.set(xlabel=f"{QUALITY[STYLE]} {ARROWS['lower']}", ylabel=f"{QUALITY[metric]} {ARROWS['lower']}")
     axes.grid(visible=True, alpha=0.3)
+
+
+def _zoom(axes: Any, result: FieldResult, baseline: FieldPoint, metric: str) -> None:
+    """Show the surroundings of the band alone."""
+    style = baseline.cells[STYLE].value
+    low, high = style * (1 - 1.5 * result.band), style * (1 + 2.5 * result.band)
+    inside = [
+        point.cells[metric].value
+        for point in result.points
+        if metric in point.cells and low <= point.cells[STYLE].value <= high
+    ]
+    room = 0.1 * (max(inside) - min(inside)) or 0.1 * max(inside)
+    axes.set(xlim=(low, high), ylim=(min(inside) - room, max(inside) + room), title="around equal style")
+    axes.title.set_fontsize(10)
 
 
 def _draw(axes: Any, points: Sequence[FieldPoint], metric: str, **look: Any) -> None:

@@ -140,7 +140,7 @@ def test_the_plot_shows_the_curves_and_rings_what_is_equal(tmp_path, monkeypatch
     picture = read_image(path)
     assert picture.shape[0] > 400
     assert np.ptp(picture) > 200
-    (axes,) = drawn[0].axes
+    axes, closer = drawn[0].axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert set(lines) == {"trunk", "johnson", "huang2017", "xu2021", "equal-style point"}
     np.testing.assert_allclose(lines["huang2017"].get_xydata(), [(0.203, 0.06), (0.23, 0.04)])
@@ -148,6 +148,10 @@ def test_the_plot_shows_the_curves_and_rings_what_is_equal(tmp_path, monkeypatch
     (band,) = axes.patches
     assert band.get_x() == pytest.approx(0.194)
     assert band.get_width() == pytest.approx(0.012)
+    # The closer look holds what is near the band: Johnson and one point, and not the others.
+    (left, right), (bottom, top) = closer.get_xlim(), closer.get_ylim()
+    assert left < 0.194 < 0.206 < right < 0.23
+    assert bottom < 0.06 < 0.1 < top
 
 
 def test_a_plot_that_cannot_be_made_says_why(tmp_path):
