@@ -179,8 +179,9 @@ def measure(
     frames: int | None = None,
     sintel: str | Path | None = None,
     vgg: str | Path | None = None,
+    metrics: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Every metric that can be measured on a stylised clip, by name; see the README for what they say.
+    """The metrics that can be measured on a stylised clip, by name; the documentation says what they mean.
 
     Args:
         video: the content: a built-in clip, a Sintel sequence, a video or a folder of frames. A built-in clip is
@@ -189,11 +190,13 @@ def measure(
         style: the painting, for ``style_distance``.
         flow: ``dis``, ``raft`` or ``none``; by default true flow where it is known, else ``dis``.
         frames: at most so many.
+        metrics: which, by name; ``default`` are the usual ones, which are also taken if none are named, ``all`` every
+            one.
 
     Frames that seem to lag behind the content, or to run ahead of it, are told by a ``UserWarning``.
 
     Raises:
-        ReconetBenchError: the two clips do not belong together, or cannot be read.
+        ReconetBenchError: no such metric; or the two clips do not belong together, or cannot be read.
     """
     wanted = Selection(sintel=Path(sintel) if sintel else None, frames=frames, flow=flow)
     if isinstance(stylized, str | Path):
@@ -204,7 +207,7 @@ def measure(
                 raise DataError(f"a frame is (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
         ours = [from_uint8(frame) for frame in stylized]
     painting = painting_style(Path(style), 384, Path(vgg) if vgg else None) if style else None
-    evaluation = evaluate(str(video), ours, wanted, painting)
+    evaluation = evaluate(str(video), ours, wanted, painting, metrics=metrics)
     if evaluation.warning:
         warnings.warn(f"{evaluation.warning}: leave out frames until both begin with the same", stacklevel=2)
     return {name: e.value for name, e in evaluation.estimates.items()}

@@ -35,7 +35,7 @@ LONGEST = 330
 #: More values than this travel together, and belong into a type of their own.
 MOST_PARAMETERS = 7
 #: Its options are those of the command, by name, and stay as they are promised.
-PROMISED = {"api.stylize", "api.load_model"}
+PROMISED = {"api.stylize", "api.load_model", "api.measure"}
 #: What a floor alone does not forbid: reports read records only, and write files as everything does.
 ONLY = {
     "report": {

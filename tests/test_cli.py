@@ -131,14 +131,14 @@ def in_a_process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[s
 
 OPTIONS = {
     "compare": "--style-name --network --speed-budget --quick "
-    "--videos --methods --models --runtimes --device --threads --rounds "
+    "--videos --methods --models --runtimes --device --threads --rounds --metrics "
     "--save-frames --no-pictures --output "
     "--style --style-size --vgg "
     "--input-range --output-range --layout --stabilise --stabilise-strength --state-flow "
     "--results --results-root --offset --resize-results --json "
     "--data --sintel --pass --size --frames --flow --raft --seed",
-    "evaluate": "--stylized --video --offset --style --style-size --json --vgg --data --sintel --pass --size --frames "
-    "--flow --raft --seed",
+    "evaluate": "--stylized --video --offset --style --style-size --json --vgg --metrics --data --sintel --pass --size "
+    "--frames --flow --raft --seed",
     "train": "--method --style --data --textures --sintel --pass --split --steps --size --batch "
     "--learning-rate "
     "--style-size "

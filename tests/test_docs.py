@@ -84,6 +84,8 @@ def test_the_reference_names_everything_there_is():
     reference = ROOT / "docs" / "reference"
     metrics = (reference / "metrics.md").read_text(encoding="utf-8")
     assert [name for name in METRICS if f"\n## {name}\n" not in metrics] == [], "no such heading in metrics.md"
+    plain = " ".join(metrics.replace("`", "").split())
+    assert [name for name, metric in METRICS.items() if f"Blind to: {metric.blind_to}." not in plain] == []
     runtimes = (reference / "runtimes.md").read_text(encoding="utf-8")
     parts = {part for name in RUNTIMES.names() for part in name.split(":")}
     assert [part for part in parts if f"`{part}`" not in runtimes] == [], "not in the table of runtimes.md"

@@ -165,7 +165,9 @@ class _Comparison:
             self._save(opened, clip, name, frames)
             # Metrics cost more than frames; where two runtimes give the same bytes they give the same numbers.
             same = next((outcomes for other, outcomes in done if all(map(np.array_equal, frames, other))), None)
-            outcomes = same or measure_footage(Footage(clip, [from_uint8(frame) for frame in frames], style))
+            outcomes = same or measure_footage(
+                Footage(clip, [from_uint8(frame) for frame in frames], style), self.plan.metrics
+            )
             done.append((frames, outcomes))
             self._record(opened.model, opened.sessions[name], clip, outcomes)
         if done:  # the first runtime's frames, when its numbers have been seen
@@ -190,7 +192,7 @@ class _Comparison:
         try:
             part, frames, first = result.frames(clip)
             lag = find_lag(part, frames)
-            outcomes = measure_footage(Footage(part, frames, style))
+            outcomes = measure_footage(Footage(part, frames, style), self.plan.metrics)
         except DataError as error:
             self.result.skipped.append(f"{name} on {clip.title}: {error}")
             return

@@ -55,7 +55,7 @@ def error_change(pool: RuntimePool, runtime: str, clips: Sequence[Clip], samples
     clips = [clip for clip in clips if not clip.flow or clip.name not in true]
     got = _errors(samples, pool.model.source.name, runtime, clips)
     if not got:
-        return ErrorChange(None, unknown="no flow is known at this size")
+        return ErrorChange(None, unknown="no flow is known at this size, or E(V) was not asked for")
     origin, name = pool.model.origin, pool.reference_name
     expected: _Errors = {}
     if origin is not None or pool.is_reference(name):

@@ -13,13 +13,13 @@ from reconet_bench.data.clip import Clip, ClipView
 from reconet_bench.data.footage import StylizedFrames
 from reconet_bench.data.selection import DEFAULT_VIDEOS, Selection
 from reconet_bench.metrics.base import METRICS, Footage, Style
-from reconet_bench.metrics.measure import Outcome, measure_footage, measured_samples
+from reconet_bench.metrics.measure import Outcome, chosen_metrics, measure_footage, measured_samples
 from reconet_bench.metrics.statistics import Estimate, estimate
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of every metric on stylised frames.
+    """What came of each metric on stylised frames.
 
     Attributes:
         clip: the content that they were compared with.
@@ -47,6 +47,7 @@ def evaluate(
     selection: Selection | None = None,
     style: Style | None = None,
     offset: int = 0,
+    metrics: Sequence[str] = (),
 ) -> Evaluation:
     """Measure stylised frames.
 
@@ -58,10 +59,12 @@ def evaluate(
         style: see :class:`~reconet_bench.metrics.base.Style`.
         offset: how many frames the stylised frames are behind the content, negative if they are ahead: frames without a
             partner are left out.
+        metrics: which are measured, see :func:`~reconet_bench.metrics.measure.chosen_metrics`.
 
     Raises:
-        UnknownName, DataError: no such content, or frames that do not belong to it.
+        UnknownName, DataError: no such content or metric, or frames that do not belong to it.
     """
+    chosen_metrics(metrics)  # an unknown name is reported before frames are read
     wanted = selection or Selection()
     if video in DEFAULT_VIDEOS and len(stylized):
         height, width = stylized[0].shape[-2:]
@@ -73,7 +76,7 @@ def evaluate(
         stylized = stylized[max(offset, 0) : len(clip) + min(offset, 0)]
         clip = ClipView(clip, frames=len(stylized) or 1, first=max(-offset, 0))
     footage = Footage(clip, stylized, style)
-    outcomes = measure_footage(footage)
+    outcomes = measure_footage(footage, metrics)
     samples = measured_samples(outcomes)
     estimates = {name: estimate(METRICS[name], list(values.values())) for name, values in samples.items()}
     return Evaluation(clip, outcomes, estimates, find_lag(clip, footage.stylized), offset)

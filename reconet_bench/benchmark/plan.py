@@ -51,6 +51,7 @@ class Plan:
         content: the frames of the clips, decoded once for models, pictures and provenance.
         speed_budget: seconds for each model and frame size in which more rounds are taken while a ratio to the
             reference's speed is not resolved.
+        metrics: which are measured, see :func:`~reconet_bench.metrics.measure.chosen_metrics`.
         true_motion: give models that use motion the clips' true motion to the frame before, instead of estimating it.
     """
 
@@ -65,6 +66,7 @@ class Plan:
     content: ContentFrames = field(default_factory=ContentFrames)
     speed_budget: float = 0.0
     true_motion: bool = False
+    metrics: Sequence[str] = ()
 
     @property
     def steps(self) -> int:

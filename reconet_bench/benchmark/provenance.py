@@ -12,6 +12,7 @@ from reconet_bench.core.provenance import checksum, describe
 from reconet_bench.core.statistics import VERSION
 from reconet_bench.data.clip import Clip
 from reconet_bench.metrics.base import METRICS
+from reconet_bench.metrics.measure import chosen_metrics
 from reconet_bench.networks.vgg import find_weights
 
 
@@ -28,9 +29,23 @@ def provenance(plan: Plan, seed: int, decode: bool = True) -> dict[str, Any]:
         "seed": seed,
         "statistics": VERSION,
         "metrics": {name: metric.version for name, metric in METRICS.items() if metric.version > 1},
+        "explained": _explained(plan),
         "models": {model.source.name: model.checksum for model in plan.models},
         "videos": {clip.title: _video_facts(clip, plan.content, decode) for clip in plan.clips},
         "loss_network": checksum(loss_network) if loss_network and loss_network.is_file() else None,
+    }
+
+
+def _explained(plan: Plan) -> dict[str, dict[str, Any]]:
+    """What each metric is and cannot see; a long list is ``shown`` only as far as it was asked for by name."""
+    return {
+        name: {
+            "summary": metric.summary,
+            "blind_to": metric.blind_to,
+            "shown": metric.default or name in plan.metrics,
+        }
+        for name in chosen_metrics(plan.metrics)
+        if not (metric := METRICS[name]).detail
     }
 
 

@@ -142,6 +142,17 @@ def size(text: str) -> Size:
     return found
 
 
+def add_metrics_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="which metrics to measure; see 'reconet-bench list metrics'. all: every one. default: the usual ones, "
+        "to name others beside them (default: the usual ones)",
+    )
+
+
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("videos")
     group.add_argument(

@@ -14,6 +14,7 @@ from reconet_bench.commands.base import (
     COMMANDS,
     Command,
     add_data_options,
+    add_metrics_option,
     add_onnx_options,
     add_style_options,
     add_vgg_option,
@@ -123,6 +124,7 @@ class Compare(Command):
             action="store_true",
             help="write no pictures: the report then has no filmstrip and no player",
         )
+        add_metrics_option(parser)
         parser.add_argument("--json", action="store_true", help="print the records as one JSON list and nothing else")
         parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="run folder (default: reports/TIME)")
         add_result_options(parser)
@@ -145,6 +147,7 @@ class Compare(Command):
         from reconet_bench.core.errors import enough_memory
         from reconet_bench.core.files import replace_folder
         from reconet_bench.core.record import CONTENT_METHOD
+        from reconet_bench.metrics.measure import chosen_metrics
         from reconet_bench.models.loading import (
             ShippedSet,
             check_names,
@@ -161,6 +164,7 @@ class Compare(Command):
         if options.quick:
             _quicken(options)
         hints = onnx_hints(options)
+        chosen_metrics(options.metrics)  # an unknown name is reported before anything is read
         clips = selection(options).clips(options.videos)
         for clip in clips:
             clip.check(range(len(clip)))
@@ -192,6 +196,7 @@ class Compare(Command):
                 None if options.no_pictures else pictures,
                 speed_budget=options.speed_budget,
                 true_motion=options.state_flow == TRUE_FLOW,
+                metrics=options.metrics,
             )
             with CompareProgress(plan.steps, len(clips)) as progress:
                 result, failure = new_result(), None
@@ -220,7 +225,7 @@ class Compare(Command):
         if options.json:
             print(json.dumps([dataclasses.asdict(record) for record in result.records]))
         else:
-            out.print(terminal.comparison(result.records, result.differences))
+            out.print(terminal.comparison(result.records, result.differences, options.metrics))
         for line in result.warnings:
             warn(line)
         for line in result.chosen:

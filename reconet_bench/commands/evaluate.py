@@ -10,6 +10,7 @@ from reconet_bench.commands.base import (
     COMMANDS,
     Command,
     add_data_options,
+    add_metrics_option,
     add_style_options,
     add_vgg_option,
     err,
@@ -53,6 +54,7 @@ class Evaluate(Command):
         parser.add_argument(
             "--json", action="store_true", help="print one JSON object {metric: value} and nothing else"
         )
+        add_metrics_option(parser)
         add_vgg_option(parser)
         add_data_options(parser)
 
@@ -62,14 +64,15 @@ class Evaluate(Command):
         from reconet_bench.benchmark.evaluate import evaluate
         from reconet_bench.data.footage import read_stylized
         from reconet_bench.metrics.base import METRICS
-        from reconet_bench.metrics.measure import Absent, Measured, absence_reasons
+        from reconet_bench.metrics.measure import Absent, Measured, absence_reasons, chosen_metrics
         from reconet_bench.metrics.style import painting_style
         from reconet_bench.report import terminal
         from reconet_bench.report.numbers import with_interval
 
+        chosen_metrics(options.metrics)  # an unknown name is reported before anything is read
         stylized = read_stylized(options.stylized, options.frames)
         style = painting_style(options.style, options.style_size, options.vgg) if options.style else None
-        evaluation = evaluate(options.video, stylized, selection(options), style, options.offset)
+        evaluation = evaluate(options.video, stylized, selection(options), style, options.offset, options.metrics)
         clip, estimates = evaluation.clip, evaluation.estimates
         if evaluation.warning:
             warn(f"{evaluation.warning}: give --offset {evaluation.offset + evaluation.lag}")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconet_bench.commands.base import COMMANDS, Command, err, out
+
+if TYPE_CHECKING:
+    from reconet_bench.metrics.base import Metric
 
 
 @COMMANDS.register("list")
@@ -102,10 +105,15 @@ def inventory(sintel: Path | None = None) -> Inventory:
         "networks": [(name, kind.summary) for name, kind in NETWORKS.items()],
         "models": [(name, _model_line(path)) for name, path in shipped_models().items()],
         "runtimes": [(name, status.text) for name, status in runtimes.items()],
-        "metrics": [(name, metric.summary) for name, metric in METRICS.items()],
+        "metrics": [(name, _metric_line(metric)) for name, metric in METRICS.items()],
         "data": data,
     }
     return Inventory(entries, frozenset(unusable))
+
+
+def _metric_line(metric: Metric) -> str:
+    on_request = "" if metric.default else " (on request: --metrics)"
+    return f"{metric.summary}{on_request}. Blind to {metric.blind_to}"
 
 
 def _model_line(path: Path) -> str:

@@ -6,13 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from torch import Tensor
 
 from reconet_bench.core.errors import DataError, MetricUnavailable
+from reconet_bench.core.ops import warp
 from reconet_bench.core.registry import Registry
 from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip
@@ -30,6 +31,18 @@ class Style:
     targets: dict[str, Tensor]
     network: LossNetwork | None
     reason: str = ""
+
+
+class Warped(NamedTuple):
+    """The next stylised frame on the grid of a frame.
+
+    Attributes:
+        frame: ``(1, 3, H, W)`` float32, where it was sampled inside the frame.
+        traceable: ``(1, 1, H, W)`` in [0, 1]: the clip's mask, less what the motion takes out of the frame.
+    """
+
+    frame: Tensor
+    traceable: Tensor
 
 
 class Footage:
@@ -68,6 +81,16 @@ class Footage:
             self._known[key] = compute()
         return cast(T, self._known[key])
 
+    def next_warped(self, index: int) -> Warped:
+        """Stylised frame ``index + 1`` warped onto frame ``index``; once for all metrics, which it costs most of."""
+
+        def compute() -> Warped:
+            motion = self.clip.motion(index)
+            frame, inside = warp(self.stylized[index + 1].double(), motion.flow)
+            return Warped(frame.float(), motion.mask * inside.float())
+
+        return self.once(("next warped", index), compute)
+
     @cached_property
     def content(self) -> list[Tensor]:
         """Frames of the clip."""
@@ -100,6 +123,8 @@ class Metric(ABC):
         unit: of the value; empty for a plain number.
         better: ``lower``, ``higher`` or ``reference``; reports read the direction from here.
         summary: one line for people.
+        blind_to: what it cannot see, to be read after "Blind to:"; without a full stop.
+        default: measured where no metrics are named; others are measured on request alone.
         of_content: measures the clip and not the stylised frames: the same for every model.
         uses_motion: is only as good as the clip's motion; where that is estimated, the rows say so.
         detail: a part of another metric: it is recorded, but is in no table and in no test.
@@ -111,6 +136,8 @@ class Metric(ABC):
     unit: ClassVar[str] = ""
     better: ClassVar[str]
     summary: ClassVar[str]
+    blind_to: ClassVar[str]
+    default: ClassVar[bool] = True
     of_content: ClassVar[bool] = False
     uses_motion: ClassVar[bool] = False
     positive: ClassVar[bool] = False

@@ -1,11 +1,11 @@
-"""Every registered metric on one stylised clip."""
+"""The metrics that are asked for, on one stylised clip."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reconet_bench.core.errors import MetricUnavailable
+from reconet_bench.core.errors import MetricUnavailable, UnknownName
 from reconet_bench.metrics.base import METRICS, Footage
 
 
@@ -27,10 +27,46 @@ class Absent:
 Outcome = Measured | Absent
 
 
-def measure_footage(footage: Footage) -> dict[str, Outcome]:
-    """What came of every metric on one stylised clip, by the metric's name."""
+#: Words that stand for several metrics: those measured where none are named, and every one.
+DEFAULT, ALL = "default", "all"
+
+
+def chosen_metrics(names: Sequence[str] = ()) -> list[str]:
+    """The metrics that names stand for, sorted; none are the default ones.
+
+    A metric brings its parts with it: ``style_distance`` those at each tap.
+
+    Args:
+        names: of metrics, or :data:`DEFAULT` or :data:`ALL`.
+
+    Raises:
+        UnknownName: no such metric; suggests the nearest.
+    """
+    known = dict(METRICS.items())
+    for name in names:
+        if name not in (DEFAULT, ALL, *known):
+            raise UnknownName("metric", name, [*known, DEFAULT, ALL])
+    asked = set(names or (DEFAULT,))
+    parts = tuple(f"{name}_" for name in asked)
+    return [
+        name
+        for name, metric in known.items()
+        if ALL in asked
+        or (DEFAULT in asked and metric.default)
+        or name in asked
+        or (metric.detail and name.startswith(parts))
+    ]
+
+
+def measure_footage(footage: Footage, metrics: Sequence[str] = ()) -> dict[str, Outcome]:
+    """What came of each metric on one stylised clip, by the metric's name.
+
+    Args:
+        metrics: which, see :func:`chosen_metrics`.
+    """
     outcomes: dict[str, Outcome] = {}
-    for name, metric in METRICS.items():
+    for name in chosen_metrics(metrics):
+        metric = METRICS[name]
         try:
             outcomes[name] = Measured(metric.samples(footage))
         except MetricUnavailable as reason:

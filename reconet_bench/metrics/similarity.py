@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reconet_bench.core.errors import MetricUnavailable
-from reconet_bench.core.ops import warp
 from reconet_bench.metrics.base import METRICS, Footage, Metric
 
 WINDOW = 7
@@ -101,6 +100,7 @@ class SsimAdjacent(Metric):
 
     better = "higher"
     summary = "SSIM of the central 100x100 patch of adjacent frames, without motion compensation"
+    blind_to = "motion: a camera that moves lowers it, and a frozen output scores 1"
 
     def samples(self, footage: Footage) -> dict[int, float]:
         patches = [central_patch(frame) for frame in footage.stylized]
@@ -117,13 +117,13 @@ class SsimAdjacentWarped(Metric):
     better = "higher"
     uses_motion = True
     summary = "SSIM of adjacent frames after warping along the true motion, on traceable pixels"
+    blind_to = "what a model paints, pixels that cannot be traced, and blur: a smooth frame is similar to its neighbour"
 
     def samples(self, footage: Footage) -> dict[int, float]:
         values = {}
         for index in footage.starts(1):
-            motion = footage.clip.motion(index)
-            warped, inside = warp(footage.stylized[index + 1].double(), motion.flow)
-            value = ssim_traceable(footage.stylized[index], warped, (motion.mask * inside > 1 - 1e-4).float())
+            warped = footage.next_warped(index)
+            value = ssim_traceable(footage.stylized[index], warped.frame, (warped.traceable > 1 - 1e-4).float())
             if value == value:
                 values[index] = value
         if not values:
@@ -137,6 +137,7 @@ class ContentSimilarity(Metric):
 
     better = "higher"
     summary = "SSIM of content and stylised frame: higher = less content leaks away"
+    blind_to = "colour structure that SSIM does not see, and style: the unstylised film scores 1"
 
     def samples(self, footage: Footage) -> dict[int, float]:
         with torch.inference_mode():

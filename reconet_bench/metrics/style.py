@@ -59,6 +59,7 @@ class TapDistance(Metric):
     positive = True
     detail = True
     summary = "style distance at one tap"
+    blind_to = "every other scale, and where in the frame the style is"
 
     def __init__(self, tap: str, what: str) -> None:
         self.tap = tap
@@ -95,6 +96,7 @@ class StyleDistance(Metric):
     summary = (
         "Gram distance to the style over the content's own, mean of four taps: 1 = not stylised, 0 = style reached"
     )
+    blind_to = "where in the frame the style is, whether the content is still legible, and flicker"
 
     def samples(self, footage: Footage) -> dict[int, float]:
         return _finite({index: sum(ratios.values()) / len(ratios) for index, ratios in ratios_by_tap(footage).items()})

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reconet_bench.core.errors import MetricUnavailable
 from reconet_bench.core.ops import warp
-from reconet_bench.data.clip import LONG_TERM_STEP
+from reconet_bench.data.clip import LONG_TERM_STEP, Clip
 from reconet_bench.metrics.base import METRICS, Footage, Metric, once_per_clip
 
 
@@ -41,7 +41,12 @@ def pair_errors(y: Tensor, y_next: Tensor, flow: Tensor, mask: Tensor) -> PairEr
     Blind Video Temporal Consistency*, ECCV 2018.
     """
     warped, inside = warp(y_next.double(), flow)
-    squared, traceable = (y.double() - warped) ** 2, mask.double() * inside
+    return _between(y, warped.float(), mask * inside.float())  # in float32, as frames are
+
+
+def _between(y: Tensor, warped: Tensor, traceable: Tensor) -> PairErrors:
+    """Both errors of frames and those that follow, already warped onto them."""
+    squared, traceable = (y.double() - warped.double()) ** 2, traceable.double()
     masked = (traceable * squared).mean((1, 2, 3))
     lai = (traceable * squared.mean(1, keepdim=True)).sum((1, 2, 3)) / traceable.sum((1, 2, 3))
     return PairErrors(masked, lai)
@@ -54,29 +59,68 @@ class Errors(NamedTuple):
     lai: float
 
 
-def _per_pair(footage: Footage, frames: Sequence[Tensor], step: int) -> dict[int, Errors]:
+def errors_apart(
+    clip: Clip, frames: Sequence[Tensor], pairs: Mapping[int, tuple[int, int]], to: str
+) -> dict[int, Errors]:
+    """Errors of pairs of frames.
+
+    Args:
+        pairs: indices of the first and the second frame, by what the errors are to be known by.
+        to: what the second frame is, for the message.
+
+    Raises:
+        MetricUnavailable: nothing can be traced.
+    """
     values = {}
-    for index in footage.starts(step):
-        motion = footage.clip.motion(index, step)
-        errors = pair_errors(frames[index], frames[index + step], motion.flow, motion.mask)
-        values[index] = Errors(errors.masked.item(), errors.lai.item())
+    for key, (first, second) in pairs.items():
+        motion = clip.motion(first, second - first)
+        errors = pair_errors(frames[first], frames[second], motion.flow, motion.mask)
+        values[key] = Errors(errors.masked.item(), errors.lai.item())
+    return _some(values, to)
+
+
+def _some(values: dict[int, Errors], to: str) -> dict[int, Errors]:
     if all(math.isnan(pair.lai) for pair in values.values()):
         # The definition of E(V) would say zero, which is perfect.
-        raise MetricUnavailable(
-            f"no pixel can be traced from any frame to the {'next' if step == 1 else f'one {step} later'}"
-        )
+        raise MetricUnavailable(f"no pixel can be traced from any frame to the {to}")
     return values
 
 
-def _adjacent(footage: Footage) -> dict[int, Errors]:
-    return footage.once("adjacent errors", lambda: _per_pair(footage, footage.stylized, 1))
+def adjacent_errors(footage: Footage) -> dict[int, Errors]:
+    """Errors of adjacent stylised frames, by the first of each pair; raises MetricUnavailable."""
+
+    def compute() -> dict[int, Errors]:
+        values = {}
+        for index in footage.starts(1):
+            errors = _between(footage.stylized[index], *footage.next_warped(index))
+            values[index] = Errors(errors.masked.item(), errors.lai.item())
+        return _some(values, "next")
+
+    return footage.once("adjacent errors", compute)
 
 
-def _masked(errors: Mapping[int, Errors]) -> dict[int, float]:
+def content_errors(footage: Footage) -> dict[int, float]:
+    """Masked squared errors of adjacent content frames, by the first of each pair; raises MetricUnavailable."""
+
+    def compute() -> dict[int, float]:
+        pairs = {index: (index, index + 1) for index in footage.starts(1)}
+        return masked(errors_apart(footage.clip, footage.content, pairs, "next"))
+
+    return once_per_clip(footage.clip, "content_temporal_error", compute)
+
+
+def errors_steps_apart(footage: Footage, step: int) -> dict[int, float]:
+    """Masked squared errors of stylised frames ``step`` apart, by the first of each pair; raises MetricUnavailable."""
+    pairs = {index: (index, index + step) for index in footage.starts(step)}
+    return masked(errors_apart(footage.clip, footage.stylized, pairs, f"one {step} later"))
+
+
+def masked(errors: Mapping[int, Errors]) -> dict[int, float]:
+    """The terms under the root of E(V)."""
     return {index: pair.masked for index, pair in errors.items()}
 
 
-class _RootMean(Metric):
+class RootMean(Metric):
     """E(V) is the root of the mean over pairs of the masked squared error."""
 
     better = "lower"
@@ -92,37 +136,44 @@ class _RootMean(Metric):
 
 
 @METRICS.register("temporal_error")
-class TemporalError(_RootMean):
+class TemporalError(RootMean):
     """E(V) = sqrt(1/(T−1) Σ_t 1/(3HW) Σ M_t ‖y_t − W(y_{t+1})‖²). Samples are the squared terms."""
 
     summary = "E(V): how much adjacent stylised frames differ along the true motion"
+    blind_to = (
+        "what a model paints (a grey frame has no error), pixels that cannot be traced, and the contrast of the style, "
+        "which it follows"
+    )
 
     def samples(self, footage: Footage) -> dict[int, float]:
-        return _masked(_adjacent(footage))
+        return masked(adjacent_errors(footage))
 
 
 @METRICS.register("temporal_error_long")
-class TemporalErrorLong(_RootMean):
+class TemporalErrorLong(RootMean):
     """E(V) between frames 5 apart: flow composed over them, or the exact flow where the clip knows it."""
 
     summary = f"E(V) between frames {LONG_TERM_STEP} apart"
+    blind_to = (
+        "clips shorter than six frames, flicker that has gone five frames later, and pixels that are hidden in between "
+        "where the flow is composed"
+    )
 
     def samples(self, footage: Footage) -> dict[int, float]:
-        return _masked(_per_pair(footage, footage.stylized, LONG_TERM_STEP))
+        return errors_steps_apart(footage, LONG_TERM_STEP)
 
 
 @METRICS.register("content_temporal_error")
-class ContentTemporalError(_RootMean):
+class ContentTemporalError(RootMean):
     """E(V) of the content clip itself: the floor that light, noise and flow leave."""
 
     better = "reference"
     of_content = True
     summary = "E(V) of the content itself: the floor that light and flow leave"
+    blind_to = "the stylised frames: it is of the clip alone"
 
     def samples(self, footage: Footage) -> dict[int, float]:
-        return once_per_clip(
-            footage.clip, "content_temporal_error", lambda: _masked(_per_pair(footage, footage.content, 1))
-        )
+        return content_errors(footage)
 
 
 @METRICS.register("warping_error")
@@ -133,6 +184,9 @@ class WarpingError(Metric):
     positive = True
     uses_motion = True
     summary = "warping error of Lai et al. 2018: mean squared difference on traceable pixels only"
+    blind_to = (
+        "what a model paints, how little of a frame can be traced, and the contrast of the style, which it follows"
+    )
 
     def samples(self, footage: Footage) -> dict[int, float]:
-        return {index: pair.lai for index, pair in _adjacent(footage).items() if math.isfinite(pair.lai)}
+        return {index: pair.lai for index, pair in adjacent_errors(footage).items() if math.isfinite(pair.lai)}

@@ -16,6 +16,7 @@ class TraceableShare(Metric):
     of_content = True
     uses_motion = True
     summary = "share of pixels that can be traced to the next frame: what the temporal metrics see"
+    blind_to = "the stylised frames: it is of the clip alone"
 
     def samples(self, footage: Footage) -> dict[int, float]:
         def shares() -> dict[int, float]:

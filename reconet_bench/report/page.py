@@ -11,7 +11,7 @@ from typing import Any
 
 from reconet_bench.core.record import is_measurable
 from reconet_bench.core.samples import answers
-from reconet_bench.report import figures, flow_agreement, interval_meaning, tables, verdict
+from reconet_bench.report import explained, figures, flow_agreement, interval_meaning, tables, verdict
 from reconet_bench.report.beside_published import PublishedRow, published_rows
 from reconet_bench.report.figures import Bar, Point, Series
 from reconet_bench.report.loss_curves import PACE, parse_curves
@@ -54,6 +54,9 @@ class Page:
         self.better = tables.directions(self.records)
         self.metrics = tables.quality_metrics(self.records)
         self.ranked = [metric for metric in self.metrics if self.better[metric] != "reference"]
+        left_out = explained.hidden(self.run.provenance)
+        self.ranked = [metric for metric in self.ranked if metric not in left_out]
+        self.explanations_header = explained.HEADER
         self.names = labels(self.records)
         self.rows: list[ModelRow] = overall(self.records, self.run.differences)
         shown = [row.model for row in self.rows if not row.reference]
@@ -120,6 +123,11 @@ class Page:
     def differences(self) -> list[list[str]]:
         """Paired differences over several videos, or on the only one."""
         return [tables.difference_cells(row) for row in answers(self.run.differences)]
+
+    @cached_property
+    def explanations(self) -> list[list[str]]:
+        """What each metric says and is blind to."""
+        return explained.explanations(self.run.provenance)
 
     @cached_property
     def meaning(self) -> tuple[str, str]:
@@ -279,7 +287,7 @@ class Page:
     @property
     def facts(self) -> list[tuple[str, str]]:
         """Where the numbers come from, as pairs."""
-        return list(_flat(self.run.provenance))
+        return list(_flat({key: fact for key, fact in self.run.provenance.items() if key != "explained"}))
 
 
 def _drawn(steps: Sequence[int], values: Sequence[float]) -> list[tuple[float, float]]:

@@ -33,6 +33,7 @@ FACTS = {
     "skipped": list,
     "statistics": int,
     "metrics": dict,
+    "explained": dict,
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from reconet_bench.core.record import RENDERED, Record
 from reconet_bench.core.samples import Difference
-from reconet_bench.report import interval_meaning
+from reconet_bench.report import explained, interval_meaning
 from reconet_bench.report.markdown import as_text, markdown
 from reconet_bench.report.numbers import p_cell, significant, with_interval
 from reconet_bench.report.published_results import published_for
@@ -22,6 +22,8 @@ QUALITY = {
     "ssim_adjacent": "SSIM adj.",
     "content_similarity": "content SSIM",
     "style_distance": "style dist.",
+    "ghosting": "ghosting",
+    "texture_lock": "texture lock",
     "content_temporal_error": "content E(V)",
     "traceable_share": "traceable",
 }
@@ -213,6 +215,8 @@ def report_markdown(
             "Written down from memory: do not cite them.",
             markdown(PUBLISHED_HEADER, recalled),
         ]
+    if meaning := explained.explanations(provenance):
+        parts += ["## What the metrics say, and what they are blind to", markdown(explained.HEADER, meaning)]
     if missing := absences(record for record in records if record.video):
         parts += ["## Not measured, and why", markdown(["metric", "where", "reason"], missing)]
     if notes := remarks(record for record in records if record.video):

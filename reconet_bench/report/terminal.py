@@ -26,6 +26,8 @@ _QUALITY = (
     "ssim_adjacent",
     "content_similarity",
     "style_distance",
+    "ghosting",
+    "texture_lock",
 )
 _SPEED = (
     "fps_device",
@@ -42,9 +44,15 @@ SO_FAR = ("temporal_error", "style_distance", "content_similarity")
 LONGEST, SHORT = 36, 100
 
 
-def comparison(records: Sequence[Record], differences: Sequence[Difference]) -> RenderableType:
-    """Everything ``compare`` shows: quality, paired differences, speed, published numbers, what is missing."""
-    parts: list[RenderableType] = [quality(records)]
+def comparison(
+    records: Sequence[Record], differences: Sequence[Difference], asked: Sequence[str] = ()
+) -> RenderableType:
+    """Everything ``compare`` shows: quality, paired differences, speed, published numbers, what is missing.
+
+    Args:
+        asked: metrics that were asked for by name, which are shown beside the usual ones.
+    """
+    parts: list[RenderableType] = [quality(records, asked)]
     if rendered := tables.without_speed(records):
         parts.append(Text(rendered))
     if pooled := answers(differences):
@@ -111,7 +119,7 @@ def so_far_line(records: Sequence[Record]) -> str:
     return f"{records[0].model} on {records[0].clip}: {', '.join(values) or 'no number'}"
 
 
-def quality(records: Sequence[Record]) -> Table:
+def quality(records: Sequence[Record], asked: Sequence[str] = ()) -> Table:
     """One row per video and model, in the first runtime that ran it; the best trained value of a video is bold.
 
     As on the page, a model whose style was not measured, though that of others was, is not called the best.
@@ -119,7 +127,8 @@ def quality(records: Sequence[Record]) -> Table:
     shown = first_runtime(records)
     runtimes = ", ".join(dict.fromkeys(record.runtime for record in shown))
     rows, better = summary(shown), tables.directions(shown)
-    metrics = [metric for metric in _QUALITY if any(row.value(metric) is not None for row in rows)]
+    columns = dict.fromkeys((*_QUALITY, *(metric for metric in asked if not tables.is_detail(metric))))
+    metrics = [metric for metric in columns if any(row.value(metric) is not None for row in rows)]
     out = Table(title=f"Stability and fidelity (frames by {runtimes}; intervals in summary.md)", title_justify="left")
     out.add_column("video", no_wrap=True)
     out.add_column("method", no_wrap=True)

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ from reconet_bench.data.selection import Selection
 from reconet_bench.methods.base import METHODS
 from reconet_bench.metrics import style as style_module
 from reconet_bench.metrics.base import METRICS, Footage
-from reconet_bench.metrics.measure import Measured, measure_footage
+from reconet_bench.metrics.measure import Measured, chosen_metrics, measure_footage
 from reconet_bench.metrics.statistics import Estimate, difference_on_clips, difference_over_videos, estimate
 from reconet_bench.metrics.style import StyleDistance, style_of
 from reconet_bench.models.checkpoint import Checkpoint, save_checkpoint
@@ -54,7 +54,8 @@ from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Parity
 from reconet_bench.runtimes.selection import Resources, usable_runtimes
 from reconet_bench.training.crops import RandomScenes
 
-QUALITY = {name for name, _ in METRICS.items()}
+#: What is measured where nothing is asked for, and of that what a slow pan of 56 pixels has not: it moves too little.
+QUALITY, OF_MOTION = set(chosen_metrics()), {"ghosting", "texture_lock"}
 ROUNDS = 2
 CPU = Resources("cpu", 1)
 
@@ -138,7 +139,7 @@ def test_there_is_a_record_of_every_metric_in_every_runtime(timed):
         records = by_metric(result.records, model=model.source.name, runtime=runtime, video="stroll")
         assert records.keys() == QUALITY
         for name, record in records.items():
-            assert record.value is not None, record.note
+            assert record.value is not None or (name in OF_MOTION and record.note), record.note
             assert record.better == METRICS[name].better
             if record.n < FEWEST:
                 assert (record.ci_low, record.ci_high) == (None, None)
@@ -157,7 +158,7 @@ def test_there_is_a_record_of_every_metric_in_every_runtime(timed):
 
 def test_values_are_those_of_the_samples_that_are_kept(timed):
     _, result, _ = timed
-    assert len(result.samples) == 2 * 2 * len(QUALITY)
+    assert len(result.samples) == 2 * 2 * len(QUALITY - OF_MOTION)
     for key, samples in result.samples.items():
         record = by_metric(result.records, model=key.model, runtime=key.runtime, video=key.video)[key.metric]
         again = estimate(METRICS[key.metric], list(samples.values()))
@@ -187,7 +188,8 @@ def test_saved_frames_measured_from_their_files_give_the_very_same_numbers(timed
         saved = plan.frames_folder / model.source.name / "stroll" / runtime
         assert [path.name for path in sorted(saved.iterdir())] == [f"{number:04d}.png" for number in range(1, 8)]
         outcomes = measure_footage(Footage(clips[0], read_frames(saved), style_of(model.style_targets, plan.vgg)))
-        for metric, outcome in outcomes.items():
+        for metric in QUALITY - OF_MOTION:
+            outcome = outcomes[metric]
             # The loss network alone differs in the last bits: its threads add in an order of their own.
             expected = result.samples[SampleKey(model.source.name, "stroll", runtime, metric)]
             assert outcome.samples == (pytest.approx(expected, rel=1e-6) if metric == "style_distance" else expected), (
@@ -227,7 +229,7 @@ def test_runtimes_that_give_the_same_bytes_share_their_numbers(models, clips, mo
     """The identity's frames are the same in both runtimes: metrics are computed once."""
     count = 0
 
-    def counted(footage: Footage):
+    def counted(footage: Footage, metrics: Sequence[str]):
         nonlocal count
         count += 1
         return {"content_similarity": Measured(METRICS["content_similarity"].samples(footage))}

@@ -10,16 +10,16 @@ import torch
 from conftest import DESIGN, SIZE, TranslationClip, constant_flow, picture
 from torch import Tensor
 
-from reconet_bench.core.errors import DataError, MetricUnavailable
+from reconet_bench.core.errors import DataError, MetricUnavailable, UnknownName
 from reconet_bench.core.images import scikit_image_texture
 from reconet_bench.core.ops import from_uint8, warp
 from reconet_bench.core.record_reading import REDEFINED
 from reconet_bench.core.size import Size
 from reconet_bench.data.clip import LONG_TERM_STEP, Clip, ClipView, Motion, composed_motion
 from reconet_bench.data.sintel import SintelClip
-from reconet_bench.metrics import temporal_error
+from reconet_bench.metrics import base
 from reconet_bench.metrics.base import METRICS, Footage, Style
-from reconet_bench.metrics.measure import Absent, Measured, absence_reasons, measure_footage
+from reconet_bench.metrics.measure import Absent, Measured, absence_reasons, chosen_metrics, measure_footage
 from reconet_bench.metrics.similarity import (
     _window_means,
     _window_means_cpu,
@@ -173,13 +173,13 @@ def test_what_cannot_be_traced_at_all_is_not_perfect():
     )
 
 
-def test_both_errors_of_a_pair_come_from_one_warp(monkeypatch):
-    """Warping costs more than the rest of both metrics."""
-    clip = random_clip(4)
+def test_what_is_measured_of_a_pair_comes_from_one_warp(monkeypatch):
+    """Warping costs more than the rest of these metrics."""
+    clip = TranslationClip(length=4)
     footage = Footage(clip, [clip.frame(i).flip(-1) for i in range(4)])
     warps = []
-    monkeypatch.setattr(temporal_error, "warp", lambda image, flow: warps.append(1) or warp(image, flow))
-    for name in ("temporal_error", "warping_error"):
+    monkeypatch.setattr(base, "warp", lambda image, flow: warps.append(1) or warp(image, flow))
+    for name in ("temporal_error", "warping_error", "ssim_adjacent_warped", "texture_lock"):
         METRICS[name].samples(footage)
     assert len(warps) == 3
 
@@ -517,7 +517,26 @@ def test_a_frozen_output_wins_the_dissertations_metric_and_is_found_out_by_the_s
 def test_every_metric_of_the_design_is_there_with_its_direction():
     assert {name: METRICS[name].better for name in DESIGN} == DESIGN
     assert [name for name in DESIGN if METRICS[name].of_content] == ["content_temporal_error", "traceable_share"]
-    assert all(metric.summary and "\n" not in metric.summary for _, metric in METRICS.items())
+    for _, metric in METRICS.items():
+        for text in (metric.summary, metric.blind_to):
+            assert text.strip()
+            assert "\n" not in text
+            assert not text.endswith(".")
+
+
+def test_names_choose_metrics_and_none_the_usual_ones():
+    usual = chosen_metrics()
+    assert usual == sorted(name for name, metric in METRICS.items() if metric.default) == chosen_metrics(["default"])
+    assert {*DESIGN, "ghosting", "texture_lock"} <= set(usual)
+    assert chosen_metrics(["all"]) == list(METRICS)
+    assert chosen_metrics(["texture_lock", "ghosting"]) == ["ghosting", "texture_lock"]
+    assert chosen_metrics(["style_distance"]) == ["style_distance", *(f"style_distance_{tap}" for tap in STYLE_TAPS)]
+    assert set(chosen_metrics(["default", "ghosting"])) == set(usual)
+    with pytest.raises(UnknownName, match="unknown metric 'gosting': did you mean 'ghosting'"):
+        chosen_metrics(["ghosting", "gosting"])
+    clip = TranslationClip(length=3)
+    frames = [clip.frame(index) for index in range(3)]
+    assert list(measure_footage(Footage(clip, frames), ["ssim_adjacent"])) == ["ssim_adjacent"]
 
 
 def test_a_clip_too_short_for_long_pairs_says_how_many_frames_are_needed():
