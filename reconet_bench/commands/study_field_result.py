@@ -67,7 +67,8 @@ def _result(checked: CheckedStudy, courses: Sequence[Course], folder: Path) -> F
             made[trial.factor] = _point(course.objective.name, trial.factor, weights, one, trial.miss)
             remarks |= dict.fromkeys(one.remarks)
         chosen = course.chosen(style)
-        row = FieldRow(course.objective.name, made[chosen.factor] if chosen else None, course.ended)
+        so_far = f"{len(made)} of {options.points} points: " if course.ended and not course.failed else ""
+        row = FieldRow(course.objective.name, made[chosen.factor] if chosen else None, so_far + course.ended)
         if chosen and row.equal:
             equal[row.method] = measured[chosen.factor]
         points += made.values()
