@@ -121,10 +121,10 @@ def test_a_method_paints_and_has_an_objective(name: str, loss_network) -> None:
 
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_a_metric_measures_a_clip_and_sees_that_it_changes(name: str, loss_network) -> None:
-    clip = TranslationClip(length=7)
+    clip = TranslationClip((2.3, 1.2), length=12)
     targets = style_targets(loss_network, torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(8)), 64)
-    content = [clip.frame(index) for index in range(7)]
-    noise = [torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(index)) for index in range(7)]
+    content = [clip.frame(index) for index in range(12)]
+    noise = [torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(index)) for index in range(12)]
     metric = METRICS[name]
     calm, wild = (metric.samples(Footage(clip, frames, Style(targets, loss_network))) for frames in (content, noise))
     assert calm.keys() == wild.keys()

@@ -8,7 +8,7 @@ between videos are in the interval, and it holds for other videos like these.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +65,25 @@ def mean_over_videos(metric: Metric, videos: Sequence[Sequence[float]]) -> Estim
     if n < FEWEST:
         return Estimate(value, None, None, n)
     return Estimate(value, *interval(value, error_of_values(values).half_width, metric.positive), n)
+
+
+def samples_of_ratio(above: Mapping[int, float], below: Mapping[int, float]) -> dict[int, float]:
+    """Samples whose mean is the ratio R of the mean of one series to the mean of another, and whose interval is R's.
+
+    A ratio of means is not the mean of ratios, which a single small denominator spoils. The sample of a frame is
+    R + (a − R b) / B with B the mean of b: its pseudo-value, or linearisation. What numerator and denominator do apart
+    from one another moves it, and what they do together cancels, as it does in R. So the mean is exactly R, and its
+    error is that of R by the delta method. A single one may be negative.
+
+    References: Tukey 1958 (pseudo-values); Cochran, *Sampling Techniques*, 1977, section 6.3 (variance of a ratio).
+
+    Args:
+        above, below: series by frame; frames that both have count.
+    """
+    frames = sorted(above.keys() & below.keys())
+    a, b = (np.array([series[frame] for frame in frames], np.float64) for series in (above, below))
+    ratio = a.mean() / b.mean()
+    return dict(zip(frames, (ratio + (a - ratio * b) / b.mean()).tolist(), strict=True))
 
 
 def paired_difference(metric: Metric, first: Sequence[float], second: Sequence[float]) -> Estimate:

@@ -24,6 +24,11 @@ QUALITY = {
     "style_distance": "style dist.",
     "ghosting": "ghosting",
     "texture_lock": "texture lock",
+    "temporal_error_10": "E(V) 10",
+    "temporal_error_first": "E(V) to first",
+    "temporal_error_per_motion": "E(V) per px",
+    "temporal_error_over_content": "E(V) / content",
+    "flicker_raw": "raw flicker",
     "content_temporal_error": "content E(V)",
     "traceable_share": "traceable",
 }
@@ -47,7 +52,15 @@ SPEED = {
     "temporal_error_change": "ΔE(V) %",
 }
 #: Metrics whose samples are squared and whose value is the root of their mean; a frame alone is shown by its root.
-SQUARED = ("temporal_error", "temporal_error_long", "content_temporal_error")
+SQUARED = (
+    "temporal_error",
+    "temporal_error_long",
+    "temporal_error_10",
+    "temporal_error_first",
+    "temporal_error_per_motion",
+    "temporal_error_over_content",
+    "content_temporal_error",
+)
 ARROWS = {"lower": "↓", "higher": "↑", "reference": ""}
 
 
