@@ -33,6 +33,7 @@ from reconet_bench.metrics.style import style_of
 from reconet_bench.models.loading import Model
 from reconet_bench.runtimes.base import CANNOT_RUN, SessionHandle
 from reconet_bench.runtimes.selection import REFERENCE_RUNTIME
+from reconet_bench.runtimes.worker import prepare_workers
 
 
 def compare(
@@ -71,6 +72,9 @@ class _Comparison:
 
     def run(self) -> None:
         """The quality of every model first, so that numbers come early; then the speed of each."""
+        if any(map(self.plan.times, self.plan.models)):
+            prepare_workers()
+            self.plan.content.of(self.plan.clips[0])  # in the meantime
         ran: list[tuple[Model, list[str]]] = []
         failed: list[str] = []
         for model in self.plan.models:

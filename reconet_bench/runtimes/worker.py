@@ -154,6 +154,16 @@ def _context() -> SpawnContext | ForkServerContext:
     return context
 
 
+def prepare_workers() -> None:
+    """Begin what all workers are copies of, which takes seconds, and do not wait for it."""
+    _context()
+    if sys.platform == "linux":
+        from multiprocessing import forkserver
+
+        with _no_interrupts():
+            forkserver.ensure_running()
+
+
 @contextlib.contextmanager
 def _no_interrupts() -> Iterator[None]:
     """Processes that start in the meantime never see Ctrl-C: it is the parent's to handle, and it ends its workers."""
