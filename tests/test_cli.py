@@ -155,7 +155,7 @@ OPTIONS = {
     "sweep": "--sizes --runtimes --threads --batch --device --rounds --output --input-range --output-range --layout",
     "roofline": "--size --runtimes --device --threads --rounds --output",
     "inspect": "--output --description --input-range --output-range --layout",
-    "report": "--latex --output",
+    "report": "--latex --parquet --output",
     "diff": "--fail-on",
     "runs": "",
     "doctor": "--full --json --report",

@@ -14,13 +14,15 @@ import pytest
 from rich.console import Console
 from run_folders import DIFFERENCES, PROVENANCE, record, speed
 
+from reconet_bench import cli
 from reconet_bench.core.doubts import Doubt
-from reconet_bench.core.record import UNKNOWN_METHOD, Record, to_jsonl
+from reconet_bench.core.record import COLUMNS, UNKNOWN_METHOD, Record, to_jsonl
 from reconet_bench.core.samples import SampleKey, TimedFrame
 from reconet_bench.core.size import Size
 from reconet_bench.report import tables, terminal
 from reconet_bench.report.markdown import markdown
 from reconet_bench.report.numbers import significant, with_interval
+from reconet_bench.report.parquet import write_parquet
 from reconet_bench.report.published_results import PUBLISHED, published_for
 from reconet_bench.report.run import load_run
 from reconet_bench.report.run_folder import FILES, GrowingRun, write_run
@@ -462,3 +464,19 @@ def test_a_metric_of_another_definition_is_never_taken_for_todays(tmp_path):
     assert [key.metric for key in old.samples] == ["style_distance_v1"]
     (folder / "provenance.json").write_text('{"seed": 0, "metrics": {"style_distance": 2}}')
     assert [one.metric for one in load_run(folder).records] == ["temporal_error", "style_distance"]
+
+
+def test_parquet_holds_the_same_records(tmp_path, records):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write_parquet(tmp_path / "records.parquet", records)
+    rows = parquet.read_table(tmp_path / "records.parquet").to_pylist()
+    assert [list(row) for row in rows] == [list(COLUMNS)] * len(records)
+    assert rows == [{**dataclasses.asdict(record), "doubts": list(record.doubts)} for record in records]
+
+
+def test_without_pyarrow_the_line_to_install_it_comes_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    (tmp_path / "run").mkdir()
+    with pytest.raises(SystemExit):
+        cli.main(["report", str(tmp_path / "run"), "--parquet"])
+    assert 'pip install "reconet-bench[parquet]"' in capsys.readouterr().err
