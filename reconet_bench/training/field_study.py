@@ -25,6 +25,8 @@ from reconet_bench.training.signals import stopping
 
 #: Seconds at the end of a time limit for tables and plot.
 _CLOSING = 10.0
+#: Share of a training after which its pace tells when it ends: before, most of its time is that of starting.
+_TELLING = 0.2
 
 
 @dataclass(frozen=True)
@@ -269,8 +271,9 @@ class _Study:
 
     def _slower(self, job: _Job) -> float:
         """How many times as long as expected a training takes, as far as it has come; at least 1."""
-        share = step_of(self._folder, job.model) / job.model.recipe["steps"] or 1.0
-        return max(1.0, (self._said - job.began) / share / (self._seconds(job.course) or math.inf))
+        share = step_of(self._folder, job.model) / job.model.recipe["steps"]
+        whole = (self._said - job.began) / (share if share > _TELLING else 1.0)
+        return max(1.0, whole / (self._seconds(job.course) or math.inf))
 
     def _open(self, course: Course) -> int:
         """How many points of a method may still come."""
