@@ -128,7 +128,7 @@ class RootMean(Metric):
     uses_motion = True
 
     def reduce(self, samples: np.ndarray) -> np.ndarray:
-        return np.asarray(np.sqrt(samples.mean(-1)))
+        return np.asarray(np.sqrt(np.maximum(samples.mean(-1), 0.0)))
 
     def influence(self, samples: np.ndarray) -> np.ndarray:
         root = float(self.reduce(samples))

@@ -29,6 +29,7 @@ QUALITY = {
     "temporal_error_per_motion": "E(V) per px",
     "temporal_error_over_content": "E(V) / content",
     "flicker_raw": "raw flicker",
+    "carpet": "carpet",
     "content_temporal_error": "content E(V)",
     "traceable_share": "traceable",
 }
@@ -60,6 +61,7 @@ SQUARED = (
     "temporal_error_per_motion",
     "temporal_error_over_content",
     "content_temporal_error",
+    "carpet",
 )
 ARROWS = {"lower": "↓", "higher": "↑", "reference": ""}
 
