@@ -295,14 +295,18 @@ def test_ctrl_c_ends_a_study_cleanly(words):
 
 @pytest.mark.clock
 def test_the_minutes_are_kept(words):
+    """The steps are chosen so that all points fit; on a slower machine the study ends in time."""
     began = time.monotonic()
-    with begun(words, "--minutes", "2", "--points", "1", "--methods", "xu2021", "--jobs", "2") as study:
-        _, said = study.communicate(timeout=200)
-    assert time.monotonic() - began < 120, said
+    with begun(words, "--minutes", "3", "--points", "2", "--methods", "xu2021") as study:
+        _, said = study.communicate(timeout=300)
+    assert time.monotonic() - began < 180, said
     assert study.returncode == 0, said
     assert "measuring the pace of this machine" in said
     facts = json.loads((Path("out") / STUDY_FILE).read_text())
     assert facts["steps"] >= 10
     assert facts["costs"].keys() == {"johnson", "xu2021"}
-    assert {row["method"] for row in rows("table.csv") if row["value"]} == {"johnson", "xu2021"}
+    measured = {row["method"]: bool(row["value"]) for row in rows("table.csv")}
+    notes = {row["method"]: row["note"] for row in rows("table.csv")}
+    assert measured["johnson"]
+    assert len(rows("points.csv")) == 4 or "points: the time was over" in notes["xu2021"]
     assert not (Path("out") / "pilot").exists()
