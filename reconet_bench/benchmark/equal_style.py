@@ -41,10 +41,12 @@ class Measurement:
     Attributes:
         values: sample by frame index, by metric and video; a metric is left out where a clip has none of it.
         remarks: reasons not to take the numbers as they stand, a sentence each.
+        asked: metrics that were measured, or could not be.
     """
 
     values: Values
     remarks: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
     def mean(self, metric: str) -> Estimate:
         """Mean over the clips, each with the same weight, with the interval for videos like these."""
@@ -72,7 +74,7 @@ class Judge:
             ModelError: not a checkpoint of this package. DataError: its frames are broken.
             MetricUnavailable: the style distance could not be measured.
         """
-        if kept is not None and (known := _read(kept)) is not None and known.values.keys() >= set(reported()):
+        if kept is not None and (known := _read(kept)) is not None and {*known.asked} >= {*reported()}:
             return known
         threads = cpu_threads(self.threads) if self.threads else contextlib.nullcontext()
         with threads, tempfile.TemporaryDirectory(prefix="reconet-bench-") as folder:
@@ -89,7 +91,7 @@ class Judge:
             reasons = [r.note for r in result.records if r.metric == STYLE and r.note] + result.skipped
             raise MetricUnavailable(f"{checkpoint}: no {STYLE}: {reasons[0] if reasons else 'no frames'}")
         doubts = dict.fromkeys(doubt.sentence for record in result.records for doubt in record.doubts)
-        found = Measurement(values, tuple(doubts))
+        found = Measurement(values, tuple(doubts), tuple(reported()))
         if kept is not None:
             write_text(kept, json.dumps(asdict(found)))
         return found
@@ -111,7 +113,7 @@ def _read(path: Path) -> Measurement | None:
             }
             for metric, videos in found["values"].items()
         }
-        return Measurement(values, tuple(found["remarks"]))
+        return Measurement(values, tuple(found["remarks"]), tuple(found.get("asked", values)))
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
 

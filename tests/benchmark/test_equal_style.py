@@ -131,5 +131,7 @@ def test_a_mean_over_videos_takes_the_video_as_the_unit():
 
 def test_a_measurement_survives_its_file(tmp_path):
     found = measurement(1.0, 4)
-    (tmp_path / "m.json").write_text(json.dumps({"values": found.values, "remarks": ["a doubt"]}))
-    assert equal_style._read(tmp_path / "m.json") == Measurement(found.values, ("a doubt",))
+    (tmp_path / "m.json").write_text(
+        json.dumps({"values": found.values, "remarks": ["a doubt"], "asked": ["ghosting"]})
+    )
+    assert equal_style._read(tmp_path / "m.json") == Measurement(found.values, ("a doubt",), ("ghosting",))

@@ -169,7 +169,7 @@ def test_every_method_is_searched_beside_the_others(trunk, tmp_path, jobs):
     courses = study(trunk, tmp_path, runner, said, points=5, jobs=jobs)
     assert [course.objective.name for course in courses] == ["johnson", *EDGES]
     assert runner.most <= jobs
-    assert runner.begun[0] == "johnson"
+    assert "johnson" in runner.begun[:jobs]
     assert [len(course.points) for course in courses] == [1, 5, 5, 5]
     for course in courses[1:]:
         chosen = course.chosen(0.2)
@@ -177,7 +177,8 @@ def test_every_method_is_searched_beside_the_others(trunk, tmp_path, jobs):
         assert EDGES[course.objective.name] / 2.1 <= chosen.factor <= EDGES[course.objective.name]
         assert not course.ended
     assert set(runner.begun) == {path.name for path in tmp_path.iterdir()}
-    assert any(line.startswith("xu2021-x1: style distance 0.26") and "% to johnson" in line for line in said)
+    if jobs == 1:  # beside others it may end before there is anything to compare it with
+        assert any(line.startswith("xu2021-x1: style distance 0.26") and "% to johnson" in line for line in said)
     assert any(line.endswith("(equal)") for line in said)
 
 
@@ -226,6 +227,7 @@ def test_without_the_baseline_there_is_nothing_to_compare(trunk, tmp_path):
     assert runner.begun == ["johnson"]
 
 
+@pytest.mark.clock
 def test_the_time_ends_the_study_with_what_is_finished(trunk, tmp_path):
     """Each point takes as long as expected: five of them fit, and no other begins."""
     runner, costs = Simulated(seconds=0.3), dict.fromkeys(("johnson", *EDGES), 0.3)
