@@ -50,6 +50,10 @@ def test_arrays_and_videos_are_stylised_and_measured(model, tmp_path):
     frames = [scene(number) for number in range(4)]
     measured = reconet_bench.measure(source, frames, frames=4, flow="none")
     assert measured.keys() & DESIGN == {"content_similarity", "ssim_adjacent"}
+    only = reconet_bench.measure(source, frames, frames=4, flow="none", metrics=["flicker_raw"])
+    assert only.keys() == {"flicker_raw"}
+    with pytest.raises(reconet_bench.ReconetBenchError, match="did you mean 'flicker_raw'"):
+        reconet_bench.measure(source, frames, frames=4, flow="none", metrics=["flicker"])
 
 
 def test_a_built_in_clip_takes_the_size_and_length_of_the_frames_as_evaluate_does(tmp_path, capsys):

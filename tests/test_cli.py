@@ -288,6 +288,38 @@ def test_evaluate_shows_a_table_with_reasons(run, frames):
     assert "frames has no true flow" in printed
 
 
+def test_metrics_are_chosen_by_name(run, fails, frames, tmp_path):
+    words = ["evaluate", "--stylized", frames, "--video", frames, "--flow", "none", "--json", "--metrics"]
+    assert json.loads(run(*words, "flicker_raw", "content_similarity")).keys() == {"flicker_raw", "content_similarity"}
+    assert json.loads(run(*words, "default", "flicker_raw")).keys() == {
+        "flicker_raw",
+        "content_similarity",
+        "ssim_adjacent",
+    }
+    line = fails(*words, "flicker_rav")
+    assert "unknown metric 'flicker_rav': did you mean 'flicker_raw'?" in line
+    compared = ["compare", "--methods", "identity", "--videos", frames, "--flow", "none", "--runtimes", "torch"]
+    compared += ["--rounds", "0", "-o", tmp_path / "run", "--no-pictures"]
+    assert "unknown metric 'ghost': did you mean 'ghosting'?" in fails(*compared, "--metrics", "ghost")
+    printed = run(*compared, "--metrics", "flicker_raw")
+    assert "raw flicker" in printed
+    assert "SSIM adj" not in printed
+    loaded = load_run(tmp_path / "run")
+    assert {record.metric for record in loaded.records} == {"flicker_raw"}
+    run(*compared, "--metrics", "all")
+    loaded = load_run(tmp_path / "run")
+    assert {record.metric for record in loaded.records} == set(METRICS)
+    shown = {name for name, text in loaded.provenance["explained"].items() if text["shown"]}
+    assert shown == {name for name, metric in METRICS.items() if metric.default and not metric.detail}
+    assert METRICS["flicker_raw"].blind_to in (tmp_path / "run" / "summary.md").read_text(encoding="utf-8")
+
+
+def test_list_says_what_each_metric_is_blind_to_and_which_are_measured_on_request(run):
+    printed = " ".join(run("list", "metrics").split())
+    assert f"Blind to {METRICS['ghosting'].blind_to}" in printed
+    assert "(on request: --metrics). Blind to motion, which it counts as flicker" in printed
+
+
 def test_names_with_brackets_are_shown_as_they_are(run, frames, tmp_path):
     shutil.copytree(frames, tmp_path / "take [b]")
     printed = run("evaluate", "--stylized", frames, "--video", tmp_path / "take [b]", "--flow", "none")

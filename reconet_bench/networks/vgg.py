@@ -185,6 +185,11 @@ def find_weights(path: Path | None = None) -> Path | None:
         return Path(path)
     if os.environ.get(ENVIRONMENT_VARIABLE):
         return Path(os.environ[ENVIRONMENT_VARIABLE])
+    return torchvision_weights()
+
+
+def torchvision_weights() -> Path | None:
+    """Torchvision's own weights in its cache, all layers; ``None`` if they were never fetched."""
     cached = Path(torch.hub.get_dir()) / "checkpoints" / _TORCHVISION_FILE
     return cached if cached.is_file() else None
 

@@ -30,6 +30,8 @@ QUALITY = {
     "temporal_error_over_content": "E(V) / content",
     "flicker_raw": "raw flicker",
     "carpet": "carpet",
+    "lpips_content": "LPIPS content",
+    "lpips_adjacent_warped": "LPIPS warped",
     "content_temporal_error": "content E(V)",
     "traceable_share": "traceable",
 }
