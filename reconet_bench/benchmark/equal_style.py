@@ -79,8 +79,16 @@ class Judge:
         threads = cpu_threads(self.threads) if self.threads else contextlib.nullcontext()
         with threads, tempfile.TemporaryDirectory(prefix="reconet-bench-") as folder:
             model = load_by_name(str(checkpoint), Path(folder))
-            resources = Resources(threads=self.threads)
-            plan = Plan([model], self.clips, [REFERENCE_RUNTIME], resources, 0, self.vgg, content=self.content)
+            plan = Plan(
+                [model],
+                self.clips,
+                [REFERENCE_RUNTIME],
+                Resources(threads=self.threads),
+                rounds=0,
+                vgg=self.vgg,
+                content=self.content,
+                metrics=reported(),
+            )
             result = compare(plan)
         values: dict[str, dict[str, Mapping[int, float]]] = {}
         for key, samples in result.samples.items():
