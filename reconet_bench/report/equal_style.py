@@ -107,10 +107,13 @@ class FieldResult:
 
 
 def percent(point: FieldPoint, baseline: FieldPoint | None, metric: str) -> float | None:
-    """By how many percent a value is above the baseline's."""
-    if baseline is None or metric not in point.cells or not baseline.cells.get(metric, Cell(0.0)).value:
+    """By how many percent a value is above the baseline's; ``None`` where that may be zero, as its interval says."""
+    if baseline is None or metric not in point.cells or metric not in baseline.cells:
         return None
-    return 100 * (point.cells[metric].value / baseline.cells[metric].value - 1)
+    base = baseline.cells[metric]
+    if base.value == 0 or (base.low is not None and base.high is not None and base.low <= 0 <= base.high):
+        return None
+    return 100 * (point.cells[metric].value / base.value - 1)
 
 
 def table_header(result: FieldResult) -> list[str]:

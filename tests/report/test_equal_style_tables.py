@@ -89,7 +89,8 @@ def test_a_row_has_its_values_and_how_they_stand_to_the_baseline():
 def test_without_a_baseline_no_percentage_is_made_up():
     assert percent(HUANG[0], None, "temporal_error") is None
     assert percent(HUANG[0], JOHNSON, "ghosting") is None
-    assert percent(HUANG[0], replace(JOHNSON, cells={"temporal_error": Cell(0.0)}), "temporal_error") is None
+    for nothing in (Cell(0.0), Cell(0.01, -0.02, 0.04)):
+        assert percent(HUANG[0], replace(JOHNSON, cells={"temporal_error": nothing}), "temporal_error") is None
 
 
 def test_the_summary_holds_table_differences_and_all_points():
