@@ -15,6 +15,8 @@ from reconet_bench.metrics.base import METRICS, Footage, Metric, once_per_clip
 LEAST_MOTION = 1.0
 #: Fewer moving pixels than this tell nothing of a pair.
 FEWEST_PIXELS = 200
+#: More than this tell no more, and would fill the memory: of a large frame so many are drawn, the same for every model.
+MOST_PIXELS = 120_000
 #: Standard deviation of the Gaussian under which gradients are taken, pixels: strokes are wider than noise.
 SCALE = 1.0
 
@@ -47,9 +49,9 @@ class Ghosting(Metric):
     def samples(self, footage: Footage) -> dict[int, float]:
         causes = once_per_clip(footage.clip, "ghosting", lambda: _causes(footage))
         found = {}
-        for index, (moving, columns, inverse) in causes.items():
-            edges = gradients(luminance(footage.stylized[index + 1], footage.clip.luminance), moving)
-            own, before, mirrored = inverse @ (columns @ edges)
+        for index, (chosen, causes_there, inverse) in causes.items():
+            edges = gradients(luminance(footage.stylized[index + 1], footage.clip.luminance), chosen)
+            own, before, mirrored = inverse @ _products(causes_there, edges)
             ghost, whole = before - mirrored, own + before + mirrored
             if seen := abs(own) + abs(ghost):
                 found[index] = round(float(np.sign(whole) * ghost / seen), 9)  # rounding errors are no ghost
@@ -58,7 +60,7 @@ class Ghosting(Metric):
         return found
 
 
-#: Pixels that move, gradients of the three causes there ``(3, 2n)``, and the inverse of their products ``(3, 3)``.
+#: Pixels that move ``(n,)``, gradients of the three causes there ``(3, 2n)``, and the inverse of their products.
 _Causes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -67,13 +69,16 @@ def _causes(footage: Footage) -> dict[int, _Causes]:
     clip, found = footage.clip, {}
     for index in footage.starts(1):
         moving, mirrored = moving_pixels(clip, index)
-        if moving.sum() < FEWEST_PIXELS:
+        chosen = np.flatnonzero(moving)
+        if len(chosen) < FEWEST_PIXELS:
             continue
+        if len(chosen) > MOST_PIXELS:
+            chosen = np.sort(np.random.default_rng(index).choice(chosen, MOST_PIXELS, replace=False))
         own, before = (luminance(footage.content[at], clip.luminance) for at in (index + 1, index))
-        columns = np.stack([gradients(grey, moving) for grey in (own, before, mirrored)])
-        products = columns @ columns.T
+        columns = np.stack([gradients(grey, chosen) for grey in (own, before, mirrored)])
+        products = np.stack([_products(columns, column) for column in columns])
         if np.linalg.cond(products) < 1 / np.finfo(np.float32).eps:
-            found[index] = (moving, columns, np.linalg.inv(products))
+            found[index] = (chosen, columns, np.linalg.inv(products))
     if not found:
         raise MetricUnavailable(
             f"nothing with edges moves by more than {LEAST_MOTION:g} pixel from frame to frame: no ghost could be seen"
@@ -90,7 +95,16 @@ def moving_pixels(clip: Clip, index: int) -> tuple[np.ndarray, Tensor]:
 
 
 def gradients(grey: Tensor, chosen: np.ndarray) -> np.ndarray:
-    """Gradient of a smoothed picture ``(1, 1, H, W)`` at n chosen pixels: ``(2n,)``, along x, then along y."""
+    """Gradient of a smoothed picture ``(1, 1, H, W)`` at n chosen pixels: ``(2n,)`` float32, along x, then along y.
+
+    Args:
+        chosen: places in the flattened picture.
+    """
     smooth = cv2.GaussianBlur(grey[0, 0].float().numpy(), (0, 0), SCALE)
-    along = [cv2.Sobel(smooth, cv2.CV_32F, *axis, ksize=1, scale=0.5)[chosen] for axis in ((1, 0), (0, 1))]
-    return np.concatenate(along).astype(np.float64)
+    along = [cv2.Sobel(smooth, cv2.CV_32F, *axis, ksize=1, scale=0.5).ravel()[chosen] for axis in ((1, 0), (0, 1))]
+    return np.concatenate(along)
+
+
+def _products(columns: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Sums of the products of columns ``(k, n)`` with another ``(n,)``, in float64."""
+    return np.array([np.einsum("n,n->", column, other, dtype=np.float64) for column in columns])

@@ -17,6 +17,7 @@ from reconet_bench.core.ops import warp
 from reconet_bench.data.clip import Clip
 from reconet_bench.data.selection import Selection
 from reconet_bench.data.synthetic import RENDERED, synthetic_clip
+from reconet_bench.metrics import ghosting
 from reconet_bench.metrics.base import METRICS, Footage
 from reconet_bench.metrics.statistics import Estimate, estimate
 from reconet_bench.models.checkpoint import load_checkpoint, shipped_models
@@ -139,6 +140,17 @@ def test_it_equals_a_regression_written_without_looking_at_it():
         expected[index] = (before - mirror) / (abs(own) + abs(before - mirror))
     assert all(0.1 < value < 0.5 for value in expected.values())
     assert GHOSTING.samples(Footage(clip, frames)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_of_a_large_frame_some_pixels_are_drawn_the_same_ones_each_time(monkeypatch):
+    def clip() -> Clip:  # anew, for what is known of a clip is kept with it
+        return synthetic_clip("rush", (96, 160), 4)
+
+    whole = GHOSTING.samples(Footage(clip(), double_exposure(content(clip()), 0.4)))
+    monkeypatch.setattr(ghosting, "MOST_PIXELS", 2000)
+    few, again = (GHOSTING.samples(Footage(clip(), double_exposure(content(clip()), 0.4))) for _ in range(2))
+    assert few == again != whole
+    assert few == pytest.approx(whole, abs=1e-4), "an exact mixture is one at any pixels"
 
 
 def test_where_nothing_moves_there_is_a_reason():
