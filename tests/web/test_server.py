@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 import tarfile
 import urllib.error
 import urllib.request
@@ -95,6 +96,44 @@ def test_another_package_than_the_one_meant_is_not_kept(
         ort.fetch((tmp_path / "gone.tgz").as_uri())
 
 
+def npm_of(folder: Path, script: str) -> Path:
+    """A folder with an ``npm`` that does what the script says."""
+    folder.mkdir()
+    (folder / "npm").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "npm").chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (None, "npm is not installed: install Node.js, or download the archive of onnxruntime-web@"),
+        ("echo 'npm error code ENOTFOUND' >&2; exit 1", "failed: npm error code ENOTFOUND; with an archive at hand"),
+        ("exit 0", "failed: it ended with 0"),
+    ],
+)
+def test_without_a_working_npm_one_line_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, said: str
+) -> None:
+    monkeypatch.setenv(ort.ENVIRONMENT_VARIABLE, str(tmp_path / "kept"))
+    monkeypatch.setenv("PATH", str(npm_of(tmp_path / "bin", script) if script else tmp_path))
+    with pytest.raises(DataError, match=re.escape(said)):
+        ort.fetch()
+    assert not (tmp_path / "kept").exists()
+
+
+def test_npm_packs_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = package(tmp_path / "package.tgz")
+    digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+    monkeypatch.setattr(ort, "INTEGRITY", f"sha512-{digest}")
+    monkeypatch.setenv(ort.ENVIRONMENT_VARIABLE, str(tmp_path / "kept"))
+    # Words: pack PACKAGE --silent --pack-destination FOLDER
+    script = f'test "$1 $2" = "pack {ort.PACKAGE}" && /bin/cp {archive} "$5"/onnxruntime-web.tgz'
+    monkeypatch.setenv("PATH", str(npm_of(tmp_path / "bin", script)))
+    assert ort.fetch() == tmp_path / "kept"
+    assert ort.missing() is None
+
+
 def test_the_package_meant_is_kept_and_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ort.ENVIRONMENT_VARIABLE, str(tmp_path / "kept"))
     archive = package(tmp_path / "package.tgz")
@@ -103,7 +142,7 @@ def test_the_package_meant_is_kept_and_found(tmp_path: Path, monkeypatch: pytest
     assert "reconet-bench data fetch onnxruntime-web" in (ort.missing() or "")
     with pytest.raises(RuntimeUnavailable, match="the files of onnxruntime-web are not in"):
         ort.need()
-    assert ort.fetch(archive.as_uri()) == tmp_path / "kept"
+    assert ort.fetch(str(archive)) == ort.fetch(archive.as_uri()) == tmp_path / "kept"
     assert ort.missing() is None
 
 
