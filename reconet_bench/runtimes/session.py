@@ -129,13 +129,8 @@ class Session(SessionHandle):
             frame = frame[0]
         if self.history is not None:
             self.history.begin(batch[0])
-        return Resident(frame.contiguous(), taken.height, taken.width, len(batch), size, self._feeds(batch, taken))
-
-    def _feeds(self, batch: np.ndarray, taken: Size) -> dict[str, Tensor]:
-        """What the further inputs are fed with for a frame ``(1, H, W, 3)``."""
-        if self.memory is None or self.history is None:
-            return {}
-        return self.memory.feeds(self.history, resize_frame(from_uint8(batch, self.torch_device), *taken))
+        feeds = self.memory.feeds(self.history, taken) if self.memory and self.history else {}
+        return Resident(frame.contiguous(), taken.height, taken.width, len(batch), size, feeds)
 
     def _floats(self, batch: np.ndarray, size: Size) -> Tensor:
         """Frames ``(N, H, W, 3)`` uint8 as the model takes them, resized to ``size`` and padded by reflection."""

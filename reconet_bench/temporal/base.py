@@ -76,10 +76,10 @@ class ShownFrames:
         if history.before is None or history.current is None or self._shown is None:
             self._shown = stylized
             return stylized
-        motion = history.motion() if self._stabiliser.uses_motion else None
         device = stylized.device
-        if motion is not None:
-            motion = Motion(motion.flow.to(device), motion.mask.to(device))
+        motion = None
+        if self._stabiliser.uses_motion:
+            motion = Motion(history.flow().to(device), history.traceable().to(device))
         content, before = (from_uint8(image, device) for image in (history.current, history.before))
         with torch.inference_mode():
             self._shown = self._stabiliser.mix(

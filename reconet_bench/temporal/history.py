@@ -8,6 +8,7 @@ from time import perf_counter
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from reconet_bench.core.ops import from_uint8
 from reconet_bench.data.clip import Motion
@@ -77,12 +78,12 @@ class FrameHistory:
         current: the frame in hand, ``(H, W, 3)`` uint8.
         before: the frame before, ``(H, W, 3)`` uint8; ``None`` at the start of a sequence: at the first frame, after a
             cut, and where frames change size.
-        seconds: what each estimate took, since they were last taken away.
+        seconds: what the estimates of each frame took, since they were last taken away.
     """
 
     def __init__(self, estimator: MotionEstimator) -> None:
         self._estimator = estimator
-        self._flow: FlowFunction | None = None
+        self._estimate: FlowFunction | None = None
         self.seconds: list[float] = []
         self.reset()
 
@@ -90,7 +91,8 @@ class FrameHistory:
         """The next frame begins a sequence."""
         self.current: np.ndarray | None = None
         self.before: np.ndarray | None = None
-        self._motion: Motion | None = None
+        self._flow: Tensor | None = None
+        self._traceable: Tensor | None = None
         self._given: Motion | None = None
 
     def give(self, motion: Motion) -> None:
@@ -102,19 +104,34 @@ class FrameHistory:
         before, self.current = self.current, image
         starts = before is None or before.shape != image.shape or is_cut(image, before)
         self.before = None if starts else before
-        self._motion, self._given = self._given, None
+        given, self._given = self._given, None
+        self._flow, self._traceable = (given.flow, given.mask) if given else (None, None)
 
-    def motion(self) -> Motion:
-        """Flow from the current frame to the one before, and where it can be traced, both on the current one's grid."""
+    def flow(self) -> Tensor:
+        """Flow from the current frame to the one before, ``(1, 2, H, W)`` pixels."""
+        if self._flow is None:
+            pair = self._pair()
+            self.seconds.append(0.0)
+            self._flow = self._estimated(*pair)
+        return self._flow
+
+    def traceable(self) -> Tensor:
+        """Where :meth:`flow` can be traced, ``(1, 1, H, W)``, 1 = traceable: the flow back must agree with it."""
+        if self._traceable is None:
+            flow = self.flow()
+            self._traceable = consistency_mask(flow, self._estimated(*reversed(self._pair())))
+        return self._traceable
+
+    def _pair(self) -> tuple[np.ndarray, np.ndarray]:
         if self.current is None or self.before is None:
             raise ValueError("there is no frame before")
-        if self._motion is None:
-            start = perf_counter()
-            if self._flow is None:
-                self._flow = self._estimator.load()
-                start = perf_counter()
-            current, before = from_uint8(self.current), from_uint8(self.before)
-            back, forth = self._flow(current, before), self._flow(before, current)
-            self._motion = Motion(back, consistency_mask(back, forth))
-            self.seconds.append(perf_counter() - start)
-        return self._motion
+        return self.current, self.before
+
+    def _estimated(self, start: np.ndarray, end: np.ndarray) -> Tensor:
+        """Flow from one image to another; its time is added to the frame's."""
+        if self._estimate is None:
+            self._estimate = self._estimator.load()
+        began = perf_counter()
+        flow = self._estimate(from_uint8(start), from_uint8(end))
+        self.seconds[-1] += perf_counter() - began
+        return flow

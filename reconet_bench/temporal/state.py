@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -142,28 +143,24 @@ class StateMemory:
         """Outputs of the network that are kept."""
         return list(dict.fromkeys(one.source for one in self.inputs if one.is_output))
 
-    def feeds(self, history: FrameHistory, frame: Tensor) -> dict[str, Tensor]:
-        """The tensors for the current frame by input.
+    def feeds(self, history: FrameHistory, taken: Size) -> dict[str, Tensor]:
+        """The tensors for the current frame of ``history`` by input.
 
         Args:
-            frame: the current frame ``(1, 3, H, W)`` in [0, 1], of the size that the network takes, without padding.
+            taken: the size that the network takes frames in, without padding.
         """
-        taken = Size(*frame.shape[-2:])
-        padded = self._form.padded(taken)
         if history.before is None:
             self.reset()
-        if self._stylized is None or history.before is None:
-            feeds = {one.name: self._first(one, frame, padded) for one in self.inputs}
-        else:
-            feeds = {one.name: self._next(one, history, taken, padded) for one in self.inputs}
+        last = self._stylized
+        feeds = {
+            one.name: self._first(one, history, taken) if last is None else self._next(one, history, taken, last)
+            for one in self.inputs
+        }
         return typed(feeds, self.types)
 
     def blank(self, size: Size) -> dict[str, Tensor]:
         """Zeros for every input, beside frames of a size."""
-        frame = torch.zeros(1, 3, *size, device=self._device)
-        padded = self._form.padded(size)
-        feeds = {one.name: self._first(replace(one, first="zeros"), frame, padded) for one in self.inputs}
-        return typed(feeds, self.types)
+        return typed({one.name: self._zeros(one, size) for one in self.inputs}, self.types)
 
     def started(self, feeds: Mapping[str, Tensor], y: Tensor, taken: Size) -> dict[str, Tensor] | None:
         """Feeds of a first frame once it is stylised without state; ``None`` if nothing begins with that."""
@@ -185,43 +182,50 @@ class StateMemory:
     def _cropped(self, y: Tensor, taken: Size) -> Tensor:
         return self._decode(y)[..., : taken.height, : taken.width]
 
-    def _first(self, one: StateInput, frame: Tensor, padded: Size) -> Tensor:
+    def _zeros(self, one: StateInput, taken: Size) -> Tensor:
         if one.is_output:
-            return torch.zeros(one.sized(*padded), device=self._device)
-        if one.is_picture:
-            if one.first == "content":
-                return self._form.picture(frame, one.values)
-            return torch.zeros_like(self._form.picture(frame, one.values))
-        channels = 1 if one.source == TRACEABLE else 2
-        return self._form.plain(torch.zeros(1, channels, *frame.shape[-2:], device=self._device))
+            return torch.zeros(one.sized(*self._form.padded(taken)), device=self._device)
+        channels = 3 if one.is_picture else 1 if one.source == TRACEABLE else 2
+        return torch.zeros_like(self._form.plain(torch.zeros(1, channels, *taken, device=self._device)))
 
-    def _next(self, one: StateInput, history: FrameHistory, taken: Size, padded: Size) -> Tensor:
-        motion = history.motion() if one.uses_motion else None
-        if one.source == TRACEABLE and motion:
-            return self._form.plain(resize_mask(motion.mask, *taken).to(self._device))
-        if one.source == FLOW and motion:
-            return self._form.plain(resize_flow(motion.flow, *taken).to(self._device))
+    def _first(self, one: StateInput, history: FrameHistory, taken: Size) -> Tensor:
+        """What an input is fed with at the first frame of a sequence."""
+        if one.first == "content" and one.is_picture and history.current is not None:
+            return self._form.picture(self._content(history.current, taken), one.values)
+        return self._zeros(one, taken)
+
+    def _next(self, one: StateInput, history: FrameHistory, taken: Size, last: Tensor) -> Tensor:
+        """What an input is fed with at another frame; ``last`` is what the network gave for the frame before."""
+        if one.source == TRACEABLE:
+            return self._form.plain(resize_mask(history.traceable(), *taken).to(self._device))
+        if one.source == FLOW:
+            return self._form.plain(self._flow(history, taken))
         if one.is_output:
             kept = self._kept[one.source]
-            if motion is None:
-                return kept
-            size = kept.shape[-2:]
-            # What was padded moves like the edge; the flow is scaled as the output is, padding included.
-            flow = torch.nn.functional.pad(
-                resize_flow(motion.flow, *taken),
-                (0, padded.width - taken.width, 0, padded.height - taken.height),
-                mode="replicate",
-            )
-            return warp(kept.float(), resize_flow(flow, *size).to(self._device))[0].to(kept.dtype)
-        if one.source == CONTENT:
-            assert history.before is not None
-            picture = resize_frame(from_uint8(history.before, self._device), *taken)
+            return self._warped_output(kept, history, taken) if one.warp else kept
+        if one.source == CONTENT and history.before is not None:
+            picture = self._content(history.before, taken)
         else:
-            assert self._stylized is not None
-            picture = self._cropped(self._stylized, taken)
-        if motion is not None:
-            picture = warp(picture, resize_flow(motion.flow, *taken).to(self._device))[0]
+            picture = self._cropped(last, taken)
+        if one.warp:
+            picture = warp(picture, self._flow(history, taken))[0]
         return self._form.picture(picture, one.values)
+
+    def _content(self, image: np.ndarray, taken: Size) -> Tensor:
+        return resize_frame(from_uint8(image, self._device), *taken)
+
+    def _flow(self, history: FrameHistory, taken: Size) -> Tensor:
+        return resize_flow(history.flow(), *taken).to(self._device)
+
+    def _warped_output(self, kept: Tensor, history: FrameHistory, taken: Size) -> Tensor:
+        """A map of the network, warped. What was padded moves like the edge, and the flow is scaled as the map is."""
+        padded = self._form.padded(taken)
+        flow = torch.nn.functional.pad(
+            self._flow(history, taken),
+            (0, padded.width - taken.width, 0, padded.height - taken.height),
+            mode="replicate",
+        )
+        return warp(kept.float(), resize_flow(flow, *kept.shape[-2:]))[0].to(kept.dtype)
 
 
 def check_shape(name: str, shape: Sequence[int | str]) -> tuple[int | str, ...]:

@@ -122,4 +122,4 @@ def test_a_sequence_begins_anew_after_another_size() -> None:
     history.begin(np.zeros((32, 48, 3), np.uint8))
     assert history.before is None
     with pytest.raises(ValueError, match="no frame before"):
-        history.motion()
+        history.flow()

@@ -221,12 +221,12 @@ def test_hidden_maps_are_warped_at_their_own_scale() -> None:
     memory = StateMemory([StateInput("hidden", "out", warp=True, shape=(1, 1, "h/4", "w/4"))], form, lambda y: y)
     history, frame = FrameHistory(MotionEstimator()), np.zeros((64, 64, 3), np.uint8)
     history.begin(frame)
-    assert memory.feeds(history, torch.zeros(1, 3, 64, 64))["hidden"].abs().max() == 0
+    assert memory.feeds(history, Size(64, 64))["hidden"].abs().max() == 0
     spot = torch.zeros(1, 1, 16, 16)
     spot[0, 0, 8, 4] = 1
     memory.remember(torch.zeros(1, 3, 64, 64), {"out": spot})
     history.give(Motion(torch.tensor((-12.0, 0.0)).view(1, 2, 1, 1).expand(1, 2, 64, 64), torch.ones(1, 1, 64, 64)))
     history.begin(frame)
-    moved = memory.feeds(history, torch.zeros(1, 3, 64, 64))["hidden"]
+    moved = memory.feeds(history, Size(64, 64))["hidden"]
     assert moved[0, 0, 8, 7] == pytest.approx(1, abs=1e-5)
     assert Size(*moved.shape[-2:]) == (16, 16)
