@@ -148,15 +148,8 @@ class Compare(Command):
         from reconet_bench.core.files import replace_folder
         from reconet_bench.core.record import CONTENT_METHOD
         from reconet_bench.metrics.measure import chosen_metrics
-        from reconet_bench.models.loading import (
-            ShippedSet,
-            check_names,
-            give_style,
-            load_all,
-            paint,
-            stabilised,
-            workspace,
-        )
+        from reconet_bench.models.loading import ShippedSet, load_all, stabilised, with_rendered, workspace
+        from reconet_bench.models.painting import give_style, paint
         from reconet_bench.report import terminal
         from reconet_bench.report.run_folder import FILES, GrowingRun, write_run
         from reconet_bench.runtimes.selection import Resources, usable_runtimes
@@ -174,9 +167,7 @@ class Compare(Command):
             rendered = rendered_models(options, clips, warn)
             alone = rendered and not options.models
             methods = options.methods or ([CONTENT_METHOD] if alone else [])
-            models = load_all(options.models, methods, Path(folder), hints, warn, shipped)
-            models[len(models) - models[-1].is_content :] = [*rendered, *models[len(models) - models[-1].is_content :]]
-            check_names(models)
+            models = with_rendered(load_all(options.models, methods, Path(folder), hints, warn, shipped), rendered)
             models = stabilised(models, options.stabilise, options.stabilise_strength)
             give_motion(models, options, clips)
             paint(models, options.style_size, options.vgg)

@@ -16,7 +16,6 @@ from reconet_bench.core.provenance import checksum, model_checksum
 from reconet_bench.core.record import CONTENT_METHOD, RENDERED, UNKNOWN_METHOD, UNTOLD
 from reconet_bench.data.rendered import RenderedResult
 from reconet_bench.methods.base import METHODS
-from reconet_bench.metrics.style import painting_style
 from reconet_bench.models.checkpoint import (
     Checkpoint,
     find_checkpoint,
@@ -33,9 +32,9 @@ from reconet_bench.models.onnx_inspection import ANY_FORMAT, OnnxFormat, inspect
 from reconet_bench.runtimes.base import ModelSource
 from reconet_bench.temporal.base import STABILISERS, Stabilisation
 
-#: Order of the rows: ours, then the baselines.
 #: Methods that are compared if none are named.
 USUAL_METHODS = ("reconet", "dougherty", "johnson")
+#: Order of the rows: ours, then the baselines.
 _ORDER = ("reconet", "dougherty", "johnson", "dougherty-published")
 
 
@@ -234,6 +233,18 @@ def load_all(
     return models
 
 
+def with_rendered(models: Sequence[Model], rendered: Sequence[Model]) -> list[Model]:
+    """Models and, after them, rendered results; the content stays last.
+
+    Raises:
+        ModelError: two have one name.
+    """
+    found = [model for model in models if not model.is_content]
+    found += [*rendered, *(model for model in models if model.is_content)]
+    check_names(found)
+    return found
+
+
 def check_names(models: Sequence[Model]) -> None:
     """Raise ModelError where two models have one name."""
     called = [model.source.name for model in models]
@@ -291,35 +302,3 @@ def rendered_model(result: RenderedResult) -> Model:
         raise ModelError(f"'{result.name}' is rendered frames, and no model")
 
     return Model(ModelSource(result.name, None, nothing), RENDERED, "", rendered=result)
-
-
-def paint(models: Sequence[Model], size: int, vgg: Path | None) -> None:
-    """The style targets of models whose description names a painting.
-
-    Raises:
-        DataError: the painting cannot be read.
-    """
-    made: dict[Path, dict[str, Tensor]] = {}
-    for model in models:
-        if model.painting is not None:
-            if model.painting not in made:
-                made[model.painting] = painting_style(model.painting, size, vgg).targets
-            model.style_targets = made[model.painting]
-
-
-def give_style(models: Sequence[Model], painting: Path, size: int, vgg: Path | None) -> None:
-    """The painting's style to those that bring none: ONNX files of others, and the content beside them.
-
-    Raises:
-        ModelError: each brings its own.
-        DataError: no such painting.
-    """
-    targets = painting_style(painting, size, vgg).targets
-    others = [model for model in models if not model.style_targets and model.painting is None]
-    if not others:
-        raise ModelError(
-            "--style is for ONNX files of your own, but every model here knows its style: leave --style out"
-        )
-    for model in others:
-        model.style_targets = targets
-        model.style = "" if model.is_content else painting.stem

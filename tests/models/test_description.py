@@ -17,8 +17,9 @@ from reconet_bench.core.ops import to_uint8
 from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.models.description import read_description
 from reconet_bench.models.description_draft import draft
-from reconet_bench.models.loading import load_by_name, paint, workspace
+from reconet_bench.models.loading import load_by_name, workspace
 from reconet_bench.models.onnx_constants import with_constants
+from reconet_bench.models.painting import paint
 
 FRAME = ["b", 3, "h", "w"]
 
