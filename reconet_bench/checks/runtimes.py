@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from reconet_bench.checks.base import CHECKS, Check, Finding, absent, failed, ok, warning
 from reconet_bench.core.errors import ReconetBenchError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from reconet_bench.runtimes.model_source import ModelSource
 
 #: The model that runtimes are tried with, and the frames: height, width, number.
 _MODEL, _SIZE, _FRAMES = "reconet-small-starry_night", (96, 160), 4
@@ -52,22 +57,21 @@ class Runtimes(Check):
                     continue
                 yield self._tried(name, source, frames, expected)
 
-    def _tried(self, name: str, source: object, frames: list, expected: list) -> Finding:  # type: ignore[type-arg]
+    def _tried(self, name: str, source: ModelSource, frames: list[np.ndarray], expected: list[np.ndarray]) -> Finding:
         from reconet_bench.benchmark.speed_records import gate
         from reconet_bench.benchmark.timing import time_frame
-        from reconet_bench.runtimes.base import frames_parity
+        from reconet_bench.runtimes.base import RUNTIMES, frames_parity
         from reconet_bench.runtimes.selection import Resources
         from reconet_bench.runtimes.worker import load_apart
 
-        base = name.partition(":")[0]
         try:
-            with load_apart(name, source, Resources()) as session:  # type: ignore[arg-type]
+            with load_apart(name, source, Resources()) as session:
                 parity = frames_parity(expected, session, frames)
                 taken = sorted(session.ask(time_frame, frames[0], "end_to_end") for _ in range(5))[2]
                 where = ", ".join(f"{count} nodes on {place}" for place, count in session.placement.items())
                 said = f"{1000 * taken:.1f} ms a frame on {session.device}, PSNR {parity.psnr:.0f} dB"
         except (ReconetBenchError, RuntimeError) as error:
-            return failed(name, _line(error), f"install it again: pip install --force-reinstall {base.split('-')[0]}")
+            return failed(name, _line(error), f"install it again: {RUNTIMES[name].reinstall}".rstrip(": "))
         found = said + (f", {where}" if where else "")
         if gate(parity, None):
             return warning(name, found, "its frames are not PyTorch's: do not ship what it makes without looking at it")

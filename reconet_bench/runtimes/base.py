@@ -99,6 +99,7 @@ class Runtime(ABC):
         with_state: variants that run networks with state, see :class:`~reconet_bench.temporal.state.StateInput`.
         bare: whether it has a form of its own without a variant; else the first variant is meant.
         runs_python: whether it runs models of the user's own in Python.
+        reinstall: command that installs it again, for one that is installed but broken; empty where there is none.
         variant: the one chosen, ``""`` for none.
         place: the device that its name holds, ``""`` for none.
     """
@@ -109,6 +110,7 @@ class Runtime(ABC):
     from_network: ClassVar[bool] = False
     with_state: ClassVar[tuple[str, ...]] = ()
     runs_python: ClassVar[bool] = False
+    reinstall: ClassVar[str] = ""
     bare: ClassVar[bool] = True
     variant: str = ""
     place: str = ""

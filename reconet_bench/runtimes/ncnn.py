@@ -109,6 +109,7 @@ class NcnnSession(Session):
 class Ncnn(Runtime):
     """Tencent's ncnn."""
 
+    reinstall: ClassVar[str] = "pip install --force-reinstall ncnn pnnx"
     summary: ClassVar[str] = "ncnn, fp32, CPU; made for phones and single-board computers"
     from_network: ClassVar[bool] = True
     #: It is for devices that have nothing faster; on a desktop it is asked for by name.

@@ -34,7 +34,8 @@ from reconet_bench.runtimes.placement import check_placement, compute_nodes
 
 #: Side of the frame that placement is traced on, pixels; a multiple of whatever a network may demand.
 _TRACE_SIZE = 64
-_TYPES = {
+#: Types of the tensors that are taken, by their names in ONNX Runtime.
+TENSOR_TYPES = {
     "tensor(float)": torch.float32,
     "tensor(float16)": torch.float16,
     "tensor(double)": torch.float64,
@@ -82,8 +83,8 @@ class OnnxSession(Session):
         self._session = self._open(session_options(threads), self._graphed)
         self.load_seconds = time.perf_counter() - start
         self.dtype = self._type_of(self._session)
-        self._take_types({one.name: one.type for one in self._session.get_inputs()}, _TYPES)
-        self._output_types = {one.name: _TYPES.get(one.type, self.dtype) for one in self._session.get_outputs()}
+        self._take_types({one.name: one.type for one in self._session.get_inputs()}, TENSOR_TYPES)
+        self._output_types = {one.name: TENSOR_TYPES.get(one.type, self.dtype) for one in self._session.get_outputs()}
         self.precision = "fp16" if self._half else "int8" if variant == "int8" else model.precision
         if self._tensorrt and self.precision == "fp32":
             # TensorRT rounds the factors of fp32 convolutions to TF32, and this provider has no switch for it.
@@ -98,9 +99,9 @@ class OnnxSession(Session):
     def _type_of(self, session: Any) -> torch.dtype:
         """What the file takes a frame as."""
         kind = next(one.type for one in session.get_inputs() if one.name == self.model.input_name)
-        if kind not in _TYPES:
+        if kind not in TENSOR_TYPES:
             raise ModelError(f"{self.model.called}: input '{self.model.input_name}' is {kind}, not tensor(float)")
-        return _TYPES[kind]
+        return TENSOR_TYPES[kind]
 
     def _quantize(self, threads: int) -> bytes:
         """The file in int8, from where it is kept, or calibrated on frames of the built-in clips and then kept.
@@ -277,6 +278,7 @@ class OnnxSession(Session):
 class OnnxRuntime(Runtime):
     """ONNX Runtime on its CPU, CUDA or TensorRT provider."""
 
+    reinstall: ClassVar[str] = "pip install --force-reinstall onnxruntime-gpu"
     summary: ClassVar[str] = "ONNX Runtime, fp32, CPU or CUDA provider"
     with_state: ClassVar[tuple[str, ...]] = ("", "fp16")
     variants: ClassVar[dict[str, str]] = {

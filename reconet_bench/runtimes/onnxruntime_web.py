@@ -186,6 +186,7 @@ def _has_gpu() -> bool:
 class OnnxRuntimeWeb(Runtime):
     """ONNX Runtime Web in Chromium."""
 
+    reinstall: ClassVar[str] = ort.FETCH
     summary: ClassVar[str] = "ONNX Runtime Web in Chromium, WebAssembly with SIMD and threads, fp32"
     variants: ClassVar[dict[str, str]] = {
         WASM: summary,

@@ -275,6 +275,7 @@ def _reason(error: Exception) -> str:
 class OpenVino(Runtime):
     """OpenVINO's CPU plug-in."""
 
+    reinstall: ClassVar[str] = "pip install --force-reinstall openvino"
     summary: ClassVar[str] = "OpenVINO, fp32, CPU"
     variants: ClassVar[dict[str, str]] = {
         "bf16": "OpenVINO, bf16, on CPUs with AMX or AVX-512 BF16",

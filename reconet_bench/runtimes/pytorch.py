@@ -101,6 +101,7 @@ class Torch(Runtime):
 
     from_network: ClassVar[bool] = True
     runs_python: ClassVar[bool] = True
+    reinstall: ClassVar[str] = "pip install --force-reinstall torch"
     summary: ClassVar[str] = "PyTorch eager, fp32: the reference"
     variants: ClassVar[dict[str, str]] = {
         "channels-last": "PyTorch eager, fp32, channels last in memory",

@@ -168,6 +168,7 @@ def engine_place(path: Path, shape: tuple[int, ...], precision: str, device: tor
 class TensorRt(Runtime):
     """NVIDIA TensorRT."""
 
+    reinstall: ClassVar[str] = 'pip install --force-reinstall "tensorrt<11"'
     summary: ClassVar[str] = "TensorRT, fp32 without TF32, CUDA only"
     variants: ClassVar[dict[str, str]] = {"fp16": "TensorRT, fp16 with norms and resizes in fp32, CUDA only"}
     #: Building an engine takes a minute for each model and size, as compiling does.

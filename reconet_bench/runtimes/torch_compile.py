@@ -86,6 +86,7 @@ class TorchCompile(Runtime):
 
     from_network: ClassVar[bool] = True
     runs_python: ClassVar[bool] = True
+    reinstall: ClassVar[str] = "pip install --force-reinstall torch"
     summary: ClassVar[str] = "PyTorch compiled by TorchInductor, fp32, channels last; CUDA graphs on a GPU"
     variants: ClassVar[dict[str, str]] = {
         "bf16": "PyTorch compiled by TorchInductor, bf16 autocast; CUDA, and CPUs that have it",
