@@ -14,10 +14,9 @@ from reconet_bench.core.ops import resize_frame
 from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip, ClipView
 from reconet_bench.data.footage import StylizedFrames, frame_files, read_stylized
+from reconet_bench.video.media import VIDEO_SUFFIXES
 from reconet_bench.video.reader import VideoReader
 
-#: Suffixes of video files; what has none of them is passed over in a folder.
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg")
 #: How others name the results of a clip: ``starry_night_stylized_alley_2``, ``alley_2``.
 _STYLED = re.compile(r"^(?:.*_)?styli[sz]ed_", re.IGNORECASE)
 

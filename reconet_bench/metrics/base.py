@@ -22,6 +22,10 @@ from reconet_bench.networks.vgg import LossNetwork
 T = TypeVar("T")
 
 METRICS: Registry[Metric] = Registry("metric", "reconet_bench.metrics")
+#: For metrics that look at what moves: motion by no more than so many pixels from frame to frame tells them nothing.
+LEAST_MOTION = 1.0
+#: For the same metrics: fewer moving pixels than this tell nothing of a pair.
+FEWEST_PIXELS = 200
 
 
 @dataclass(frozen=True)

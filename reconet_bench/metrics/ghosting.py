@@ -9,12 +9,8 @@ from torch import Tensor
 from reconet_bench.core.errors import MetricUnavailable
 from reconet_bench.core.ops import luminance, warp
 from reconet_bench.data.clip import Clip
-from reconet_bench.metrics.base import METRICS, Footage, Metric, once_per_clip
+from reconet_bench.metrics.base import FEWEST_PIXELS, LEAST_MOTION, METRICS, Footage, Metric, once_per_clip
 
-#: What moves by no more than so many pixels from frame to frame hides its own ghost.
-LEAST_MOTION = 1.0
-#: Fewer moving pixels than this tell nothing of a pair.
-FEWEST_PIXELS = 200
 #: More than this tell no more, and would fill the memory: of a large frame so many are drawn, the same for every model.
 MOST_PIXELS = 120_000
 #: Standard deviation of the Gaussian under which gradients are taken, pixels: strokes are wider than noise.

@@ -6,12 +6,7 @@ import torch
 from torch import Tensor
 
 from reconet_bench.core.errors import MetricUnavailable
-from reconet_bench.metrics.base import METRICS, Footage, Metric
-
-#: What moves by no more than so many pixels is alike on the screen and along the motion.
-LEAST_MOTION = 1.0
-#: Fewer moving pixels than this tell nothing of a pair.
-FEWEST_PIXELS = 200
+from reconet_bench.metrics.base import FEWEST_PIXELS, LEAST_MOTION, METRICS, Footage, Metric
 
 
 @METRICS.register("texture_lock")

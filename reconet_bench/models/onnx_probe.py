@@ -16,16 +16,11 @@ from reconet_bench.core.images import scikit_image_texture
 from reconet_bench.core.ops import BYTE, UNIT, ValueRange, from_uint8, resize_frame
 from reconet_bench.core.size import Size
 from reconet_bench.runtimes.onnx_errors import first_line
+from reconet_bench.runtimes.onnxruntime import TENSOR_TYPES
 from reconet_bench.temporal.state import StateInput, StateMemory, TensorForm
 
 #: Side of the photograph that a file is tried on, pixels, and the size multiples tried in turn.
 PROBE_SIZE = 128
-_TYPES = {
-    "tensor(float)": torch.float32,
-    "tensor(float16)": torch.float16,
-    "tensor(double)": torch.float64,
-    "tensor(uint8)": torch.uint8,
-}
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -78,7 +73,7 @@ class OnnxProbe:
         self._image, self._session = image, open_quietly(path)
         form = TensorForm(1, image.layout, UNIT, torch.device("cpu"))
         self._state = StateMemory(facts.state, form, lambda y: y)
-        kinds = {one.name: _TYPES.get(one.type, torch.float32) for one in self._session.get_inputs()}
+        kinds = {one.name: TENSOR_TYPES.get(one.type, torch.float32) for one in self._session.get_inputs()}
         self._state.types = {one.name: kinds[one.name] for one in facts.state}
         side = -(-PROBE_SIZE // (facts.multiple or 1)) * (facts.multiple or 1)
         height, width = image.height or side, image.width or side

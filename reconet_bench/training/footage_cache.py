@@ -29,10 +29,8 @@ from reconet_bench.core.size import Size
 from reconet_bench.data.clip import LONG_TERM_STEP, Clip, FramesOnly
 from reconet_bench.data.flow.base import ESTIMATORS, EstimatedClip
 from reconet_bench.data.sintel import sintel_clip
-from reconet_bench.video.media import is_image, open_source
+from reconet_bench.video.media import VIDEO_SUFFIXES, is_image, open_source
 
-#: Files in a folder with these suffixes are videos; a file that the user names may have any suffix.
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".gif")
 #: Shorter side of cached frames divided by the side of the training crops.
 MARGIN = 1.5
 #: Most frames kept of one video. Of a longer one, short sequences are kept, each long enough for a long-term pair.

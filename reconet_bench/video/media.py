@@ -26,6 +26,8 @@ from reconet_bench.video.frames import TOLERANCE, Frame, StreamFormat, moment
 from reconet_bench.video.reader import VideoReader
 from reconet_bench.video.writer import SUFFIXES, VideoWriter
 
+#: Suffixes by which a video is known in a folder. A file that is named is opened, whatever its suffix.
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".gif")
 #: Frames per second of images, which have no timestamps.
 DEFAULT_RATE = Fraction(25)
 #: The number in a printf pattern. Any other percent sign stands for itself, as in ``100%done.png``.
