@@ -54,8 +54,8 @@ class Data(Command):
             "--url",
             default="",
             metavar="URL",
-            help="address of a mirror of the archive (for styles: of a folder of NAME.jpg; for onnxruntime-web: of its npm "
-            "archive, which may be a file here)",
+            help="address of a mirror of the archive (for styles: of a folder of NAME.jpg; for onnxruntime-web: of "
+            "its npm archive, which may be a file here)",
         )
 
         parser.add_argument("--clear", action="store_true", help="with cache: remove everything that is kept")
