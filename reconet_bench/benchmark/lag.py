@@ -7,13 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from reconet_bench.core.ops import luminance, resize_frame
 from reconet_bench.data.clip import Clip
+from reconet_bench.data.structure import edges
 
 #: The largest offset that is looked for, in frames.
 LARGEST = 3
-#: Longest side at which structure is compared, pixels.
-_SIDE = 160
 #: An offset is told from that many frames on, if it fits nearly all of them better, by that much in the mean.
 _FEWEST, _NEARLY_ALL, _BETTER = 3, 0.8, 0.01
 
@@ -37,8 +35,8 @@ def find_lag(clip: Clip, stylized: Sequence[Tensor]) -> int:
     Returns:
         From ``-LARGEST`` (ahead) to ``LARGEST``; 0 where no other offset is clearly better.
     """
-    content = [_edges(clip.frame(index), clip.luminance) for index in range(len(clip))]
-    painted = [_edges(frame, clip.luminance) for frame in stylized]
+    content = [edges(clip.frame(index), clip.luminance) for index in range(len(clip))]
+    painted = [edges(frame, clip.luminance) for frame in stylized]
     lags = range(-LARGEST, LARGEST + 1)
     shown = {lag: [index for index in range(len(painted)) if 0 <= index - lag < len(content)] for lag in lags}
     fits = {lag: np.array([painted[i] @ content[i - lag] for i in shown[lag]]) for lag in lags}
@@ -51,13 +49,3 @@ def find_lag(clip: Clip, stylized: Sequence[Tensor]) -> int:
         if len(better) >= _FEWEST and (better > 0).mean() >= _NEARLY_ALL and better.mean() > gain:
             best, gain = lag, float(better.mean())
     return best
-
-
-def _edges(frame: Tensor, coefficients: tuple[float, float, float]) -> np.ndarray:
-    """Steps of luminance from pixel to pixel, as a vector of length 1, or of zeros in an even frame."""
-    height, width = frame.shape[-2:]
-    scale = min(1.0, _SIDE / max(height, width))
-    small = resize_frame(frame, max(2, round(scale * height)), max(2, round(scale * width)))
-    grey = luminance(small, coefficients)[0, 0].numpy().astype(np.float64)
-    steps = np.concatenate([(step := np.diff(grey, axis=axis)).ravel() - step.mean() for axis in (0, 1)])
-    return steps / (np.linalg.norm(steps) or 1.0)

@@ -24,7 +24,8 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
         type=_named_path,
         metavar="NAME=PATH",
         help="rows of rendered frames: PATH is a video, a folder of frames, or a folder with one of either for each "
-        "clip, named after it. Shipped models then take part only if --models or --methods name them",
+        "clip, named after it. A single one belongs to the clip of its name, or that its frames show. Shipped models "
+        "then take part only if --models or --methods name them",
     )
     group.add_argument(
         "--results-root",
@@ -97,6 +98,8 @@ def rendered_models(options: Any, clips: Sequence[Clip], warn: Callable[[str], N
         if (shortest := min(map(len, clips))) - abs(offset) < 2:
             raise DataError(f"--offset {offset} leaves fewer than two of {shortest} frames: give a smaller one")
         result = replace(result, offset=offset, resize=options.resize_results, most=options.frames)
+        if result.recognised:
+            warn(f"{result.name}: {result.path} is taken for {', '.join(result.places)}, which its frames show")
         if missing := result.missing(clips):
             warn(f"{result.name}: no result of {', '.join(missing)} in {result.path}: these rows are left out")
         broken = {}

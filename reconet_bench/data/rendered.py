@@ -14,11 +14,15 @@ from reconet_bench.core.ops import resize_frame
 from reconet_bench.core.size import Size
 from reconet_bench.data.clip import Clip, ClipView
 from reconet_bench.data.footage import StylizedFrames, frame_files, read_stylized
+from reconet_bench.data.structure import clip_shown
 from reconet_bench.video.media import VIDEO_SUFFIXES
 from reconet_bench.video.reader import VideoReader
 
 #: How others name the results of a clip: ``starry_night_stylized_alley_2``, ``alley_2``.
 _STYLED = re.compile(r"^(?:.*_)?styli[sz]ed_", re.IGNORECASE)
+
+#: Frames that are looked at to see which clip a result shows.
+_LOOKED_AT = 3
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class RenderedResult:
         offset: how many frames the stylised frames are behind the content, negative if they are ahead.
         resize: whether frames of another size than the clip's are resized to it.
         most: how many frames of each clip are measured, where that is limited: what comes after them is not looked at.
+        recognised: whether its clip was told by what the frames show, and not by a name.
     """
 
     name: str
@@ -40,6 +45,7 @@ class RenderedResult:
     offset: int = 0
     resize: bool = False
     most: int | None = None
+    recognised: bool = False
 
     def missing(self, clips: Sequence[Clip]) -> list[str]:
         """Names of clips without a result, each once."""
@@ -111,7 +117,7 @@ def find_result(name: str, path: Path, clips: Sequence[Clip]) -> RenderedResult:
     """The frames of one method: a video, a folder of frames, or a folder with one of either for each clip.
 
     Names are compared without case, and without ``STYLE_stylized_`` before them. A single video or folder of frames
-    belongs to the clip of its name, or to the only clip there is.
+    belongs to the clip of its name, to the only clip there is, or else to the clip that its frames show.
 
     Raises:
         DataError: nothing is there, no frames are in it, or it is not clear which clip they belong to.
@@ -122,13 +128,17 @@ def find_result(name: str, path: Path, clips: Sequence[Clip]) -> RenderedResult:
     names = list(dict.fromkeys(clip.name for clip in clips))
     if single(path):
         known = {_plain(one): one for one in names}
-        found = known.get(_plain(path.stem if path.is_file() else path.name)) or (names[0] if len(names) == 1 else None)
-        if found is None:
+        if found := known.get(_plain(path.stem if path.is_file() else path.name)):
+            return RenderedResult(name, path, {found: path})
+        if len(names) == 1:
+            return RenderedResult(name, path, {names[0]: path})
+        shown = clip_shown(read_stylized(path, _LOOKED_AT), clips)
+        if shown is None:
             raise DataError(
-                f"results of {name}: {path} holds one clip, and {len(names)} are compared: name it after its clip "
-                f"({', '.join(names)}), give a folder with one for each, or compare with one by --videos"
+                f"results of {name}: {path} holds one clip, and its frames fit none of {', '.join(names)} clearly: "
+                "name it after its clip, give a folder with one for each, or compare with one by --videos"
             )
-        return RenderedResult(name, path, {found: path})
+        return RenderedResult(name, path, {shown.name: path}, recognised=True)
     places: dict[str, Path] = {}
     for one in sorted(path.iterdir()):
         if one.name.startswith(".") or not single(one):

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from reconet_bench import cli
 from reconet_bench.benchmark import compare as compare_module
 from reconet_bench.benchmark.evaluate import evaluate
 from reconet_bench.core.errors import DataError
 from reconet_bench.core.images import write_image
-from reconet_bench.core.ops import to_uint8
+from reconet_bench.core.ops import from_uint8, to_uint8
 from reconet_bench.core.record import RENDERED
 from reconet_bench.data.clip import Clip
 from reconet_bench.data.footage import read_stylized
@@ -23,6 +24,7 @@ from reconet_bench.data.rendered import find_result, find_results
 from reconet_bench.data.selection import Selection
 from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.metrics.style import painting_style
+from reconet_bench.models.checkpoint import find_checkpoint, load_checkpoint
 from reconet_bench.report.ranking import overall
 from reconet_bench.report.run import load_run
 from reconet_bench.video.stylize import FootageInput, FootageOutput, stylize_file
@@ -228,11 +230,34 @@ def test_mistakes_are_one_line(
     assert said in capsys.readouterr().err
 
 
-def test_one_clip_for_two_videos_must_be_named_after_it(tmp_path: Path, renders: Path) -> None:
-    other = shutil.copytree(renders / "negative" / "stroll", tmp_path / "x")
-    with pytest.raises(DataError, match="holds one clip, and 2 are compared: name it after its clip"):
-        find_result("mine", other, clips())
-    assert find_result("mine", other, clips()[:1]).places == {"stroll": other}
+def test_one_clip_for_two_videos_is_known_by_what_it_shows(
+    tmp_path: Path, renders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = load_checkpoint(find_checkpoint("reconet-lite-wave")).network.eval()
+    with torch.inference_mode():
+        painted = [to_uint8(network(from_uint8(frame)))[0] for frame in content("carousel")]
+    ours, dark = save(tmp_path / "a", painted), shutil.copytree(renders / "negative" / "stroll", tmp_path / "x")
+    records = compare(tmp_path, "--results", f"ours={ours}", f"dark={dark}", "--no-pictures")
+    said = capsys.readouterr().err
+    assert f"ours: {ours} is taken for carousel, which its frames show" in said
+    assert f"dark: {dark} is taken for stroll, which its frames show" in said
+    assert values(records, "ours", "carousel")
+    assert values(records, "dark", "stroll")
+    assert not values(records, "ours", "stroll")
+
+
+def test_one_clip_that_shows_none_of_the_videos_must_be_named(tmp_path: Path, renders: Path) -> None:
+    draws = np.random.default_rng(3)
+    noise = save(tmp_path / "noise", [draws.integers(0, 256, (*SIZE, 3), np.uint8) for _ in range(LENGTH)])
+    with pytest.raises(DataError, match="its frames fit none of stroll, carousel clearly: name it after its clip"):
+        find_result("mine", noise, clips())
+    both = [frame // 2 + other // 2 for frame, other in zip(content("stroll"), content("carousel"), strict=True)]
+    with pytest.raises(DataError, match="fit none of stroll, carousel clearly"):
+        find_result("mine", save(tmp_path / "both", both), clips())
+    assert find_result("mine", noise, clips()[:1]).places == {"stroll": noise}
+
+
+def test_two_results_of_one_clip_are_refused(renders: Path) -> None:
     shutil.copytree(renders / "negative" / "stroll", renders / "negative" / "wave_stylised_STROLL")
     with pytest.raises(DataError, match="two are called stroll"):
         find_result("mine", renders / "negative", clips())
