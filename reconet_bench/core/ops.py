@@ -189,8 +189,8 @@ def compose_flows(first: Tensor, first_mask: Tensor, second: Tensor, second_mask
 
 def pad_to_multiple(frame: Tensor, multiple: int) -> Tensor:
     """Pad right and bottom by reflection until height and width are multiples of ``multiple``."""
-    height, width = frame.shape[-2:]
-    return F.pad(frame, (0, -width % multiple, 0, -height % multiple), mode="reflect")
+    bottom, right = (-side % multiple for side in frame.shape[-2:])
+    return F.pad(frame, (0, right, 0, bottom), mode="reflect") if bottom or right else frame
 
 
 def luminance(frame: Tensor, coefficients: tuple[float, float, float] | Tensor) -> Tensor:

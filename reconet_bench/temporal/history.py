@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -42,25 +43,36 @@ class MotionEstimator:
         return ESTIMATORS[self.name].load(self.weights)[0]
 
 
-def is_cut(frame: np.ndarray, before: np.ndarray) -> bool:
-    """Whether a frame shows another scene than the one before it; both ``(H, W, 3)`` uint8.
+class Glance(NamedTuple):
+    """What tells one scene from another.
 
-    Small copies of both are compared: by the correlation of light and dark, and by the share that their colour
-    histograms have in common. Fast motion changes the first, a flash or a fade the second, and a cut both.
+    Attributes:
+        arrangement: light and dark ``(32, 32)``, of mean 0.
+        palette: share of the pixels by colour, ``(8, 8, 8)``.
     """
-    first, second = (
-        _small(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), _GREY).astype(np.float64) for image in (frame, before)
-    )
-    first, second = first - first.mean(), second - second.mean()
+
+    arrangement: np.ndarray
+    palette: np.ndarray
+
+
+def glance(image: np.ndarray) -> Glance:
+    """A frame ``(H, W, 3)`` uint8 at a glance."""
+    small = _small(image, _COLOUR)
+    grey = _small(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), _GREY).astype(np.float64)
+    palette = cv2.calcHist([small], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3) / _COLOUR**2
+    return Glance(grey - grey.mean(), palette)
+
+
+def is_cut(now: Glance, before: Glance) -> bool:
+    """Whether a frame shows another scene than the one before it.
+
+    They are compared by the correlation of light and dark, and by the share that their palettes have in common. Fast
+    motion changes the first, a flash or a fade the second, and a cut both.
+    """
+    first, second = now.arrangement, before.arrangement
     scale = float(np.sqrt((first * first).sum() * (second * second).sum()))
     likeness = float((first * second).sum()) / scale if scale else 1.0
-    if likeness >= max(limit for limit, _ in _CUTS):
-        return False
-    palettes = [
-        cv2.calcHist([_small(image, _COLOUR)], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3) / _COLOUR**2
-        for image in (frame, before)
-    ]
-    common = float(np.minimum(*palettes).sum())
+    common = float(np.minimum(now.palette, before.palette).sum())
     return any(likeness < alike and common < shared for alike, shared in _CUTS)
 
 
@@ -94,6 +106,7 @@ class FrameHistory:
         self._flow: Tensor | None = None
         self._traceable: Tensor | None = None
         self._given: Motion | None = None
+        self._seen: Glance | None = None
 
     def give(self, motion: Motion) -> None:
         """The motion from the next frame to the one before it, which is then not estimated."""
@@ -102,8 +115,9 @@ class FrameHistory:
     def begin(self, image: np.ndarray) -> None:
         """Another frame, ``(H, W, 3)`` uint8."""
         before, self.current = self.current, image
-        starts = before is None or before.shape != image.shape or is_cut(image, before)
-        self.before = None if starts else before
+        seen, self._seen = self._seen, glance(image)
+        goes_on = before is not None and before.shape == image.shape and seen and not is_cut(self._seen, seen)
+        self.before = before if goes_on else None
         given, self._given = self._given, None
         self._flow, self._traceable = (given.flow, given.mask) if given else (None, None)
 
