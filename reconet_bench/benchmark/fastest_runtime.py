@@ -23,7 +23,8 @@ from typing import Any
 from reconet_bench.benchmark.reference_check import Expected, Fidelity, Probe, probe_clip
 from reconet_bench.benchmark.runtime_pool import OnDrop, RuntimePool
 from reconet_bench.benchmark.speed_records import doubts
-from reconet_bench.benchmark.timing import Timing, TimingOptions, measure
+from reconet_bench.benchmark.timing import TimingOptions, measure
+from reconet_bench.benchmark.timing_samples import Timing
 from reconet_bench.core.cache import mark_used
 from reconet_bench.core.errors import ReconetBenchError, RuntimeUnavailable
 from reconet_bench.core.files import write_text

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reconet_bench.benchmark.timing import peak_since_loading, time_frame
+from reconet_bench.benchmark.turns import peak_since_loading, time_frame
 from reconet_bench.core.memory import peak_memory
 from reconet_bench.runtimes.base import Session
 

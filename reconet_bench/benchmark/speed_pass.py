@@ -12,7 +12,8 @@ from reconet_bench.benchmark.first_frame import FirstFrame
 from reconet_bench.benchmark.plan import ComparisonResult, Plan
 from reconet_bench.benchmark.runtime_pool import OpenedModel
 from reconet_bench.benchmark.speed_records import speed_rows
-from reconet_bench.benchmark.timing import Timing, TimingOptions, measure
+from reconet_bench.benchmark.timing import TimingOptions, measure
+from reconet_bench.benchmark.timing_samples import Timing
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.samples import TimedFrame
 from reconet_bench.core.size import Size
@@ -23,7 +24,7 @@ from reconet_bench.runtimes.selection import REFERENCE_RUNTIME
 #: Different frames in rotation while timing.
 SPEED_FRAMES = 8
 #: How long a turn is at each boundary: short ones, for many rounds are worth more than long ones.
-SPEED = TimingOptions(seconds=0.1, reference=REFERENCE_RUNTIME)
+SPEED = TimingOptions(seconds=0.1, reference=REFERENCE_RUNTIME, restarts=True)
 
 #: What the first session of a model took, by runtime and frame size.
 FirstFrames = Mapping[tuple[str, Size], FirstFrame]

@@ -10,7 +10,7 @@ import numpy as np
 
 from reconet_bench.benchmark.error_change import ErrorChange
 from reconet_bench.benchmark.speed_ratio import speed_ratio
-from reconet_bench.benchmark.timing import Timing
+from reconet_bench.benchmark.timing_samples import Timing
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.metrics.measure import Absent
 from reconet_bench.runtimes.base import Parity
@@ -135,7 +135,11 @@ def _ratio(timing: Timing, base: Timing | None, boundary: str, changes: Sequence
     ratio = speed_ratio(timing.samples[boundary].rounds, base.samples[boundary].rounds)
     found = {Doubt.COLD: not timing.warm, Doubt.REFERENCE_COLD: not base.warm, Doubt.UNRESOLVED: not ratio.resolved}
     all_doubts = (*changes, *(doubt for doubt, holds in found.items() if holds))
-    return SpeedNumber(ratio.value, "", "higher", doubts=all_doubts, n=ratio.n, low=ratio.low, high=ratio.high)
+    more = f"{timing.left_out} more round{'s' if timing.left_out > 1 else ''}"
+    left_out = f"{more} left out: other programs took the processor" if timing.left_out else ""
+    return SpeedNumber(
+        ratio.value, "", "higher", note=left_out, doubts=all_doubts, n=ratio.n, low=ratio.low, high=ratio.high
+    )
 
 
 def doubts(timing: Timing, alone: bool = True) -> list[Doubt]:

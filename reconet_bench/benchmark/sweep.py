@@ -12,7 +12,8 @@ from reconet_bench.benchmark.fastest_runtime import Choice, choose_runtime, with
 from reconet_bench.benchmark.reference_check import Fidelity, Probe, fidelities, probe_clip, remarks
 from reconet_bench.benchmark.runtime_pool import RuntimePool
 from reconet_bench.benchmark.speed_records import doubts
-from reconet_bench.benchmark.timing import Timing, TimingOptions, measure
+from reconet_bench.benchmark.timing import TimingOptions, measure
+from reconet_bench.benchmark.timing_samples import Timing
 from reconet_bench.core.errors import DataError, ModelError, ReconetBenchError, enough_memory
 from reconet_bench.core.size import Size
 from reconet_bench.metrics.measure import Absent

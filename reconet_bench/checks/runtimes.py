@@ -59,7 +59,7 @@ class Runtimes(Check):
 
     def _tried(self, name: str, source: ModelSource, frames: list[np.ndarray], expected: list[np.ndarray]) -> Finding:
         from reconet_bench.benchmark.speed_records import gate
-        from reconet_bench.benchmark.timing import time_frame
+        from reconet_bench.benchmark.turns import time_frame
         from reconet_bench.runtimes.base import RUNTIMES, frames_parity
         from reconet_bench.runtimes.selection import Resources
         from reconet_bench.runtimes.worker import load_apart

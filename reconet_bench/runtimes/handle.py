@@ -63,6 +63,13 @@ class SessionHandle(ABC):
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Stylise a host frame ``(H, W, 3)`` uint8, or a batch ``(N, H, W, 3)``; the same comes out."""
 
+    def restart(self) -> None:  # noqa: B027 - a session in this process cannot
+        """Load the same model anew in a new process, where it has a process of its own; else do nothing.
+
+        Raises:
+            RuntimeUnavailable, ModelError: it does not load this time.
+        """
+
     def close(self) -> None:  # noqa: B027 - most sessions hold nothing that the collector does not free
         """Give back what is held; it takes no more frames."""
 

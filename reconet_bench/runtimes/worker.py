@@ -59,6 +59,7 @@ class Worker(SessionHandle):
 
     def __init__(self, name: str) -> None:
         self.runtime, self.placement = name, {}
+        self._name, self._resources = name, Resources()
         self._begin(name)
 
     def _begin(self, name: str) -> None:
@@ -89,7 +90,7 @@ class Worker(SessionHandle):
         Raises:
             RuntimeUnavailable, ModelError: as that does.
         """
-        self.model, name = model, self.runtime
+        self.model, self._resources, name = model, Resources(device, threads), self.runtime
         runtime = RUNTIMES[name]
         runtime.check(device, threads)
         self.start()
@@ -101,6 +102,12 @@ class Worker(SessionHandle):
             self.start()
             self._call(*message)
         return self
+
+    def restart(self) -> None:
+        self.close()
+        self._begin(self._name)
+        self.runtime = self._name
+        self.load(self.model, self._resources.device, self._resources.threads)
 
     def ask(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **options: P.kwargs) -> T:
         answer: T = self._call(work, args, options)

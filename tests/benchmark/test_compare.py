@@ -26,7 +26,8 @@ from reconet_bench.benchmark.fastest_runtime import Choice
 from reconet_bench.benchmark.plan import ComparisonResult, Plan
 from reconet_bench.benchmark.provenance import provenance
 from reconet_bench.benchmark.runtime_pool import RuntimePool
-from reconet_bench.benchmark.timing import BOUNDARIES, Samples, Timing, TimingOptions
+from reconet_bench.benchmark.timing import BOUNDARIES, TimingOptions
+from reconet_bench.benchmark.timing_samples import Samples, Timing
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.errors import DataError, MetricUnavailable, ModelError, RuntimeUnavailable, UnknownName
 from reconet_bench.core.machine import usable_cpus

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from reconet_bench.benchmark import timing
+from reconet_bench.benchmark import timing, turns
 from reconet_bench.benchmark.error_change import ErrorChange
 from reconet_bench.benchmark.speed_records import doubts, gate, speed_rows
-from reconet_bench.benchmark.timing import Samples, TimingOptions, measure
+from reconet_bench.benchmark.timing import TimingOptions, measure
+from reconet_bench.benchmark.timing_samples import Samples
 from reconet_bench.core import cpu_load, errors
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.runtimes.base import ModelSource, Parity, Session
@@ -77,7 +78,8 @@ class Scripted(Session):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     fake = Clock()
-    monkeypatch.setattr(timing, "perf_counter", lambda: fake.now)
+    for module in (timing, turns):
+        monkeypatch.setattr(module, "perf_counter", lambda: fake.now)
     return fake
 
 
@@ -236,13 +238,13 @@ def test_what_others_take_of_the_processor_is_what_is_left_of_its_work(tmp_path,
 def test_the_work_of_others_is_said_beside_the_speed(clock: Clock, monkeypatch) -> None:
     """Each turn of four: others have three of the ten seconds of core time."""
     moments = itertools.cycle((cpu_load.Moment(0.0, 0.0, 0.0, 2), cpu_load.Moment(5.0, 5.0, 2.0, 2)))
-    monkeypatch.setattr(timing, "moment", lambda: next(moments))
+    monkeypatch.setattr(turns, "moment", lambda: next(moments))
     busy = measure({"a": Scripted(clock)}, FRAMES, TimingOptions(rounds=4, seconds=0.1))["a"]
     assert busy.processor == (12.0, 40.0)
     assert doubts(busy) == [Doubt.BUSY]
     others = speed_rows(busy, None, Parity(0.0, 100.0, 4), ErrorChange(None))["other_work"]
     assert (others.value, others.unit) == (30, "%")
-    monkeypatch.setattr(timing, "moment", lambda: None)
+    monkeypatch.setattr(turns, "moment", lambda: None)
     assert doubts(measure({"a": Scripted(clock)}, FRAMES, TimingOptions(rounds=4, seconds=0.1))["a"]) == []
 
 

@@ -204,6 +204,23 @@ def test_a_worker_is_the_session_it_holds(worker: Worker, model: ModelSource, mo
     assert worker.ask(environment, "OMP_WAIT_POLICY") == os.environ.get("OMP_WAIT_POLICY"), "PASSIVE slows PyTorch"
 
 
+def identity_of(session: Session) -> int:
+    return os.getpid()
+
+
+def test_a_worker_that_starts_anew_is_the_same_session_in_another_process(model: ModelSource) -> None:
+    with Worker("torch") as one:
+        one.load(model, "cpu", 1)
+        before, frame = one.ask(identity_of), one(FRAMES[0])
+        one.restart()
+        assert one.ask(identity_of) != before
+        assert not Path(f"/proc/{before}").exists(), "the old process has ended"
+        assert (one.model, one.runtime, one.threads) == (model, "torch", 1)
+        assert np.array_equal(one(FRAMES[0]), frame)
+        timing = measure({"torch": one}, FRAMES, TimingOptions(3, 0.01, restarts=True))["torch"]
+        assert [len(samples.rounds) for samples in timing.samples.values()] == [3, 3]
+
+
 def test_mistakes_in_a_worker_are_errors_here_and_it_lives_on(worker: Worker) -> None:
     with pytest.raises(errors.DataError, match=r"a frame is \(H, W, 3\) uint8") as caught:
         worker(np.zeros((4, 4), np.uint8))
