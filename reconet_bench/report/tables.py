@@ -32,6 +32,7 @@ QUALITY = {
     "carpet": "carpet",
     "lpips_content": "LPIPS content",
     "lpips_adjacent_warped": "LPIPS warped",
+    "dino_adjacent": "DINO adj.",
     "content_temporal_error": "content E(V)",
     "traceable_share": "traceable",
 }
