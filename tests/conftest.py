@@ -163,7 +163,7 @@ def _no_outside_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         patch.setenv(
             "RECONET_BENCH_CACHE", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
         )
-        for name in ("RAFT", "SINTEL", "DAVIS", "VGG"):
+        for name in ("RAFT", "SINTEL", "DAVIS", "VGG", "DINO"):
             patch.delenv(f"RECONET_BENCH_{name}", raising=False)
         # A runtime that is not told otherwise takes every core: tests beside one another would wait for each other.
         patch.setattr(runtimes_base, "usable_cpus", lambda: 1)
