@@ -11,6 +11,7 @@ import contextlib
 import copy
 import hashlib
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from reconet_bench.core.machine import cache_folder
 from reconet_bench.core.ops import from_uint8, resize_frame, to_uint8
 from reconet_bench.core.provenance import versions
 from reconet_bench.models.checkpoint import Checkpoint, is_onnx
+from reconet_bench.models.deploy import DEPLOY, PLAIN, rewrite
 from reconet_bench.models.finding import KeptExport, export_code, remember_export
 from reconet_bench.networks.base import smallest_frame
 from reconet_bench.runtimes.artifact_cache import recall, remember
@@ -52,18 +54,20 @@ def weights_checksum(network: nn.Module) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def export_onnx(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None = None) -> Path:
+def export_onnx(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None = None, form: str = PLAIN) -> Path:
     """Write the network of ``checkpoint`` as ONNX, atomically; ``frame`` → ``stylised``, (N, 3, H, W) in [0, 1].
 
     Args:
         size: the only height and width that it takes, in batches of one; any by default.
+        form: of :mod:`reconet_bench.models.deploy`.
 
     Returns:
         ``path``.
 
     Raises:
         DataError: ``path`` is a folder or has another suffix than .onnx; ``size`` is smaller than the network takes.
-        ModelError: the exporter took the network apart: an instance norm is no longer one node.
+        ModelError: the exporter took the network apart: an instance norm is no longer one node. Or the network has
+            nothing that the deploy form rewrites.
     """
     import onnx
 
@@ -93,7 +97,8 @@ def export_onnx(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None
         raise ModelError(f"{path}: torch.onnx returned no program for '{checkpoint.name}'")
     model = program.model_proto
     _check_norms(model, network, path)
-    _describe(model, checkpoint, size)
+    made = rewrite(model, checkpoint.name) if form == DEPLOY else {}
+    _describe(model, checkpoint, size, made)
     onnx.checker.check_model(model, full_check=True)
     with atomic_path(Path(path)) as temporary:
         temporary.write_bytes(model.SerializeToString())
@@ -120,8 +125,14 @@ def _check_norms(model: onnx.ModelProto, network: nn.Module, path: Path) -> None
         )
 
 
-def _describe(model: onnx.ModelProto, checkpoint: Checkpoint, size: tuple[int, int] | None) -> None:
-    """Names and metadata for people; the exporter's own notes (with source paths of this machine) go."""
+def _describe(
+    model: onnx.ModelProto, checkpoint: Checkpoint, size: tuple[int, int] | None, made: Mapping[str, int]
+) -> None:
+    """Names and metadata for people; the exporter's own notes (with source paths of this machine) go.
+
+    Args:
+        made: rewrites, and how often each was made.
+    """
     graph = model.graph
     for node in graph.node:
         del node.metadata_props[:]
@@ -151,6 +162,7 @@ def _describe(model: onnx.ModelProto, checkpoint: Checkpoint, size: tuple[int, i
         "form": "fp32",
         "value_range": "0..1",
         "layout": "NCHW",
+        "rewrites": ", ".join(f"{name} x{count}" for name, count in made.items()),
     }
     for key, value in facts.items():
         if value:

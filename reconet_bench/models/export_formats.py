@@ -15,6 +15,7 @@ from reconet_bench.core.files import atomic_path
 from reconet_bench.core.ops import from_uint8, to_uint8
 from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.models.checkpoint import Checkpoint
+from reconet_bench.models.deploy import PLAIN
 from reconet_bench.models.export import INPUT, export_onnx, photograph
 from reconet_bench.runtimes.base import Parity, parity_of
 from reconet_bench.runtimes.onnx_errors import first_line
@@ -72,25 +73,28 @@ class Form(NamedTuple):
     parity: Parity
 
 
-def export_form(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None = None) -> Form:
+def export_form(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None = None, form: str = PLAIN) -> Form:
     """Write the fp32 file alone; arguments and errors are those of :func:`export_all`."""
-    path = export_onnx(checkpoint, path, size)
+    path = export_onnx(checkpoint, path, size, form)
     return Form(path, "fp32", file_parity(checkpoint, path, proof_frames(size)))
 
 
-def export_all(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None = None) -> Iterator[Form]:
+def export_all(
+    checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None = None, form: str = PLAIN
+) -> Iterator[Form]:
     """Write ``FILE.onnx`` and beside it ``FILE-fp16.onnx`` and so on for each of :data:`FORMS`, one after the other.
 
     ``uint8`` and ``uint8-fp16`` take and give ``(N, H, W, 3)`` uint8; the device converts to and from floats.
 
     Args:
         size: the only height and width that they take, in batches of one; any by default.
+        form: of :mod:`reconet_bench.models.deploy`.
 
     Raises:
         DataError: ``size`` is smaller than the network takes.
         ModelError: the network cannot be exported in that form.
     """
-    yield export_form(checkpoint, path, size)
+    yield export_form(checkpoint, path, size, form)
     import onnx
 
     frames, plain = proof_frames(size), onnx.load(path)

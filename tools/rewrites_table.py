@@ -1,0 +1,84 @@
+"""How much each rewrite of the deploy form gains: ``python tools/rewrites_table.py MODEL RUNTIME...`` prints a table.
+
+Every rewrite alone and all of them, at 1024x436, against the plain export in the same runtime and in the same rounds.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from reconet_bench.benchmark.speed_ratio import SpeedRatio, speed_ratio
+from reconet_bench.benchmark.timing import TimingOptions, measure
+from reconet_bench.core.ops import to_uint8
+from reconet_bench.data.synthetic import synthetic_clip
+from reconet_bench.models.checkpoint import find_checkpoint, load_checkpoint
+from reconet_bench.models.export import cached_export
+from reconet_bench.models.onnx_inspection import inspect_onnx
+from reconet_bench.models.rewrites.base import REWRITES, EditableGraph
+from reconet_bench.report.markdown import markdown
+from reconet_bench.runtimes.base import RUNTIMES
+
+SIZE = (436, 1024)
+PLAIN, ALL = "plain", "all of them"
+OPTIONS = TimingOptions(rounds=5, seconds=0.5, boundaries=("device",), reference=PLAIN)
+
+
+def variants(model: str, folder: Path) -> dict[str, Path]:
+    """The plain export, one with each rewrite that fits it, and one with all."""
+    plain = cached_export(load_checkpoint(find_checkpoint(model)), folder / "plain.onnx")
+    made = {PLAIN: plain}
+    for label, names in {**{name: [name] for name in REWRITES}, ALL: list(REWRITES)}.items():
+        file = onnx.load(plain)
+        graph = EditableGraph(file)
+        if any([REWRITES[name].apply(graph) for name in names]):
+            graph.finish()
+            made[label] = folder / f"{len(made)}.onnx"
+            onnx.save(file, made[label])
+    return made
+
+
+def gains(runtime: str, files: dict[str, Path], frames: list[np.ndarray]) -> dict[str, tuple[SpeedRatio, int]]:
+    """By variant: its speed over the plain one's, and the largest difference of their 8-bit frames."""
+    with ExitStack() as opened:
+        sessions = {
+            name: opened.enter_context(RUNTIMES[runtime].load(inspect_onnx(file), "cpu"))
+            for name, file in files.items()
+        }
+        seen = {name: [session(frame).astype(int) for frame in frames] for name, session in sessions.items()}
+        timings = measure(sessions, frames, OPTIONS)
+    turns = {name: timing.samples["device"].rounds for name, timing in timings.items()}
+    return {
+        name: (
+            speed_ratio(turns[name], turns[PLAIN]),
+            max(int(np.abs(a - b).max()) for a, b in zip(seen[name], seen[PLAIN], strict=True)),
+        )
+        for name in files
+        if name != PLAIN
+    }
+
+
+def cell(ratio: SpeedRatio, levels: int) -> str:
+    """A ratio with its interval, and how far the frames are from the plain ones."""
+    return f"{ratio.value:.2f} ({ratio.low or 0:.2f} to {ratio.high or 0:.2f}), {levels} of 255"
+
+
+def main(arguments: list[str]) -> None:
+    """Print the table."""
+    model, *runtimes = arguments
+    clip = synthetic_clip("rush", SIZE, 3)
+    frames = [to_uint8(clip.frame(index))[0] for index in range(len(clip))]
+    with tempfile.TemporaryDirectory() as folder:
+        files = variants(model, Path(folder))
+        columns = {runtime: gains(runtime, files, frames) for runtime in runtimes}
+    rows = [[name, *(cell(*columns[runtime][name]) for runtime in runtimes)] for name in files if name != PLAIN]
+    print(markdown([f"{model}, times as fast", *runtimes], rows))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
