@@ -145,7 +145,7 @@ OPTIONS = {
     "--weights --seed --device --precision --compile --save-every --branch-from --resume --download-vgg --output --vgg "
     "--preset --set --show --optimizer --epochs --footage --flow --raft --workers --tensorboard --benchmark "
     "--network --minutes --crops --fleet --jobs --stored-crops --store --no-graphs",
-    "export": "--output --all --size",
+    "export": "--output --all --form --size",
     "study": "--jobs --output "
     "--trunk --style-image --methods --network --points --steps --minutes --size --threads --seed --precision "
     "--textures --stored-crops --video-size --frames --vgg",
@@ -559,7 +559,9 @@ def test_a_runtime_that_is_not_here_is_skipped_with_the_reason(run, capsys, monk
 
 
 def test_export_tells_how_true_the_file_is(run, model, exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(export_formats, "export_onnx", lambda checkpoint, path, size: Path(shutil.copy(exported, path)))
+    monkeypatch.setattr(
+        export_formats, "export_onnx", lambda checkpoint, path, size, form: Path(shutil.copy(exported, path))
+    )
     printed = " ".join(run("export", model, "-o", tmp_path / "out.onnx").split())
     assert f"Written: {tmp_path / 'out.onnx'} (fp32, opset 18, dynamic batch, height and width; 6.4 MiB)" in printed
     said = re.search(r"against PyTorch fp32: max abs (\S+), PSNR (\S+) dB", printed)

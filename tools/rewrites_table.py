@@ -36,7 +36,7 @@ def variants(model: str, folder: Path) -> dict[str, Path]:
     for label, names in {**{name: [name] for name in REWRITES}, ALL: list(REWRITES)}.items():
         file = onnx.load(plain)
         graph = EditableGraph(file)
-        if any([REWRITES[name].apply(graph) for name in names]):
+        if sum(REWRITES[name].apply(graph) for name in names):
             graph.finish()
             made[label] = folder / f"{len(made)}.onnx"
             onnx.save(file, made[label])

@@ -256,7 +256,9 @@ def test_a_real_export_read_back_is_the_same_file(tmp_path: Path, monkeypatch: p
 def forms(checkpoint: Checkpoint, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Form]:
     """All forms of the export, int8 calibrated on small frames."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export_formats, "export_onnx", lambda checkpoint, path, size: Path(shutil.copy(exported, path)))
+        patch.setattr(
+            export_formats, "export_onnx", lambda checkpoint, path, size, form: Path(shutil.copy(exported, path))
+        )
         patch.setattr(onnx_forms, "_SIDE", 64)
         return {form.name: form for form in export_all(checkpoint, tmp_path_factory.mktemp("forms") / "net.onnx")}
 
