@@ -17,9 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def card(path: Path, run: Run) -> str:
     """The card of a checkpoint whose loss curves stand beside it."""
     checkpoint, curves = load_checkpoint(path), path.with_suffix(".csv").read_text(encoding="utf-8")
-    return model_card(
-        path.stem, METHODS[checkpoint.method].summary, checkpoint.info, curves, "MIT", measured_section(run, path.stem)
-    )
+    summary, measured = METHODS[checkpoint.method].summary, measured_section(run, path.stem)
+    return model_card(path.stem, summary, checkpoint.info, curves, checkpoint.licence, measured)
 
 
 def main(arguments: list[str]) -> None:

@@ -44,7 +44,7 @@ class Inspect(Command):
         from reconet_bench.core.files import write_text
         from reconet_bench.core.images import IMAGE_SUFFIXES
         from reconet_bench.models.description import read_description
-        from reconet_bench.models.description_draft import draft, ends
+        from reconet_bench.models.description_draft import card, draft, ends
         from reconet_bench.models.finding import is_description
         from reconet_bench.models.loading import workspace
         from reconet_bench.models.onnx_inspection import candidates, inspect_onnx
@@ -68,7 +68,7 @@ class Inspect(Command):
         inputs, outputs = ends(file)
         facts = {f"input {number}": text for number, text in enumerate(inputs, 1)}
         facts |= {f"output {number}": text for number, text in enumerate(outputs, 1)}
-        out.print(listing(file.name, list(facts.items())))
+        out.print(listing(file.name, list((facts | card(file)).items())))
         if not target.exists():
             write_text(target, draft(file, target))
             out.print(f"Written: {target}, a description to start from", markup=False)

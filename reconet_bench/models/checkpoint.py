@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from reconet_bench.core.errors import ModelError, UnknownName
 from reconet_bench.core.tensor_files import read_tensors, write_tensors
 from reconet_bench.methods.base import METHODS
-from reconet_bench.models.finding import SUFFIX, find_checkpoint, is_onnx, shipped_folder, shipped_models
+from reconet_bench.models.finding import (
+    SHIPPED_LICENCE,
+    SUFFIX,
+    find_checkpoint,
+    is_onnx,
+    shipped_folder,
+    shipped_models,
+)
 from reconet_bench.networks.base import DEFAULT_NETWORK
 from reconet_bench.networks.vgg import STYLE_TAPS
 
@@ -44,6 +51,7 @@ class Checkpoint:
         style_targets: Gram matrix of each style tap, so that ``style_distance`` never needs the painting; at unit
             scale, whatever the training optimised against.
         info: training facts: steps, size, seed, weights, data, command, versions, commit, …
+        licence: of the weights, where they are given away under one, as SPDX calls it.
     """
 
     network: nn.Module
@@ -51,6 +59,7 @@ class Checkpoint:
     style: str
     style_targets: dict[str, Tensor] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
+    licence: str = ""
 
     @property
     def name(self) -> str:
@@ -115,4 +124,5 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not all(value.isfinite().all() for value in weights.values()):
         raise ModelError(f"{path}: weights are not finite")
     style = {name: tensors[f"style.{name}"].float() for name in STYLE_TAPS if f"style.{name}" in tensors}
-    return Checkpoint(network.eval(), metadata["method"], metadata.get("style", ""), style, info)
+    licence = SHIPPED_LICENCE if Path(path).resolve().parent == shipped_folder() else ""
+    return Checkpoint(network.eval(), metadata["method"], metadata.get("style", ""), style, info, licence)

@@ -38,6 +38,28 @@ def ends(path: Path) -> tuple[list[str], list[str]]:
     return [described(value) for value in free_inputs(graph)], [described(value) for value in graph.output]
 
 
+def card(path: Path) -> dict[str, str]:
+    """What the metadata of a file say, by key; a value that is JSON is taken apart.
+
+    Raises:
+        ModelError: missing, or not ONNX.
+    """
+    said: dict[str, str] = {}
+    for entry in read_onnx(path).metadata_props:
+        try:
+            parts = json.loads(entry.value) if entry.value.startswith("{") else None
+        except ValueError:
+            parts = None
+        if isinstance(parts, dict):
+            said |= {
+                f"{entry.key}: {key}": value if isinstance(value, str) else json.dumps(value)
+                for key, value in parts.items()
+            }
+        else:
+            said[entry.key] = entry.value
+    return said
+
+
 def draft(path: Path, target: Path) -> str:
     """The text of a description of an ONNX file, to be saved as ``target``; guesses are marked as such.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ from reconet_bench.core.provenance import versions
 from reconet_bench.models.checkpoint import Checkpoint, is_onnx
 from reconet_bench.models.deploy import DEPLOY, PLAIN, rewrite
 from reconet_bench.models.finding import KeptExport, export_code, remember_export
-from reconet_bench.networks.base import smallest_frame
+from reconet_bench.networks.base import StyleNetwork, smallest_frame
 from reconet_bench.runtimes.artifact_cache import recall, remember
 from reconet_bench.runtimes.base import ModelSource
 
@@ -40,6 +41,11 @@ OPSET = 18
 #: Layout version of the metadata that an export carries.
 FORMAT = 1
 INPUT, OUTPUT = "frame", "stylised"
+#: Training facts that an export carries; those that tell of the machine stay in the checkpoint.
+TRAINING = (
+    *("data", "steps", "size", "batch", "processes", "seed", "optimizer", "learning_rate", "schedule", "precision"),
+    *("weights", "scale", "options", "style_file", "style_size", "loss_network", "trunk"),
+)
 #: Exports that the cache keeps, the newest ones.
 KEPT = 24
 
@@ -155,7 +161,10 @@ def _describe(
     model.producer_name, model.producer_version = "reconet-bench", versions()["reconet-bench"]
     facts = {
         "method": checkpoint.method,
+        "network": checkpoint.kind if isinstance(checkpoint.network, StyleNetwork) else "",
         "style": checkpoint.style,
+        "licence": checkpoint.licence,
+        "training": _training(checkpoint),
         "format": str(FORMAT),
         "commit": str(checkpoint.info.get("commit", "")),
         "weights": weights_checksum(checkpoint.network),
@@ -167,6 +176,12 @@ def _describe(
     for key, value in facts.items():
         if value:
             model.metadata_props.add(key=key, value=value)
+
+
+def _training(checkpoint: Checkpoint) -> str:
+    """:data:`TRAINING` as JSON, as far as they are known."""
+    known = {key: checkpoint.info[key] for key in TRAINING if checkpoint.info.get(key) is not None}
+    return json.dumps(known, sort_keys=True) if known else ""
 
 
 def cached_export(checkpoint: Checkpoint, path: Path) -> Path:
@@ -194,7 +209,12 @@ def _export_name(checkpoint: Checkpoint) -> str:
     """A name by all that an export depends on: weights, what is written about them, the code, and versions."""
     digest = hashlib.sha256(weights_checksum(checkpoint.network).encode())
     digest.update(
-        repr((checkpoint.method, checkpoint.style, str(checkpoint.info.get("commit", "")), OPSET, FORMAT)).encode()
+        repr(
+            (
+                *(checkpoint.method, checkpoint.style, checkpoint.licence, _training(checkpoint)),
+                *(str(checkpoint.info.get("commit", "")), OPSET, FORMAT),
+            )
+        ).encode()
     )
     for part in export_code():
         digest.update(part)

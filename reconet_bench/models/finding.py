@@ -14,6 +14,8 @@ from reconet_bench.core.provenance import checksum, versions
 from reconet_bench.runtimes.artifact_cache import recall, remember
 
 SUFFIX = ".safetensors"
+#: What the shipped models are given away under.
+SHIPPED_LICENCE = "MIT"
 
 
 def shipped_folder() -> Path:

@@ -63,6 +63,7 @@ def test_the_graph_is_what_it_should_be(exported: Path, checkpoint: Checkpoint) 
         assert [dim.dim_param or dim.dim_value for dim in dims] == ["batch", 3, "height", "width"]
     assert {entry.key: entry.value for entry in model.metadata_props} == {
         "method": "reconet",
+        "network": "reconet",
         "style": "seeded",
         "format": "1",
         "commit": "c0ffee",

@@ -124,7 +124,7 @@ def test_the_enlarged_picture_is_no_longer_made() -> None:
     nodes = list(model.graph.node)
     assert [node.op_type for node in nodes].count("ConvTranspose") == 1
     slices = {node.output[0] for node in nodes if node.op_type == "Slice"}
-    assert {node.input[0] for node in nodes if node.op_type == "Resize"} == slices
+    assert {node.input[0] for node in nodes if node.op_type == "Resize"} < slices
     assert {one.name for one in model.graph.initializer} <= {name for node in nodes for name in node.input}
 
 

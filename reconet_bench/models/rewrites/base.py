@@ -89,6 +89,10 @@ class EditableGraph:
         self._made.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 
+    def slice(self, x: str, axis: int, start: int, end: int) -> str:
+        """Rows or columns of ``x`` from ``start`` to before ``end``; both count from the end where negative."""
+        return self.add("Slice", x, *(self.add_constant([number], np.int64) for number in (start, end, axis)))
+
     def pad(self, x: str, sides: Sequence[int], mode: str) -> str:
         """``x`` with ``sides`` = (top, left, bottom, right) more rows and columns."""
         top, left, bottom, right = sides

@@ -89,12 +89,11 @@ def _inside(graph: EditableGraph, small: str, convolution: Convolution) -> str:
 
 def _edges(graph: EditableGraph, resize: onnx.NodeProto, conv: onnx.NodeProto, axis: int) -> list[str]:
     """The first and the last row of the result, or column without its ends, from two of the small picture each."""
+    beside = (0, 1, 0, 1) if axis == ROWS else (0, 0, 0, 0)
     edges = []
-    for start, end, order in ((0, 2, [1, 0, 1]), (-2, END, [2, 3, 2])):
-        bounds = (graph.add_constant([number], np.int64) for number in (start, end, axis))
-        two = graph.add("Slice", resize.input[0], *bounds)
-        four = graph.add("Resize", two, *resize.input[1:], mode="linear")
-        three = graph.add("Gather", four, graph.add_constant(order, np.int64), axis=axis)
-        bordered = graph.pad(three, [0, 1, 0, 1], "reflect") if axis == ROWS else three
+    for start, end, side in ((0, 2, axis - ROWS), (-2, END, axis)):
+        four = graph.add("Resize", graph.slice(resize.input[0], axis, start, end), *resize.input[1:], mode="linear")
+        sides = [int(place == side) or pad for place, pad in enumerate(beside)]
+        bordered = graph.pad(graph.slice(four, axis, start, end), sides, "reflect")
         edges.append(graph.add("Conv", bordered, *conv.input[1:], kernel_shape=[3, 3]))
     return edges
