@@ -38,10 +38,10 @@ window.bench = {
     return seconds;
   },
 
-  /** Floats to floats, as the network takes and gives them. */
+  /** Floats to floats, in the range and layout of the network. */
   async infer({ data, dims }) {
-    const y = await model.run(new model.ort.Tensor("float32", new Float32Array(bytes(data).buffer), dims));
-    const answer = { data: text(await y.getData()), dims: y.dims };
+    const y = await model.run(model.tensor(new Float32Array(bytes(data).buffer), dims));
+    const answer = { data: text(Float32Array.from(await y.getData())), dims: y.dims };
     y.dispose?.();
     return answer;
   },

@@ -9,11 +9,16 @@ export async function load(backend, folder, threads, verbose = false) {
   return ort;
 }
 
+/** Arrays of what a network may take, by ONNX Runtime's name; not every browser has floats of 16 bits. */
+const ARRAYS = { float32: Float32Array, float16: globalThis.Float16Array, uint8: Uint8Array };
+
 /** A network with what its numbers mean; see ModelSource in Python for the facts. */
 export class StyleModel {
   constructor(ort, session, facts) {
     Object.assign(this, { ort, session, facts });
     this.feed = null;
+    this.kind = session.inputMetadata.find(({ name }) => name === facts.input)?.type ?? "float32";
+    if (!ARRAYS[this.kind]) throw new Error(`this browser has no ${this.kind}: export the network in fp32`);
   }
 
   static async open(ort, backend, bytes, facts, verbose = false) {
@@ -39,7 +44,7 @@ export class StyleModel {
     const { mean, std, bgr, layout } = this.facts;
     const last = layout === "NHWC";
     const plane = wide * tall;
-    if (!this.feed || this.feed.length !== 3 * plane) this.feed = new Float32Array(3 * plane);
+    if (!this.feed || this.feed.length !== 3 * plane) this.feed = new ARRAYS[this.kind](3 * plane);
     const out = this.feed;
     for (let c = 0; c < 3; c++) {
       const to = bgr ? 2 - c : c;
@@ -53,7 +58,7 @@ export class StyleModel {
         }
       }
     }
-    return new this.ort.Tensor("float32", out, last ? [1, tall, wide, 3] : [1, 3, tall, wide]);
+    return new this.ort.Tensor(this.kind, out, last ? [1, tall, wide, 3] : [1, 3, tall, wide]);
   }
 
   /** What the network gives, as an ImageData of the size of the frame. */
@@ -77,6 +82,12 @@ export class StyleModel {
     }
     for (let i = 3; i < out.length; i += 4) out[i] = 255;
     return image;
+  }
+
+  /** Floats as a tensor of the network's own type; 8 bits are rounded. */
+  tensor(floats, dims) {
+    const values = this.kind === "uint8" ? Uint8ClampedArray.from(floats) : floats;
+    return new this.ort.Tensor(this.kind, ARRAYS[this.kind].from(values), dims);
   }
 
   /** Tensor to tensor. */
