@@ -26,7 +26,7 @@ from reconet_bench.runtimes.base import RUNTIMES
 
 SIZE = (436, 1024)
 PLAIN, ALL = "plain", "all of them"
-OPTIONS = TimingOptions(rounds=5, seconds=0.5, boundaries=("device",), reference=PLAIN)
+OPTIONS = TimingOptions(rounds=4, seconds=0.5, boundaries=("device",), warmup_seconds=1, reference=PLAIN)
 
 
 def variants(model: str, folder: Path) -> dict[str, Path]:
@@ -71,7 +71,7 @@ def cell(ratio: SpeedRatio, levels: int) -> str:
 def main(arguments: list[str]) -> None:
     """Print the table."""
     model, *runtimes = arguments
-    clip = synthetic_clip("rush", SIZE, 3)
+    clip = synthetic_clip("rush", SIZE, 2)
     frames = [to_uint8(clip.frame(index))[0] for index in range(len(clip))]
     with tempfile.TemporaryDirectory() as folder:
         files = variants(model, Path(folder))
