@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from rich_argparse import RawDescriptionRichHelpFormatter
 
-from reconet_bench.commands.base import COMMANDS, err
+from reconet_bench.commands.base import COMMANDS, Parser, err
 from reconet_bench.core.cache import cache_limit, trim
 from reconet_bench.core.errors import ReconetBenchError, enough_memory
 from reconet_bench.core.version import __version__
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """The options of a command line.
+    """The options of a command line, and its ``words``.
 
     A command of :data:`HANDED_ON` passes what follows ``--`` to another command. These words are kept as
     ``handed_on``, and parsed as ``handed_on_options``, so that a mistake in them is found before anything begins. They
@@ -48,7 +47,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser = build_parser()
     receiver = HANDED_ON.get(words[0]) if words else None
     if receiver is None:
-        return parser.parse_args(words)
+        return parser.parse_args(words, argparse.Namespace(words=list(words)))
     end = words.index("--") if "--" in words else len(words)
     options = parser.parse_args(words[:end])
     options.handed_on = list(words[end + 1 :])
@@ -61,13 +60,8 @@ def _fail(message: str) -> NoReturn:
     sys.exit(USER_ERROR)
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     """A parser whose errors are one line like all others."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        # What begins like a negative number is a value, a range such as -1..1 too.
-        self._negative_number_matcher = re.compile(r"^-\d*\.?\d+(\.\.\d+)?$")
 
     def error(self, message: str) -> NoReturn:
         _fail(f"{message} (see: {self.prog} --help)")

@@ -28,9 +28,10 @@ from safetensors.torch import save_file
 from reconet_bench import cli
 from reconet_bench.benchmark import compare as compare_module
 from reconet_bench.benchmark.gate import parse_limits
+from reconet_bench.benchmark.quality_pass import QualityPass
 from reconet_bench.commands import base, compare_progress
-from reconet_bench.commands import compare as compare_command
 from reconet_bench.commands import list as list_command
+from reconet_bench.commands.compare_plan import quicken
 from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.files import LOCK, claimed
 from reconet_bench.core.flow_files import read_flo, write_flo
@@ -135,7 +136,7 @@ OPTIONS = {
     "--save-frames --no-pictures --output "
     "--style --style-size --vgg "
     "--input-range --output-range --layout --stabilise --stabilise-strength --state-flow "
-    "--results --results-root --offset --resize-results --json "
+    "--results --results-root --offset --resize-results --json --resume "
     "--data --sintel --pass --size --frames --flow --raft --seed",
     "evaluate": "--stylized --video --offset --style --style-size --json --vgg --metrics --data --sintel --pass --size "
     "--frames --flow --raft --seed",
@@ -191,12 +192,12 @@ def test_the_example_of_a_command_can_be_typed(command):
 
 def test_a_quick_comparison_leaves_what_the_user_says():
     options = cli.parse(["compare", "--quick"])
-    compare_command._quicken(options)
+    quicken(options)
     assert (options.size, options.frames, options.runtimes) == (Size(128, 224), 7, ["torch", "onnxruntime"])
     assert (options.rounds, options.speed_budget, options.no_pictures) == (2, 0.0, True)
     words = ["--size", "96x64", "--frames", "3", "--runtimes", "torch", "--rounds", "4"]
     options = cli.parse(["compare", "--quick", *words])
-    compare_command._quicken(options)
+    quicken(options)
     assert (options.size, options.frames, options.runtimes, options.rounds) == (Size(64, 96), 3, ["torch"], 4)
 
 
@@ -1059,7 +1060,7 @@ def test_an_interrupted_command_says_so_in_one_line(fails, monkeypatch, said, li
     def stop(*_: object) -> None:
         raise KeyboardInterrupt(said) if said else KeyboardInterrupt
 
-    monkeypatch.setattr(compare_module._Comparison, "_quality", stop)
+    monkeypatch.setattr(QualityPass, "measure", stop)
     monkeypatch.setattr(list_command, "inventory", stop)
     assert fails("list") == f"reconet-bench: {line}"
     assert fails(*QUICK, "--videos", "stroll", *SMALL) == f"reconet-bench: {line}"
@@ -1131,7 +1132,7 @@ def test_an_error_of_ours_loses_nothing_that_was_measured(tmp_path, breaks_on_ru
 @pytest.fixture
 def breaks_on_rush(monkeypatch):
     """Makes ``compare`` do something else where it comes to the clip ``rush``."""
-    whole = compare_module._Comparison._quality
+    whole = QualityPass.measure
 
     def set_up(breaks: Callable[[], object]) -> None:
         def quality(self, opened, clip, style):
@@ -1139,7 +1140,7 @@ def breaks_on_rush(monkeypatch):
                 breaks()
             whole(self, opened, clip, style)
 
-        monkeypatch.setattr(compare_module._Comparison, "_quality", quality)
+        monkeypatch.setattr(QualityPass, "measure", quality)
 
     return set_up
 
@@ -1157,7 +1158,7 @@ def test_what_was_measured_before_memory_ran_out_is_kept(capsys, tmp_path, break
 def test_numbers_are_shown_as_they_come(capsys, tmp_path, model, monkeypatch):
     """A line for each model and video on standard error, before the next one is begun."""
     seen: list[str] = []
-    whole = compare_module._Comparison._quality
+    whole = QualityPass.measure
 
     def quality(self, opened, clip, style):
         seen.append(f"{opened.name} on {clip.title}")
@@ -1165,7 +1166,7 @@ def test_numbers_are_shown_as_they_come(capsys, tmp_path, model, monkeypatch):
         assert not seen[:-2] or said == seen[-3:-2], "the one before is shown when the next one has begun"
         whole(self, opened, clip, style)
 
-    monkeypatch.setattr(compare_module._Comparison, "_quality", quality)
+    monkeypatch.setattr(QualityPass, "measure", quality)
     words = ["compare", "--models", str(model), *QUICK[3:], "--videos", "stroll", "rush", *SMALL, "--no-pictures"]
     cli.main([*words, "-o", str(tmp_path / "run")])
     line = capsys.readouterr().err.splitlines()[-1]

@@ -2,48 +2,31 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import torch
 
-import numpy as np
-
-from reconet_bench.benchmark.album import Album
-from reconet_bench.benchmark.fastest_runtime import Choice, choose_runtime, with_auto_chosen
-from reconet_bench.benchmark.first_frame import FirstFrame, first_frame
-from reconet_bench.benchmark.lag import find_lag, lag_warning
+from reconet_bench.benchmark.engine import Comparison, Engine, LocalEngine
+from reconet_bench.benchmark.journal import Journal
 from reconet_bench.benchmark.paired_differences import differences
-from reconet_bench.benchmark.plan import BY_ANOTHER_TOOL, ComparisonResult, MadeBy, Plan, new_result
-from reconet_bench.benchmark.rendering import stylise_clip
-from reconet_bench.benchmark.runtime_pool import OpenedModel, RuntimePool
-from reconet_bench.benchmark.speed_pass import SpeedPass
-from reconet_bench.core.doubts import Doubt
-from reconet_bench.core.errors import DataError, ModelError
-from reconet_bench.core.files import portable_name
-from reconet_bench.core.images import write_image
-from reconet_bench.core.ops import from_uint8, to_uint8
-from reconet_bench.core.samples import SampleKey
-from reconet_bench.core.size import Size
-from reconet_bench.data.clip import Clip
-from reconet_bench.data.rendered import RenderedResult
-from reconet_bench.metrics.base import METRICS, Footage, Style
-from reconet_bench.metrics.measure import Absent, Measured, Outcome, measure_footage, moved
-from reconet_bench.metrics.statistics import estimate
-from reconet_bench.metrics.style import style_of
-from reconet_bench.models.loading import Model
-from reconet_bench.runtimes.base import CANNOT_RUN, SessionHandle
-from reconet_bench.runtimes.selection import REFERENCE_RUNTIME
-from reconet_bench.runtimes.worker import prepare_workers
+from reconet_bench.benchmark.plan import ComparisonResult, Plan, Report, new_result
+from reconet_bench.benchmark.task import Task, quality_tasks, sort_result, speed_tasks
+from reconet_bench.core.errors import ModelError
+from reconet_bench.core.machine import cpu_threads
 
 
 def compare(
-    plan: Plan, report: Callable[[str], None] = lambda text: None, result: ComparisonResult | None = None
+    plan: Plan,
+    report: Report = lambda text: None,
+    result: ComparisonResult | None = None,
+    journal: Journal | None = None,
+    engine: Engine | None = None,
 ) -> ComparisonResult:
     """Run every model on every clip in every runtime and measure.
 
     Args:
         report: told what is being done now, in a few words.
         result: filled as the work goes on, so that after an interruption the results so far are kept.
+        journal: of an earlier part of the run: what is finished is taken from there, and what is finished now is noted.
+        engine: what runs the tasks; by default this process, one after the other.
 
     A model that no runtime runs costs its own rows alone; it is noted as skipped.
 
@@ -51,201 +34,32 @@ def compare(
         ModelError: no runtime can run any model.
         DataError: a clip is broken.
     """
-    comparison = _Comparison(plan, result or new_result(), report)
-    comparison.run()
-    return comparison.result
+    journal = Journal() if journal is None else journal
+    work = Comparison(plan, result or new_result(), journal, report)
+    for outcome in journal.done.values():
+        outcome.add_to(work.result)
+    engine = engine or LocalEngine()
+    try:
+        with cpu_threads(plan.resources.threads or torch.get_num_threads()):  # the rounding of sums depends on it
+            _run(work, engine)
+    finally:
+        sort_result(plan, work.result)
+        work.result.differences = differences(plan.models, plan.clips, work.result.samples)
+    return work.result
 
 
-@dataclass
-class _Comparison:
-    """A comparison at work."""
-
-    plan: Plan
-    result: ComparisonResult
-    report: Callable[[str], None]
-
-    def __post_init__(self) -> None:
-        self.album = self._album()
-        self._drawn: set[str] = set()
-        #: What the first sessions took, by model.
-        self._first: dict[str, dict[tuple[str, Size], FirstFrame]] = {}
-
-    def run(self) -> None:
-        """The quality of every model first, so that numbers come early; then the speed of each."""
-        if any(map(self.plan.times, self.plan.models)):
-            prepare_workers()
-            self.plan.content.of(self.plan.clips[0])  # in the meantime
-        ran: list[tuple[Model, list[str]]] = []
-        failed: list[str] = []
-        for model in self.plan.models:
-            if model.is_content and failed and not self.result.records:
-                break  # the content stands beside models, and there are none
-            if model.rendered is not None:
-                self._read(model, model.rendered)
-            elif runtimes := self._run(model):
-                ran.append((model, runtimes))
-            else:
-                failed.append(model.source.name)
-        if failed and not self.result.records:
-            names = ", ".join(f"'{name}'" for name in failed)
-            raise ModelError(f"no runtime runs {names}: {'; '.join(self.result.skipped)}")
-        self.result.differences = differences(self.plan.models, self.plan.clips, self.result.samples)
-        speed = SpeedPass(self.plan, self.result, self.report)
-        for model, runtimes in ran:
-            if self.plan.times(model):
-                # Sessions of their own: what the quality took must not be in what is timed, in memory least of all.
-                with self._pool(model) as pool:
-                    speed.run(OpenedModel(pool, pool.open(runtimes)), self._first[model.source.name])
-
-    def _run(self, model: Model) -> list[str]:
-        """The quality of one model on all clips in every runtime; the runtimes that ran it."""
-        for clip in self.plan.clips:
-            model.source.check_frame(np.empty((*clip.size, 3), np.uint8))
-        with self._pool(model) as pool:
-            opened = OpenedModel(pool, self._open(pool))
-            style = style_of(model.style_targets, self.plan.vgg)
-            for clip in self.plan.clips:
-                self._quality(opened, clip, style)
-            return list(opened.sessions)
-
-    def _read(self, model: Model, result: RenderedResult) -> None:
-        """The quality of what another tool rendered."""
-        style = style_of(model.style_targets, self.plan.vgg)
-        for clip in self.plan.clips:
-            self._rendered(model, result, clip, style)
-
-    def _album(self) -> Album | None:
-        """An empty album, where pictures are wanted."""
-        plan = self.plan
-        if plan.pictures_folder is None:
-            return None
-        shown = 1 + sum(not model.is_content for model in plan.models)
-        return Album(plan.pictures_folder, shown * sum(len(clip) for clip in plan.clips))
-
-    def _draw(self, model: Model, whole: Clip, clip: Clip, frames: Sequence[np.ndarray], first: int = 0) -> None:
-        """A clip, or a part of it, into the album, the content with the first model."""
-        if self.album is None:
-            return
-        if whole.title not in self._drawn:
-            self.album.add_content(whole, self.plan.content.of(whole))
-            self._drawn.add(whole.title)
-        if not model.is_content:
-            self.album.add(model.source.name, clip, frames, first)
-
-    def _pool(self, model: Model) -> RuntimePool:
-        """The runtimes of one model, each in a process of its own where it is timed."""
-        skip = functools.partial(self.result.skip, model)
-        return RuntimePool(model, self.plan.resources, skip, apart=self.plan.times(model))
-
-    def _open(self, pool: RuntimePool) -> dict[str, SessionHandle]:
-        """The model in every runtime asked for. The content always has the reference: not every runtime can run it."""
-        model, plan = pool.model, self.plan
-
-        def choose() -> Choice:
-            self.report(f"choosing a runtime for {model.source.name}")
-            return choose_runtime(model, plan.clips[0].size, plan.resources)
-
-        def note(choice: Choice) -> None:
-            if choice.reason:
-                self.result.chosen.append(f"{model.source.name} in {choice.reason}")
-
-        if model.is_content:  # copying a frame takes no time in any runtime: there is nothing to choose
-            names = with_auto_chosen(plan.runtimes, lambda: Choice(REFERENCE_RUNTIME, ""), note, pool.drop)
-            return pool.open(names) or pool.open([REFERENCE_RUNTIME])
-        return pool.open(with_auto_chosen(plan.runtimes, choose, note, pool.drop))
-
-    def _quality(self, opened: OpenedModel, clip: Clip, style: Style) -> None:
-        """Stylise one clip in every runtime; record metrics and what each runtime changes."""
-        content = self.plan.content.of(clip)
-        done: list[tuple[list[np.ndarray], dict[str, Outcome]]] = []
-        for name, session in list(opened.sessions.items()):
-            self.report(f"{opened.name} on {clip.title} in {name}")
-            try:
-                self._begin(opened, name, content[0])
-                frames = stylise_clip(session, clip, content, self.plan.true_motion and opened.model.source.uses_motion)
-            except CANNOT_RUN as error:
-                opened.drop(name, error)
-                continue
-            self._save(opened, clip, name, frames)
-            # Metrics cost more than frames; where two runtimes give the same bytes they give the same numbers.
-            same = next((outcomes for other, outcomes in done if all(map(np.array_equal, frames, other))), None)
-            outcomes = same or measure_footage(
-                Footage(clip, [from_uint8(frame) for frame in frames], style), self.plan.metrics
-            )
-            done.append((frames, outcomes))
-            self._record(opened.model, opened.sessions[name], clip, outcomes)
-        if done:  # the first runtime's frames, when its numbers have been seen
-            self._draw(opened.model, clip, clip, done[0][0])
-
-    def _begin(self, opened: OpenedModel, runtime: str, image: np.ndarray) -> None:
-        """What the session took until its first frame of this size, where that is not known yet.
-
-        Before any other frame: a session has one first frame, and keeps memory from then on.
-        """
-        known = self._first.setdefault(opened.name, {})
-        key = (runtime, Size(*image.shape[:2]))
-        if self.plan.times(opened.model) and key not in known:
-            known[key] = opened.sessions[runtime].ask(first_frame, image)
-
-    def _rendered(self, model: Model, result: RenderedResult, clip: Clip, style: Style) -> None:
-        """Measure what another tool rendered of one clip; what is wrong with it costs its own rows."""
-        name = model.source.name
-        if clip.name not in result.places:
-            return
-        self.report(f"{name} on {clip.title}")
-        try:
-            part, frames, first = result.frames(clip)
-            lag = find_lag(part, frames)
-            outcomes = measure_footage(Footage(part, frames, style), self.plan.metrics)
-        except DataError as error:
-            self.result.skipped.append(f"{name} on {clip.title}: {error}")
-            return
-        doubts, mend = ([Doubt.LAG], f"give --offset {name}={result.offset + lag}") if lag else ([], "")
-        if lag:
-            self.result.warnings.append(f"{lag_warning(f'the frames of {name}', clip.name, lag)}: {mend}")
-        if result.resized(clip):
-            doubts.append(Doubt.RESIZED_RESULT)
-        self._record(model, BY_ANOTHER_TOOL, clip, moved(outcomes, first), doubts, mend)
-        self._draw(model, clip, part, [to_uint8(frame)[0] for frame in frames], first)
-
-    def _save(self, opened: OpenedModel, clip: Clip, runtime: str, frames: Sequence[np.ndarray]) -> None:
-        """Write stylised frames as they are, where they are wanted."""
-        if self.plan.frames_folder is not None:
-            folder = self.plan.frames_folder.joinpath(*map(portable_name, (opened.name, clip.title, runtime)))
-            for index, frame in enumerate(frames):
-                write_image(folder / f"{clip.label(index)}.png", frame)
-
-    def _record(
-        self,
-        model: Model,
-        made_by: MadeBy,
-        clip: Clip,
-        outcomes: Mapping[str, Outcome],
-        more: Sequence[Doubt] = (),
-        note: str = "",
-    ) -> None:
-        """What came of every metric, as records; ``more`` are doubts beside the model's own, ``note`` what to do."""
-        seen = _seen_in_training(model, clip)
-        adapted = [*{Doubt.RESIZED}.intersection(model.source.adaptations(*clip.size)), *more]
-        if self.plan.true_motion and model.source.uses_motion:
-            adapted.append(Doubt.TRUE_FLOW)
-        record = self.result.recorder(model, made_by, clip.size, clip)
-        for name, outcome in outcomes.items():
-            metric = METRICS[name]
-            match outcome:
-                case Absent(reason):
-                    record(name, metric.unit, metric.better, None, note=reason)
-                case Measured(samples):
-                    self.result.samples[SampleKey(model.source.name, clip.title, made_by.runtime, name)] = samples
-                    e = estimate(metric, list(samples.values()))
-                    doubts = (*seen, *adapted, *([Doubt.ESTIMATED_FLOW] if metric.uses_motion and clip.flow else []))
-                    interval = {"ci_low": e.low, "ci_high": e.high}
-                    record(name, metric.unit, metric.better, e.value, **interval, n=e.n, doubts=doubts, note=note)
+def _run(work: Comparison, engine: Engine) -> None:
+    """The quality of every model first, so that numbers come early; then the speed of each."""
+    for outcome in engine.quality(work, _left(work, quality_tasks(work.plan))):
+        work.journal.add(outcome)
+    names = [model.source.name for model in work.plan.models]
+    failed = [name for name in names if work.journal.runtimes(name) == []]
+    if failed and all(record.is_content for record in work.result.records):  # it stands beside models: there are none
+        raise ModelError(f"no runtime runs {', '.join(map(repr, failed))}: {'; '.join(work.result.skipped)}")
+    for outcome in engine.speed(work, _left(work, speed_tasks(work.plan))):
+        work.journal.add(outcome)
 
 
-def _seen_in_training(model: Model, clip: Clip) -> list[Doubt]:
-    """Whether the model was trained on the clip."""
-    family = clip.source.split("-")[0]
-    if f"{family}:{clip.name}" not in model.trained_on:
-        return []
-    return [Doubt.TRAINED_ON_PHOTOGRAPHS if family == "synthetic" else Doubt.TRAINED_ON_VIDEO]
+def _left(work: Comparison, tasks: list[Task]) -> list[Task]:
+    """Those that are not finished, in order."""
+    return [task for task in tasks if task not in work.journal.done]

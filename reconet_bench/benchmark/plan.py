@@ -16,6 +16,9 @@ from reconet_bench.data.clip import Clip
 from reconet_bench.models.loading import Model
 from reconet_bench.runtimes.selection import AUTO, Resources
 
+#: Told what is being done now, in a few words.
+Report = Callable[[str], None]
+
 
 class MadeBy(Protocol):
     """What made stylised frames: a session, or :data:`BY_ANOTHER_TOOL`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from reconet_bench.benchmark.content_frames import ContentFrames
@@ -58,3 +59,41 @@ def _video_facts(clip: Clip, content: ContentFrames, decode: bool) -> dict[str, 
         return {**facts, "pixels": content.digest(clip)}
     except DataError as error:
         return {**facts, "broken": str(error)}
+
+
+def what_changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """What of a run is not as it was, so that its numbers would not be the same, in words; ``None`` if nothing.
+
+    Args:
+        then, now: provenance, of which clips may lack the checksum.
+    """
+    for package, version in {**then.get("versions", {}), **now["versions"]}.items():
+        old, new = (facts.get("versions", {}).get(package, "none") for facts in (then, now))
+        if old != new:
+            return f"the run was begun with {package} {old}, and here is {version if new != 'none' else new}"
+    if then.get("commit") != now.get("commit"):
+        return f"the run was begun with commit {str(then.get('commit'))[:12]} of reconet-bench"
+    for name in {**then.get("models", {}), **now["models"]}:
+        if then.get("models", {}).get(name) != now["models"].get(name):
+            return f"the model {name} has changed"
+    if then.get("loss_network") != now["loss_network"]:
+        return "the loss network is another one"
+    for title in {**then.get("videos", {}), **now["videos"]}:
+        old, new = (_header(facts.get("videos", {}).get(title, {})) for facts in (then, now))
+        if old != new:
+            return f"{title} has changed"
+    if then.get("threads") != now["threads"]:
+        return f"the run was begun with {then.get('threads')} threads, and here are {now['threads']}"
+    return None
+
+
+def another_machine(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """How the machine differs from that of a run, in words; ``None`` where it does not."""
+    for part, what in (("cpu", "processor"), ("gpu", "GPU"), ("cpus", "number of cores")):
+        if then.get(part) != now[part]:
+            return f"the {what} of the run was {then.get(part)}, and here it is {now[part]}"
+    return None
+
+
+def _header(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: facts.get(name) for name in ("source", "frames", "size")}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from reconet_bench.benchmark.error_change import error_change
 from reconet_bench.benchmark.first_frame import FirstFrame
-from reconet_bench.benchmark.plan import ComparisonResult, Plan
-from reconet_bench.benchmark.runtime_pool import OpenedModel
+from reconet_bench.benchmark.plan import ComparisonResult, Plan, Report
+from reconet_bench.benchmark.runtime_pool import OpenedModel, RuntimePool
 from reconet_bench.benchmark.speed_records import speed_rows
 from reconet_bench.benchmark.timing import TimingOptions, measure
 from reconet_bench.benchmark.timing_samples import Timing
@@ -18,6 +19,7 @@ from reconet_bench.core.doubts import Doubt
 from reconet_bench.core.samples import TimedFrame
 from reconet_bench.core.size import Size
 from reconet_bench.metrics.measure import Absent
+from reconet_bench.models.loading import Model
 from reconet_bench.runtimes.base import CANNOT_RUN, Parity, frames_parity, reference_frames
 from reconet_bench.runtimes.selection import REFERENCE_RUNTIME
 
@@ -36,23 +38,26 @@ class SpeedPass:
 
     plan: Plan
     result: ComparisonResult
-    report: Callable[[str], None]
+    report: Report
 
-    def run(self, opened: OpenedModel, first: FirstFrames) -> None:
-        """Time all runtimes of one model at each frame size, in order of the clips; its quality has been measured.
+    def pool(self, model: Model) -> RuntimePool:
+        """The runtimes of one model, each in a process of its own."""
+        return RuntimePool(model, self.plan.resources, functools.partial(self.result.skip, model))
+
+    def run(self, opened: OpenedModel, size: Size, first: FirstFrames) -> None:
+        """Time all runtimes of one model at one frame size; its quality has been measured.
 
         Args:
             first: loading and first frames are those of its first sessions: later ones find what these have built.
         """
         options = replace(SPEED, rounds=self.plan.rounds, budget=self.plan.speed_budget)
-        for size in dict.fromkeys(clip.size for clip in self.plan.clips):
-            clip = next(clip for clip in self.plan.clips if clip.size == size)
-            self.report(f"timing {opened.name} at {size}")
-            frames = self.plan.content.of(clip)[:SPEED_FRAMES]
-            timings = measure(opened.sessions, frames, options, on_failure=opened.drop)
-            begun = {name: first[name, size] for name in timings if (name, size) in first}
-            timings |= {name: replace(timings[name], **asdict(begun[name])) for name in begun}
-            self._record(opened, frames, timings)
+        clip = next(clip for clip in self.plan.clips if clip.size == size)
+        self.report(f"timing {opened.name} at {size}")
+        frames = self.plan.content.of(clip)[:SPEED_FRAMES]
+        timings = measure(opened.sessions, frames, options, on_failure=opened.drop)
+        begun = {name: first[name, size] for name in timings if (name, size) in first}
+        timings |= {name: replace(timings[name], **asdict(begun[name])) for name in begun}
+        self._record(opened, frames, timings)
 
     def _record(self, opened: OpenedModel, frames: Sequence[np.ndarray], timings: dict[str, Timing]) -> None:
         """Record what was timed of one model at one frame size; no speed without its parity."""

@@ -6,10 +6,11 @@ import argparse
 import contextlib
 import math
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from rich.console import Console
 
@@ -48,6 +49,18 @@ class Command(ABC):
     @abstractmethod
     def run(self, options: Any) -> None:
         """Run the command; raises ReconetBenchError, OSError or KeyboardInterrupt with the line to show."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of options as the command line takes them; a mistake is a DataError."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # What begins like a negative number is a value, a range such as -1..1 too.
+        self._negative_number_matcher = re.compile(r"^-\d*\.?\d+(\.\.\d+)?$")
+
+    def error(self, message: str) -> NoReturn:
+        raise DataError(f"{self.prog}: {message}")
 
 
 COMMANDS: Registry[Command] = Registry("command", "reconet_bench.commands")
@@ -118,7 +131,7 @@ def own_folder(folder: Path, what: str, *marks: str) -> Iterator[Path]:
         yield folder
 
 
-def stopped(failure: BaseException, target: Path) -> BaseException:
+def stopped(failure: BaseException, target: Path, advice: str = "") -> BaseException:
     """The error for a measurement that ``failure`` stopped after its results were saved in ``target``.
 
     An error that is not the user's stays as it is.
@@ -126,7 +139,7 @@ def stopped(failure: BaseException, target: Path) -> BaseException:
     if not isinstance(failure, (KeyboardInterrupt, ReconetBenchError)):
         return failure
     kind = KeyboardInterrupt if isinstance(failure, KeyboardInterrupt) else ReconetBenchError
-    return kind(f"{str(failure) or 'stopped'}: the results so far are in {target}")
+    return kind(f"{str(failure) or 'stopped'}: the results so far are in {target}{advice}")
 
 
 def size(text: str) -> Size:

@@ -21,19 +21,16 @@ from reconet_bench.commands.base import (
     at_least,
     between,
     err,
-    onnx_hints,
     out,
     own_folder,
-    selection,
     stopped,
     warn,
 )
+from reconet_bench.commands.compare_plan import BUDGET, NEW_FRAMES, NEW_PICTURES, ROUNDS, comparison_plan
 from reconet_bench.commands.compare_progress import CompareProgress
-from reconet_bench.commands.motion_options import TRUE_FLOW, add_motion_options, give_motion
-from reconet_bench.commands.result_options import add_result_options, rendered_models
-
-#: Fewest rounds of the speed measurement, and seconds for more, unless the user says otherwise.
-ROUNDS, BUDGET = 5, 20.0
+from reconet_bench.commands.compare_resume import check_unchanged, resumed, run_facts
+from reconet_bench.commands.motion_options import add_motion_options
+from reconet_bench.commands.result_options import add_result_options
 
 
 @COMMANDS.register("compare")
@@ -95,7 +92,10 @@ class Compare(Command):
             help="device to run on; auto uses CUDA if there is a GPU (default: auto)",
         )
         parser.add_argument(
-            "--threads", type=at_least(1), metavar="N", help="CPU threads of each runtime (default: all)"
+            "--threads",
+            type=at_least(1),
+            metavar="N",
+            help="CPU threads of each runtime and of the metrics (default: all)",
         )
         parser.add_argument(
             "--quick",
@@ -118,6 +118,13 @@ class Compare(Command):
             metavar="N",
             help="fewest rounds of the speed measurement; 0 skips it (default: 5)",
         )
+        parser.add_argument(
+            "--resume",
+            type=Path,
+            metavar="RUN",
+            help="go on with a run that was stopped, from what is in its folder, settings too; what is finished is not "
+            "measured again",
+        )
         parser.add_argument("--save-frames", action="store_true", help="keep the stylised frames in the run folder")
         parser.add_argument(
             "--no-pictures",
@@ -135,84 +142,66 @@ class Compare(Command):
         add_data_options(parser)
 
     def run(self, options: Any) -> None:
+        if options.resume is not None:
+            options = resumed(self, options)
         folder = options.output or Path("reports") / time.strftime("%Y%m%d-%H%M%S")
-        with own_folder(folder, "run", "records.jsonl", "frames.new") as target:
+        with own_folder(folder, "run", "records.jsonl", NEW_FRAMES, NEW_PICTURES) as target:
             self._compare(options, target)
 
     def _compare(self, options: Any, target: Path) -> None:
         from reconet_bench.benchmark.compare import compare
-        from reconet_bench.benchmark.paired_differences import differences
-        from reconet_bench.benchmark.plan import Plan, new_result
+        from reconet_bench.benchmark.journal import Head, Journal, read_journal
+        from reconet_bench.benchmark.plan import ComparisonResult, new_result
         from reconet_bench.benchmark.provenance import provenance
         from reconet_bench.core.errors import enough_memory
         from reconet_bench.core.files import replace_folder
-        from reconet_bench.core.record import CONTENT_METHOD
-        from reconet_bench.metrics.measure import chosen_metrics
-        from reconet_bench.models.loading import ShippedSet, load_all, stabilised, with_rendered, workspace
-        from reconet_bench.models.painting import give_style, paint
+        from reconet_bench.models.loading import workspace
         from reconet_bench.report import terminal
-        from reconet_bench.report.run_folder import FILES, GrowingRun, write_run
-        from reconet_bench.runtimes.selection import Resources, usable_runtimes
+        from reconet_bench.report.run_folder import FILES, JOURNAL, GrowingRun, write_run
 
-        if options.quick:
-            _quicken(options)
-        hints = onnx_hints(options)
-        chosen_metrics(options.metrics)  # an unknown name is reported before anything is read
-        clips = selection(options).clips(options.videos)
-        for clip in clips:
-            clip.check(range(len(clip)))
-        runtimes = usable_runtimes(options.runtimes, warn)
+        again = options.resume is not None
+        journal = read_journal(target) if again else Journal(path=target / JOURNAL)
         with workspace() as folder:
-            shipped = ShippedSet(options.style_name, options.network)
-            rendered = rendered_models(options, clips, warn)
-            alone = rendered and not options.models
-            methods = options.methods or ([CONTENT_METHOD] if alone else [])
-            models = with_rendered(load_all(options.models, methods, Path(folder), hints, warn, shipped), rendered)
-            models = stabilised(models, options.stabilise, options.stabilise_strength)
-            give_motion(models, options, clips)
-            paint(models, options.style_size, options.vgg)
-            if options.style:
-                give_style(models, options.style, options.style_size, options.vgg)
-            # Of a run before this one nothing is touched until there are numbers to take its place.
-            pictures, new_frames = Path(folder) / "pictures", target / "frames.new"
-            shutil.rmtree(new_frames, ignore_errors=True)
-            plan = Plan(
-                models,
-                clips,
-                runtimes,
-                Resources(options.device, options.threads),
-                options.rounds,
-                options.vgg,
-                new_frames if options.save_frames else None,
-                None if options.no_pictures else pictures,
-                speed_budget=options.speed_budget,
-                true_motion=options.state_flow == TRUE_FLOW,
-                metrics=options.metrics,
-            )
-            with CompareProgress(plan.steps, len(clips)) as progress:
-                result, failure = new_result(), None
-                growing = GrowingRun(target, lambda: provenance(plan, options.seed, decode=False))
+            plan = comparison_plan(options, Path(folder), target)
+            if again:
+                check_unchanged(target, plan, options.seed, journal)
+            command = {"command": run_facts(target)["command"]} if again else {}
+            result = new_result() if journal.head is None else ComparisonResult(journal.head.run, journal.head.time)
+            journal.head = Head(result.run, result.time)
+            _prepare(target, again)
+            failure: BaseException | None = None
+            with CompareProgress(plan.steps, len(plan.clips)) as progress:
+                growing = GrowingRun(target, lambda: {**provenance(plan, options.seed, decode=False), **command}, again)
+
+                def grow() -> None:
+                    growing.grow(result.records, result.samples, result.timings, result.skipped)
+                    if result.records:
+                        journal.save()
 
                 def step(text: str) -> None:
                     progress.step(text, result.records)
-                    growing.grow(result.records, result.samples, result.timings, result.skipped)
+                    grow()
 
+                journal.on_add = grow
                 try:
                     with enough_memory("for this comparison: give a smaller --size or fewer --frames"):
-                        compare(plan, step, result)
+                        compare(plan, step, result, journal)
                     progress.show(result.records)
                 except BaseException as stop:  # whatever it was that stopped it, what was measured is kept
                     if not result.records:
-                        shutil.rmtree(new_frames, ignore_errors=True)
+                        if not again:
+                            _prepare(target)
                         raise
                     failure = stop
-                    result.differences = differences(models, clips, result.samples)
             notes = {"skipped": result.skipped, "warnings": result.warnings, "interrupted": failure is not None}
-            facts = {**provenance(plan, options.seed), **notes}
-            curves = {model.source.name: model.curves for model in models if model.curves}
-            replace_folder(target / "pictures", pictures)
-            replace_folder(target / "frames", new_frames)
+            facts = {**provenance(plan, options.seed), **command, **notes}
+            curves = {model.source.name: model.curves for model in plan.models if model.curves}
+            journal.save()
+            for name, new in (("pictures", NEW_PICTURES), ("frames", NEW_FRAMES)):
+                replace_folder(target / name, target / new)
             write_run(target, result.records, result.samples, result.timings, result.differences, facts, curves)
+            if failure is None:
+                (target / JOURNAL).unlink(missing_ok=True)
         if options.json:
             print(json.dumps([dataclasses.asdict(record) for record in result.records]))
         else:
@@ -225,16 +214,16 @@ class Compare(Command):
             err.print(f"skipped {line}", style="yellow", markup=False)
         (err if options.json else out).print(f"Written to {target}: {', '.join(FILES)}", markup=False)
         if failure is not None:
-            raise stopped(failure, target)
+            raise stopped(failure, target, f": go on with --resume {target}")
 
 
-def _quicken(options: Any) -> None:
-    """Make a first look of a comparison, except where the user says otherwise."""
-    from reconet_bench.core.size import Size
+def _prepare(target: Path, again: bool = False) -> None:
+    """Make room for new frames and pictures; a run that goes on has those that it has made.
 
-    options.size = options.size or Size(128, 224)
-    options.frames = options.frames or 7
-    options.runtimes = options.runtimes or ["torch", "onnxruntime"]
-    options.no_pictures = True
-    if (options.rounds, options.speed_budget) == (ROUNDS, BUDGET):
-        options.rounds, options.speed_budget = 2, 0.0
+    Of a run before this one nothing is touched until there are numbers to take its place.
+    """
+    for name, new in (("pictures", NEW_PICTURES), ("frames", NEW_FRAMES)):
+        if not again:
+            shutil.rmtree(target / new, ignore_errors=True)
+        elif (target / name).is_dir() and not (target / new).is_dir():
+            (target / name).rename(target / new)

@@ -30,6 +30,8 @@ FILES = (
     "timings.csv",
     "provenance.json",
 )
+#: What is finished of a run that is being measured, for its own use: it is no part of the result.
+JOURNAL = "journal.jsonl"
 
 
 def write_run(
@@ -66,10 +68,11 @@ class GrowingRun:
 
     Args:
         facts: the provenance, asked for with the first numbers.
+        resumed: whether the earlier run is the same one, which goes on: its journal stays.
     """
 
-    def __init__(self, folder: Path, facts: Callable[[], dict[str, Any]]) -> None:
-        self._folder, self._facts = folder, facts
+    def __init__(self, folder: Path, facts: Callable[[], dict[str, Any]], resumed: bool = False) -> None:
+        self._folder, self._facts, self._resumed = folder, facts, resumed
         self._known: dict[str, Any] = {}
         self._records = self._timings = 0
         self._samples: set[SampleKey] = set()
@@ -95,7 +98,7 @@ class GrowingRun:
     def _begin(self) -> None:
         """Nothing of an earlier run, and empty tables."""
         self._known = {**self._facts(), "interrupted": True}
-        for name in (*FILES, "table.tex"):
+        for name in (*FILES, "table.tex", *(() if self._resumed else (JOURNAL,))):
             (self._folder / name).unlink(missing_ok=True)
         for name in ("pictures", "frames", "curves"):
             shutil.rmtree(self._folder / name, ignore_errors=True)

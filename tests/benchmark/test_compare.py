@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from reconet_bench.benchmark import compare as compare_module
-from reconet_bench.benchmark import paired_differences, speed_pass, speed_records
+from reconet_bench.benchmark import paired_differences, quality_pass, speed_pass, speed_records
 from reconet_bench.benchmark.compare import compare
 from reconet_bench.benchmark.error_change import FRAMES as REFERENCE_FRAMES
 from reconet_bench.benchmark.error_change import ErrorChange, change_between, error_change
@@ -240,7 +240,7 @@ def test_runtimes_that_give_the_same_bytes_share_their_numbers(models, clips, mo
         count += 1
         return {"content_similarity": Measured(METRICS["content_similarity"].samples(footage))}
 
-    monkeypatch.setattr(compare_module, "measure_footage", counted)
+    monkeypatch.setattr(quality_pass, "measure_footage", counted)
     result = compare(Plan(models[-1:], clips[:1], ["torch", "onnxruntime"], CPU, 0, stand_in_weights))
     assert count == 1
     assert [record.runtime for record in result.records] == ["torch", "onnxruntime"]
@@ -598,7 +598,7 @@ def test_auto_stands_for_one_runtime_of_each_model_and_says_which(models, monkey
         asked.append((model.source.name, size, resources))
         return Choice("torch:channels-last", "torch:channels-last: for a reason")
 
-    monkeypatch.setattr(compare_module, "choose_runtime", choose)
+    monkeypatch.setattr(quality_pass, "choose_runtime", choose)
     clip = TranslationClip(length=3)
     result = compare(Plan(models[:1], [clip], usable_runtimes(["torch", "auto", "torch:channels-last"]), CPU, 0))
     assert asked == [("reconet-board", clip.size, CPU)]
