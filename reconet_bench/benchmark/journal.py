@@ -135,6 +135,11 @@ class _Line:
         return Outcome(**{**vars(self), "samples": dict(self.samples)})
 
 
+def line_bytes(outcome: Outcome) -> int:
+    """Bytes that the line of an outcome takes."""
+    return len(_line(outcome))
+
+
 def _line(outcome: Outcome) -> str:
     samples: Sequence[tuple[Any, Mapping[int, float]]] = [(asdict(key), {**v}) for key, v in outcome.samples.items()]
     plain = {name: value for name, value in vars(outcome).items() if name != "samples"}

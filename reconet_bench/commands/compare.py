@@ -26,6 +26,7 @@ from reconet_bench.commands.base import (
     stopped,
     warn,
 )
+from reconet_bench.commands.compare_forecast import show_forecast
 from reconet_bench.commands.compare_plan import BUDGET, NEW_FRAMES, NEW_PICTURES, ROUNDS, comparison_plan
 from reconet_bench.commands.compare_progress import CompareProgress
 from reconet_bench.commands.compare_resume import check_unchanged, resumed, run_facts
@@ -119,6 +120,12 @@ class Compare(Command):
             help="fewest rounds of the speed measurement; 0 skips it (default: 5)",
         )
         parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="say what there is to do, and how much time, memory and traffic it takes, here and on more nodes; "
+            "a few frames are measured for it, and nothing is written",
+        )
+        parser.add_argument(
             "--resume",
             type=Path,
             metavar="RUN",
@@ -144,9 +151,19 @@ class Compare(Command):
     def run(self, options: Any) -> None:
         if options.resume is not None:
             options = resumed(self, options)
+        if options.dry_run:
+            self._forecast(options)
+            return
         folder = options.output or Path("reports") / time.strftime("%Y%m%d-%H%M%S")
         with own_folder(folder, "run", "records.jsonl", NEW_FRAMES, NEW_PICTURES) as target:
             self._compare(options, target)
+
+    def _forecast(self, options: Any) -> None:
+        began = time.perf_counter()
+        from reconet_bench.models.loading import workspace
+
+        with workspace() as folder:
+            show_forecast(comparison_plan(options, Path(folder), Path(folder)), began, options.json)
 
     def _compare(self, options: Any, target: Path) -> None:
         from reconet_bench.benchmark.compare import compare
