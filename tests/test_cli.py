@@ -136,7 +136,7 @@ OPTIONS = {
     "--save-frames --no-pictures --output "
     "--style --style-size --vgg "
     "--input-range --output-range --layout --stabilise --stabilise-strength --state-flow "
-    "--results --results-root --offset --resize-results --json --resume --dry-run "
+    "--results --results-root --offset --resize-results --json --resume --dry-run --on "
     "--data --sintel --pass --size --frames --flow --raft --seed",
     "evaluate": "--stylized --video --offset --style --style-size --json --vgg --metrics --data --sintel --pass --size "
     "--frames --flow --raft --seed",

@@ -64,8 +64,12 @@ class Album:
 
     def add_content(self, clip: Clip, frames: Sequence[np.ndarray]) -> None:
         """The clip itself, once."""
-        self._frames(("content", clip.title), frames)
         self._detail(("long-content", clip.title), clip, frames)
+        self._frames(("content", clip.title), frames)
+
+    def has_content(self, clip: Clip) -> bool:
+        """Whether the clip itself is there, by an earlier part of the run maybe."""
+        return len(list((self.folder / "content" / clip.title).glob("*.webp"))) == len(clip)
 
     def add(self, model: str, clip: Clip, frames: Sequence[np.ndarray], first: int = 0) -> None:
         """A clip as a model paints it, with its error maps at half the size.

@@ -26,7 +26,7 @@ def compare(
         report: told what is being done now, in a few words.
         result: filled as the work goes on, so that after an interruption the results so far are kept.
         journal: of an earlier part of the run: what is finished is taken from there, and what is finished now is noted.
-        engine: what runs the tasks; by default this process, one after the other.
+        engine: what runs the tasks, checked; by default this process, one after the other.
 
     A model that no runtime runs costs its own rows alone; it is noted as skipped.
 
@@ -35,10 +35,12 @@ def compare(
         DataError: a clip is broken.
     """
     journal = Journal() if journal is None else journal
+    engine = engine or LocalEngine()
     work = Comparison(plan, result or new_result(), journal, report)
+    if (album := work.album()) is not None:
+        work.drawn |= {clip.title for clip in plan.clips if album.has_content(clip)}
     for outcome in journal.done.values():
         outcome.add_to(work.result)
-    engine = engine or LocalEngine()
     try:
         with cpu_threads(plan.resources.threads or torch.get_num_threads()):  # the rounding of sums depends on it
             _run(work, engine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 
@@ -30,28 +31,37 @@ class Comparison:
         result: what came of it so far; an engine adds to it.
         journal: the finished tasks: their outcomes tell which runtimes a model has.
         report: told what is being done now, in a few words.
+        drawn: titles of clips whose content is among the pictures.
     """
 
     plan: Plan
     result: ComparisonResult
     journal: Journal = field(default_factory=Journal)
     report: Report = lambda text: None
+    drawn: set[str] = field(default_factory=set)
 
     def album(self) -> Album | None:
         """A place for pictures, where they are wanted."""
-        plan = self.plan
-        if plan.pictures_folder is None:
-            return None
-        shown = 1 + sum(not model.is_content for model in plan.models)
-        return Album(plan.pictures_folder, shown * sum(len(clip) for clip in plan.clips))
-
-    def drawn(self) -> set[str]:
-        """Titles of clips whose content an earlier part of the run has drawn."""
-        return {task.clip for task, outcome in self.journal.done.items() if outcome.records and task.clip}
+        folder = self.plan.pictures_folder
+        return None if folder is None else Album(folder, self.plan.shown_frames)
 
 
 class Engine(ABC):
     """Runs the tasks of a comparison, in any order; what comes of them is in its result when an outcome is given."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:  # noqa: B027 - here there is nothing to leave
+        """Leave where the tasks run."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Provenance: where the tasks run, if not here."""
+        return {}
+
+    def check(self, plan: Plan) -> None:  # noqa: B027 - here everything is
+        """Raise a ReconetBenchError where the tasks cannot run, before any is begun."""
 
     @abstractmethod
     def quality(self, work: Comparison, tasks: Collection[Task]) -> Iterator[Outcome]:
@@ -75,7 +85,7 @@ class LocalEngine(Engine):
             prepare_workers()
             plan.content.of(plan.clips[0])  # in the meantime
         known = {model.source.name: work.journal.first_frames(model.source.name) for model in plan.models}
-        quality = QualityPass(plan, work.result, work.report, work.album(), work.drawn(), known)
+        quality = QualityPass(plan, work.result, work.report, work.album(), work.drawn, known)
         failed = False
         for model in plan.models:
             clips = [clip for clip in plan.clips if Task.quality(model, clip) in tasks]

@@ -13,6 +13,7 @@ from reconet_bench.core.errors import ReconetBenchError
 from reconet_bench.core.record import RENDERED, Record
 from reconet_bench.core.samples import Difference, SampleKey, TimedFrame
 from reconet_bench.data.clip import Clip
+from reconet_bench.data.selection import ClipAddress
 from reconet_bench.models.loading import Model
 from reconet_bench.runtimes.selection import AUTO, Resources
 
@@ -55,6 +56,8 @@ class Plan:
         speed_budget: seconds for each model and frame size in which more rounds are taken while a ratio to the
             reference's speed is not resolved.
         metrics: which are measured, see :func:`~reconet_bench.metrics.measure.chosen_metrics`.
+        album_frames: what :attr:`shown_frames` is of the whole, where this is a part of a comparison.
+        addresses: how each of the clips is found again, for other machines; empty where that is not known.
         true_motion: give models that use motion the clips' true motion to the frame before, instead of estimating it.
     """
 
@@ -70,6 +73,14 @@ class Plan:
     speed_budget: float = 0.0
     true_motion: bool = False
     metrics: Sequence[str] = ()
+    album_frames: int = 0
+    addresses: Sequence[ClipAddress] = ()
+
+    @property
+    def shown_frames(self) -> int:
+        """How many frames the report's pictures show: the more, the lighter each has to be."""
+        shown = 1 + sum(not model.is_content for model in self.models)
+        return self.album_frames or shown * sum(map(len, self.clips))
 
     @property
     def steps(self) -> int:

@@ -30,6 +30,7 @@ from reconet_bench.commands.compare_forecast import show_forecast
 from reconet_bench.commands.compare_plan import BUDGET, NEW_FRAMES, NEW_PICTURES, ROUNDS, comparison_plan
 from reconet_bench.commands.compare_progress import CompareProgress
 from reconet_bench.commands.compare_resume import check_unchanged, resumed, run_facts
+from reconet_bench.commands.engine_option import add_engine_option, chosen_engine
 from reconet_bench.commands.motion_options import add_motion_options
 from reconet_bench.commands.result_options import add_result_options
 
@@ -138,6 +139,7 @@ class Compare(Command):
             action="store_true",
             help="write no pictures: the report then has no filmstrip and no player",
         )
+        add_engine_option(parser)
         add_metrics_option(parser)
         parser.add_argument("--json", action="store_true", help="print the records as one JSON list and nothing else")
         parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="run folder (default: reports/TIME)")
@@ -178,10 +180,11 @@ class Compare(Command):
 
         again = options.resume is not None
         journal = read_journal(target) if again else Journal(path=target / JOURNAL)
-        with workspace() as folder:
+        with workspace() as folder, chosen_engine(options.on) as engine:
             plan = comparison_plan(options, Path(folder), target)
             if again:
                 check_unchanged(target, plan, options.seed, journal)
+            engine.check(plan)
             command = {"command": run_facts(target)["command"]} if again else {}
             result = new_result() if journal.head is None else ComparisonResult(journal.head.run, journal.head.time)
             journal.head = Head(result.run, result.time)
@@ -202,7 +205,7 @@ class Compare(Command):
                 journal.on_add = grow
                 try:
                     with enough_memory("for this comparison: give a smaller --size or fewer --frames"):
-                        compare(plan, step, result, journal)
+                        compare(plan, step, result, journal, engine)
                     progress.show(result.records)
                 except BaseException as stop:  # whatever it was that stopped it, what was measured is kept
                     if not result.records:
@@ -211,7 +214,7 @@ class Compare(Command):
                         raise
                     failure = stop
             notes = {"skipped": result.skipped, "warnings": result.warnings, "interrupted": failure is not None}
-            facts = {**provenance(plan, options.seed), **command, **notes}
+            facts = {**provenance(plan, options.seed), **engine.facts, **command, **notes}
             curves = {model.source.name: model.curves for model in plan.models if model.curves}
             journal.save()
             for name, new in (("pictures", NEW_PICTURES), ("frames", NEW_FRAMES)):

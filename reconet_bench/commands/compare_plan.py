@@ -37,7 +37,8 @@ def comparison_plan(options: Any, folder: Path, target: Path) -> Plan:
         quicken(options)
     hints = onnx_hints(options)
     chosen_metrics(options.metrics)  # an unknown name is reported before anything is read
-    clips = selection(options).clips(options.videos)
+    found = selection(options).found(options.videos)
+    clips = list(found)
     for clip in clips:
         clip.check(range(len(clip)))
     runtimes = usable_runtimes(options.runtimes, warn)
@@ -63,6 +64,7 @@ def comparison_plan(options: Any, folder: Path, target: Path) -> Plan:
         speed_budget=options.speed_budget,
         true_motion=options.state_flow == TRUE_FLOW,
         metrics=options.metrics,
+        addresses=list(found.values()),
     )
 
 

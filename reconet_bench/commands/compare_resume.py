@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reconet_bench.benchmark.plan import Plan
 
 #: Options that say nothing of what is measured: they may be given beside ``--resume``.
-FREE = frozenset({"resume", "json"})
+FREE = frozenset({"resume", "json", "on"})
 
 
 def resumed(command: Command, options: Any) -> Any:

@@ -64,6 +64,7 @@ class Record:
         note: why a value is absent, or what else to know about it.
         flow: what estimated the motion of the video; empty if that is true, or not known.
         doubts: why not to take the value as it stands.
+        node: which machine of several it was timed on; empty where there is one, which provenance describes.
     """
 
     run: str
@@ -88,6 +89,7 @@ class Record:
     note: str = ""
     flow: str = ""
     doubts: tuple[Doubt, ...] = ()
+    node: str = ""
 
     @property
     def clip(self) -> str:

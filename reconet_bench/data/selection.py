@@ -142,24 +142,60 @@ class Selection:
         Raises:
             UnknownName, DataError: as :meth:`clip`, or two videos have one title.
         """
+        return list(self.found(names))
+
+    def found(self, names: Sequence[str] = ()) -> dict[Clip, ClipAddress]:
+        """The same clips, and how each is found again.
+
+        Raises:
+            UnknownName, DataError: as :meth:`clips`.
+        """
         if self.data and self.data not in SOURCES:
-            return self._in_folder().clips(names)
+            return self._in_folder().found(names)
         names = [part for name in names or self._all() for part in _parts(name)]
-        found: list[tuple[str, Clip]] = []
+        clips: dict[Clip, ClipAddress] = {}
+        called: dict[str, str] = {}
         for name in dict.fromkeys(names):
             clip = self.clip(name)
-            if isinstance(clip, EstimatedClip) and clip.clip.starts():
-                found.append((name, clip.clip))
-            found.append((name, clip))
-        called: dict[str, str] = {}
-        for name, clip in found:
-            if clip.title in called:
-                raise DataError(
-                    f"two videos are called '{clip.title}' ('{called[clip.title]}' and '{name}'): "
-                    "compare them in two runs"
-                )
-            called[clip.title] = name
-        return [clip for _, clip in found]
+            true = [clip.clip] if isinstance(clip, EstimatedClip) and clip.clip.starts() else []
+            for one in (*true, clip):
+                if one.title in called:
+                    raise DataError(
+                        f"two videos are called '{one.title}' ('{called[one.title]}' and '{name}'): "
+                        "compare them in two runs"
+                    )
+                called[one.title] = name
+                clips[one] = ClipAddress(self, name, one.title)
+        return clips
+
+
+@dataclass(frozen=True)
+class ClipAddress:
+    """How a clip is found, also on another machine that has it.
+
+    Attributes:
+        name: as it is given to the selection.
+        title: of the clip, which tells it from the same one along estimated motion.
+    """
+
+    selection: Selection
+    name: str
+    title: str
+
+    def clip(self) -> Clip:
+        """The clip.
+
+        Raises:
+            UnknownName, DataError: it is not here.
+        """
+        return next(clip for clip in self.selection.clips([self.name]) if clip.title == self.title)
+
+    def absolute(self) -> ClipAddress:
+        """The same for a process in another working folder of this machine."""
+        own = self.selection
+        sintel, raft, root = (path and path.resolve() for path in (own.sintel, own.raft, own.davis))
+        name = str(Path(self.name).resolve()) if Path(self.name).exists() else self.name
+        return replace(self, selection=replace(own, sintel=sintel, raft=raft, davis=root), name=name)
 
 
 def _parts(name: str) -> list[str]:
