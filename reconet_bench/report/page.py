@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reconet_bench.core.record import is_measurable
 from reconet_bench.core.samples import answers
 from reconet_bench.report import explained, figures, flow_agreement, interval_meaning, tables, verdict
 from reconet_bench.report.beside_published import PublishedRow, published_rows
 from reconet_bench.report.figures import Bar, Point, Series
-from reconet_bench.report.loss_curves import PACE, parse_curves
+from reconet_bench.report.loss_panels import loss_panels
 from reconet_bench.report.numbers import significant
 from reconet_bench.report.player import ClipPictures, data_uri, find_clips, player_data, within_budget
 from reconet_bench.report.ranking import ModelRow, fastest, labels, overall
@@ -240,14 +239,8 @@ class Page:
     @cached_property
     def losses(self) -> list[str]:
         """Loss curves: a panel for each term, on a logarithmic scale."""
-        terms: dict[str, list[Series]] = {}
-        for model, text in self.run.curves.items():
-            if model in self.series:
-                curves, series = parse_curves(text), self.series[model]
-                for term, values in curves.table().items():
-                    if term not in PACE and (points := _drawn(curves.steps, values)):
-                        terms.setdefault(term, []).append(Series(series.name, points, series.slot))
-        return [figures.lines(term, series, "step", log=True) for term, series in terms.items()]
+        known = [(self.series[model], text) for model, text in self.run.curves.items() if model in self.series]
+        return list(loss_panels(known).values())
 
     # --- pictures ---------------------------------------------------------------------------------------
 
@@ -288,13 +281,6 @@ class Page:
     def facts(self) -> list[tuple[str, str]]:
         """Where the numbers come from, as pairs."""
         return list(_flat({key: fact for key, fact in self.run.provenance.items() if key != "explained"}))
-
-
-def _drawn(steps: Sequence[int], values: Sequence[float]) -> list[tuple[float, float]]:
-    """At most 120 points of a loss curve that a logarithmic axis can show."""
-    points = [(float(step), value) for step, value in zip(steps, values, strict=True)]
-    points = [point for point in points if all(map(is_measurable, point)) and point[1] > 0]
-    return points[:: max(1, len(points) // 120)]
 
 
 def _flat(facts: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

@@ -14,7 +14,7 @@ from reconet_bench.core.machine import usable_cpus
 from reconet_bench.training.crops import TrainingCrops
 from reconet_bench.training.field_objectives import Objective, with_steps
 from reconet_bench.training.field_plan import FEWEST_STEPS, PLANNED, steps_that_fit
-from reconet_bench.training.fleet import train_model
+from reconet_bench.training.fleet import FleetModel, train_model
 from reconet_bench.training.processes import Processes
 from reconet_bench.training.settings import TrainingSettings
 from reconet_bench.training.step_benchmark import step_seconds
@@ -90,9 +90,25 @@ def measure_pace(
     steps = {one.name: step_seconds(settings(one), data) for one in objectives}
     pilot = folder / "pilot"
     shutil.rmtree(pilot, ignore_errors=True)
+    try:
+        start = start_seconds(with_steps(objectives[0], 1).at(1.0), arguments, pilot)
+    finally:
+        shutil.rmtree(pilot, ignore_errors=True)
+    return Pace(steps, start + judging)
+
+
+def start_seconds(model: FleetModel, arguments: Sequence[str], folder: Path) -> float:
+    """Seconds that a training takes beside its steps: those of one of a single step, in a process of its own.
+
+    Args:
+        model: of one step.
+        arguments: words of ``reconet-bench train``.
+        folder: gets its run folder.
+
+    Raises:
+        TrainingError: the training failed, with its reason.
+    """
     began = time.monotonic()
-    reason = train_model(with_steps(objectives[0], 1).at(1.0), arguments, pilot, Processes([{}]))
-    shutil.rmtree(pilot, ignore_errors=True)
-    if reason:
+    if reason := train_model(model, arguments, folder, Processes([{}])):
         raise TrainingError(f"a training of one step failed: {reason}")
-    return Pace(steps, time.monotonic() - began + judging)
+    return time.monotonic() - began

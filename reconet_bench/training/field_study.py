@@ -14,11 +14,19 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reconet_bench.core.errors import DataError, ReconetBenchError, TrainingError
-from reconet_bench.core.files import claimed
+from reconet_bench.core.errors import ReconetBenchError, TrainingError
 from reconet_bench.training.field_objectives import BASELINE, Objective
 from reconet_bench.training.field_plan import Trial, equal_style, next_factor
-from reconet_bench.training.fleet import EVERY, FleetModel, finished, progress_of, step_of, train_model
+from reconet_bench.training.fleet import (
+    EVERY,
+    IN_USE,
+    FleetModel,
+    finished,
+    progress_of,
+    step_of,
+    train_model,
+    when_free,
+)
 from reconet_bench.training.processes import Processes, Runner, places
 from reconet_bench.training.run_folder import STATE_FILE
 from reconet_bench.training.signals import stopping
@@ -215,10 +223,8 @@ class _Study:
     def _train(self, job: _Job, asked: Callable[[], bool]) -> str:
         run = self._folder / job.model.name
         run.mkdir(parents=True, exist_ok=True)
-        while not _free(run):  # a study that was killed may have left a training, which goes on by itself
-            if self._stopping(asked):
-                return "another process is training it"
-            time.sleep(0.5)
+        if not when_free(run, lambda: self._stopping(asked)):
+            return IN_USE
         return train_model(job.model, self._arguments, self._folder, self._running)
 
     def _finish(self, job: _Job, reason: str, judge: Callable[[Path], float], stopping: bool) -> None:
@@ -280,12 +286,3 @@ class _Study:
         if not course.objective.terms:
             return 0 if course.points else 1
         return max(0, self._limits.points - len(course.points))
-
-
-def _free(run: Path) -> bool:
-    """Whether no other process is writing into a run folder."""
-    try:
-        with claimed(run):
-            return True
-    except DataError:
-        return False

@@ -18,13 +18,14 @@ import math
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reconet_bench.core.errors import TrainingError, ended_by
+from reconet_bench.core.errors import DataError, TrainingError, ended_by
+from reconet_bench.core.files import claimed
 from reconet_bench.report.loss_curves import parse_curves
 from reconet_bench.training.presets import TABLES, as_toml, load_recipe, merged
 from reconet_bench.training.processes import Processes, Runner, places
@@ -33,6 +34,8 @@ from reconet_bench.training.signals import stopping
 
 #: Settings of the file that are no recipe's: the preset to start from, the painting, and the models themselves.
 _OWN = ("preset", "style", "models")
+#: Why a model was not trained that another process was training when this one was stopped.
+IN_USE = "another process is training it"
 #: Seconds between two lines about the progress of all.
 EVERY = 15.0
 
@@ -106,7 +109,8 @@ def run_fleet(
 ) -> None:
     """Train every model in its own process and run folder.
 
-    A finished model is not trained again, and an interrupted one continues. With a time limit every model gets an equal
+    A finished model is not trained again, and an interrupted one continues; a training that a killed fleet has left is
+    waited for. With a time limit every model gets an equal
     share, and those that do not reach their steps end with a low learning rate all the same.
 
     Args:
@@ -129,13 +133,15 @@ def run_fleet(
         limit = (60 * minutes - (time.monotonic() - began)) / 60 / (turns - number // jobs) if minutes else 0.0
         if minutes and limit <= 0:
             return "not started: the time was over"
+        if not when_free(folder / model.name, lambda: stop.asked):
+            return IN_USE
         return train_model(
             model, [*arguments[model.name], *(["--minutes", f"{limit:.3f}"] if minutes else [])], folder, running
         )
 
     with stopping(running.signal) as stop, ThreadPoolExecutor(jobs) as pool:
         futures = {pool.submit(train, number): model for number, model in enumerate(models)}
-        failed = _watch(futures, folder, report)
+        failed = _watch(futures, folder, jobs, report)
     if stop.asked:
         raise KeyboardInterrupt(f"fleet: stopped: run the same command again to continue the models in {folder}")
     if failed:
@@ -160,15 +166,39 @@ def train_model(model: FleetModel, arguments: Sequence[str], folder: Path, runni
     return lines[-1] if lines else f"exit code {code}"
 
 
+def when_free(run: Path, asked: Callable[[], bool]) -> bool:
+    """Wait until no other process is writing into a run folder: a run that was killed may have left a training, which
+    goes on by itself.
+
+    Args:
+        asked: whether to stop waiting.
+
+    Returns:
+        Whether the folder is free.
+    """
+    while True:
+        try:
+            with claimed(run):
+                return True
+        except DataError:
+            if asked():
+                return False
+            time.sleep(0.5)
+
+
 def finished(run: Path) -> bool:
     """Whether the training in a run folder has written its model."""
     return any(path.name != "state.safetensors" for path in run.glob("*.safetensors"))
 
 
-def _watch(futures: Mapping[Future[str], FleetModel], folder: Path, report: Callable[[str], None]) -> dict[str, str]:
+def _watch(
+    futures: Mapping[Future[str], FleetModel], folder: Path, jobs: int, report: Callable[[str], None]
+) -> dict[str, str]:
     """Report until all are done; returns the reason for each model that failed."""
     failed: dict[str, str] = {}
-    waiting, said = set(futures), time.monotonic()
+    waiting, began = set(futures), time.monotonic()
+    said, start = began, _steps_done(futures.values(), folder)
+    total = sum(model.recipe["steps"] for model in futures.values())
     while waiting:
         done, waiting = wait(waiting, timeout=1.0, return_when=FIRST_COMPLETED)
         for future in done:
@@ -178,8 +208,18 @@ def _watch(futures: Mapping[Future[str], FleetModel], folder: Path, report: Call
             report(f"{name}: {reason or 'done'}")
         if waiting and time.monotonic() - said >= EVERY:
             said = time.monotonic()
-            report("   ".join(progress_of(folder, futures[future]) for future in futures if future in waiting))
+            done_steps = _steps_done(futures.values(), folder)
+            left = (total - done_steps) * (said - began) / 60 / max(done_steps - start, 1e-9)
+            about = f", about {max(1.0, left):.0f} min left" if done_steps > start else ""
+            busy = [futures[future] for future in futures if future in waiting][:jobs]
+            at_work = "   ".join(progress_of(folder, model) for model in busy)
+            report(f"{len(futures) - len(waiting)} of {len(futures)} models{about}   {at_work}")
     return failed
+
+
+def _steps_done(models: Iterable[FleetModel], folder: Path) -> float:
+    """How many steps all models together have come; one whose time was over is done all the same."""
+    return sum(model.recipe["steps"] if finished(folder / model.name) else step_of(folder, model) for model in models)
 
 
 def progress_of(folder: Path, model: FleetModel) -> str:

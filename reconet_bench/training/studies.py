@@ -29,7 +29,10 @@ ROWS = 8
 TAIL = 0.1
 #: File in the run folder of a finished setting: the arguments it was trained with.
 DONE_FILE = "done"
-_TERMS = ("temporal_short", "temporal_long", "content", "style")
+#: The picture of the study ``epochs``.
+EPOCHS_FILE = "epochs.png"
+#: The losses of Table 5.1.
+TERMS = ("temporal_short", "temporal_long", "content", "style")
 #: Table 5.1: λ_st, λ_lt, β, and the published temporal, long temporal, content and style loss (α = 1).
 _TABLE_5_1 = (
     (10, 10, 1e4, 0.0004767, 0.0023654, 13.15, 0.0004993),
@@ -78,7 +81,7 @@ STUDIES: dict[str, Study] = {
                     f"weights.style={style}",
                     "weights.content=1",
                 ),
-                dict(zip(_TERMS, published, strict=True)),
+                dict(zip(TERMS, published, strict=True)),
             )
             for short, long, style, *published in _TABLE_5_1
         ),
@@ -156,17 +159,28 @@ def run_study(
     if errors:
         failed = "; ".join(f"{', '.join(labels)}: {error}" for error, labels in errors.items())
         raise TrainingError(f"study {name}: {failed}; run the same command again to continue")
-    table = pd.DataFrame([_row(setting, folder / setting.label) for setting in study.settings])
+    return write_study(name, {setting.label: folder / setting.label for setting in study.settings}, folder, report)
+
+
+def write_study(
+    name: str, runs: Mapping[str, Path], folder: Path, report: Callable[[str], None] = lambda text: None
+) -> pd.DataFrame:
+    """Write what a study shows, from trainings that are finished wherever they are; see :func:`run_study`.
+
+    Args:
+        runs: run folder of each setting, by its label.
+        folder: gets ``summary.csv``, ``summary.md`` and ``curves.png``.
+    """
+    study = _study(name)
+    table = pd.DataFrame([_row(setting, runs[setting.label]) for setting in study.settings])
     with atomic_path(folder / "summary.csv") as temporary:
         table.to_csv(temporary, index=False)
     write_text(folder / "summary.md", _markdown(name, study, table))
     if name == "epochs":
-        write_image(folder / "epochs.png", progress_picture(folder / study.settings[0].label))
-    runs = {
-        setting.label: parse_curves((folder / setting.label / CURVES_FILE).read_text()) for setting in study.settings
-    }
+        write_image(folder / EPOCHS_FILE, progress_picture(runs[study.settings[0].label]))
+    curves = {label: parse_curves((run / CURVES_FILE).read_text()) for label, run in runs.items()}
     try:
-        plot_losses(folder / "curves.png", runs, study.summary)
+        plot_losses(folder / "curves.png", curves, study.summary)
     except DataError as reason:
         report(str(reason))
     return table
