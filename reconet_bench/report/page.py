@@ -32,14 +32,19 @@ def page(run: Run) -> str:
 
 def render(shown: Page) -> str:
     """:func:`page`, from its parts."""
+    return from_template("page.html.j2", page=shown, run=shown.run)
+
+
+def from_template(name: str, **parts: object) -> str:
+    """A template of this folder with its parts, style and script put in."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(number=significant, uri=data_uri)
-    texts = {name: (_HERE / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
-    return environment.get_template("page.html.j2").render(page=shown, run=shown.run, **texts) + "\n"
+    texts = {kind: (_HERE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")}
+    return environment.get_template(name).render(**parts, **texts) + "\n"
 
 
 @dataclass

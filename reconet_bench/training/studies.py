@@ -31,8 +31,7 @@ TAIL = 0.1
 DONE_FILE = "done"
 #: The picture of the study ``epochs``.
 EPOCHS_FILE = "epochs.png"
-#: The losses of Table 5.1.
-TERMS = ("temporal_short", "temporal_long", "content", "style")
+_TERMS = ("temporal_short", "temporal_long", "content", "style")
 #: Table 5.1: λ_st, λ_lt, β, and the published temporal, long temporal, content and style loss (α = 1).
 _TABLE_5_1 = (
     (10, 10, 1e4, 0.0004767, 0.0023654, 13.15, 0.0004993),
@@ -81,7 +80,7 @@ STUDIES: dict[str, Study] = {
                     f"weights.style={style}",
                     "weights.content=1",
                 ),
-                dict(zip(TERMS, published, strict=True)),
+                dict(zip(_TERMS, published, strict=True)),
             )
             for short, long, style, *published in _TABLE_5_1
         ),
