@@ -144,7 +144,7 @@ def _remarks(checked: CheckedReproduction, prepared: Prepared, evidence: Evidenc
         if steps < prepared.steps:
             lines.append(f"{model.name} was trained for {steps} of {prepared.steps} steps: its time was over")
     doubts = dict.fromkeys(
-        doubt.sentence
+        f"{doubt.sentence[:1].upper()}{doubt.sentence[1:]}"
         for run in evidence.runs
         for record in run.records
         if record.value is not None
@@ -156,7 +156,7 @@ def _remarks(checked: CheckedReproduction, prepared: Prepared, evidence: Evidenc
 
 def _cards(evidence: Evidence) -> list[Card]:
     """The answers to see first."""
-    from reconet_bench.report.reproduced_items import PROPOSED, figure_5_2
+    from reconet_bench.report.reproduced_items import figure_5_2
     from reconet_bench.report.verdict import Card
 
     steady, errors = evidence.means("ssim_adjacent"), evidence.means("temporal_error")
@@ -165,12 +165,12 @@ def _cards(evidence: Evidence) -> list[Card]:
         Card(
             "Highest SSIM of adjacent frames",
             max(steady, key=lambda method: steady[method]),
-            f"published: {PROPOSED} (Table 6.1)",
+            "published: proposed (Table 6.1)",
         ),
         Card(
             "Lowest temporal error",
             min(errors, key=lambda method: errors[method]),
-            f"published: {PROPOSED} (Table 6.2)",
+            "published: proposed (Table 6.2)",
         ),
         Card("Lower loss at the end", lower.which, "published: adamax (Fig. 5.2)"),
     ]

@@ -21,6 +21,8 @@ from reconet_bench.report.run import Run
 
 #: Our method for each of the dissertation's names; what is not here is not implemented.
 METHODS = {"Johnson": "johnson", "Dougherty": "dougherty", "proposed": "reconet"}
+#: The dissertation's name for each of our methods.
+NAMES = {ours: name for name, ours in METHODS.items()}
 PROPOSED, BASELINE = METHODS["proposed"], METHODS["Johnson"]
 #: The share at the end of a training over which its losses are averaged.
 TAIL = 0.1
@@ -64,12 +66,12 @@ class Evidence:
         return [Page(run) for run in self.runs]
 
     def values(self, metric: str) -> dict[str, dict[str, float]]:
-        """A metric by video and method, without the content itself."""
+        """A metric by video and by the dissertation's name of the method."""
         return {
             run.clips[0]: {
-                record.method: record.value
+                NAMES[record.method]: record.value
                 for record in run.records
-                if record.metric == metric and record.value is not None and not record.is_content
+                if record.metric == metric and record.value is not None and record.method in NAMES
             }
             for run in self.runs
         }
@@ -79,7 +81,7 @@ class Evidence:
         by_video = list(self.values(metric).values())
         return {
             method: fmean(one[method] for one in by_video if method in one)
-            for method in METHODS.values()
+            for method in METHODS
             if any(method in one for one in by_video)
         }
 
@@ -138,6 +140,7 @@ def figure_5_1(made: Evidence) -> Item:
 def figure_5_2(made: Evidence) -> Item:
     """The loss with Adam and with Adamax."""
     series = [Series(name, (), slot) for slot, name in enumerate(made.optimizers)]
+    charts = loss_panels(list(zip(series, made.optimizers.values(), strict=True)))
     ends = {name: tail(parse_curves(text).total) for name, text in made.optimizers.items()}
     known = {name: value for name, value in ends.items() if value is not None}
     lowest = min(known, key=lambda name: known[name], default="")
@@ -146,9 +149,9 @@ def figure_5_2(made: Evidence) -> Item:
         "Adam and Adamax",
         "Adamax reaches the lower loss. Its curves are not known as numbers.",
         f"{lowest.capitalize()} ends with the lower total loss." if lowest else "",
-        "One training each, with one learning rate for both.",
-        [Row("total loss, mean over the last tenth", name, None, value) for name, value in ends.items()],
-        list(loss_panels(list(zip(series, made.optimizers.values(), strict=True))).values()),
+        "One training each, with one learning rate for both. The end is the last tenth of a training.",
+        [Row("total loss at the end", name, None, value) for name, value in ends.items()],
+        [charts.pop(TOTAL), *charts.values()] if TOTAL in charts else list(charts.values()),
         [(figures.legend_mark(one), one.name) for one in series],
     )
 
@@ -158,28 +161,28 @@ def figures_6_1_to_6_3(made: Evidence) -> list[Item]:
     charts = loss_panels([(Series(PROPOSED, (), 0), made.proposed)])
     curves = parse_curves(made.proposed)
     items = []
-    for name, title, said, terms in (
-        ("Fig. 6.1", "Content loss", "converges after about 35 epochs", ("content",)),
-        ("Fig. 6.2", "Style loss", "converges before epoch 20", ("style",)),
-        ("Fig. 6.3", "Temporal losses", "converge after epoch 20", ("temporal_short", "temporal_long")),
+    for name, title, said, epoch, terms in (
+        ("Fig. 6.1", "Content loss", "after about {} epochs", 35, ("content",)),
+        ("Fig. 6.2", "Style loss", "before epoch {}", 20, ("style",)),
+        ("Fig. 6.3", "Temporal losses", "after epoch {}", 20, ("temporal_short", "temporal_long")),
     ):
-        number = 35 if "35" in said else 20
+        when = said.format(epoch)
         shares = {term: converged(curves, term) for term in terms}
         rows = [
             Row(
-                f"share of the training until {100 * FALL:.0f} % of the fall is done",
+                f"{100 * FALL:.0f} % of its fall is done after",
                 term.replace("_", " "),
                 None,
                 None if share is None else 100 * share,
-                f"{said} of {_EPOCHS} ({100 * number / _EPOCHS:.0f} %)",
+                f"converges {when} of {_EPOCHS} ({100 * epoch / _EPOCHS:.0f} %)",
                 "it did not fall" if share is None else "",
-                " %",
+                " % of the steps",
             )
             for term, share in shares.items()
         ]
         differs = "The dissertation's convergence was read off its curve. The chart shows weighted losses."
         shown = [charts[term] for term in terms if term in charts]
-        items.append(Item(name, title, f"The curve of the proposed method {said}.", "", differs, rows, shown))
+        items.append(Item(name, title, f"The loss of the proposed method converges {when}.", "", differs, rows, shown))
     return items
 
 
@@ -188,7 +191,7 @@ def table_6_1(made: Evidence) -> Item:
     numbers = [number for number in BESIDE if number.source.endswith("Table 6.1")]
     means = made.means(_SSIM)
     rows = [
-        Row(number.what.rpartition(", ")[2], number.method, number.value, means.get(METHODS[number.method]))
+        Row(number.what.rpartition(", ")[2], number.method, number.value, means.get(number.method))
         for number in numbers
     ]
     rows += _of_videos(made, _SSIM)
@@ -210,13 +213,11 @@ def table_6_2(made: Evidence) -> Item:
     values = made.values(_ERROR)
     rows = []
     for number in numbers:
-        ours = METHODS.get(number.method)
-        measured = values[number.video].get(ours or "") if number.video in sintel else None
+        measured = values[number.video].get(number.method) if number.video in sintel else None
         note = "needs MPI-Sintel" if not sintel else f"no {number.video} in this copy"
-        rows.append(
-            Row(number.video, number.method, number.value, measured, note=note if ours else "not implemented here")
-        )
-    beside = {(number.video, METHODS.get(number.method)) for number in numbers if number.video in sintel}
+        note = note if number.method in METHODS else "not implemented here"
+        rows.append(Row(number.video, number.method, number.value, measured, note=note))
+    beside = {(row.what, row.which) for row in rows}
     rows += [row for row in _of_videos(made, _ERROR) if (row.what, row.which) not in beside]
     means = made.means(_ERROR)
     order = sorted(means, key=lambda method: means[method])
@@ -239,7 +240,7 @@ def figure_6_4(made: Evidence) -> Item:
         "SSIM of adjacent frames over time",
         "A curve for each of three methods, that of the proposed one on top. Single values are not known.",
         charts=[panel for group in groups for panel in group["panels"]],
-        legend=[(page.sign(model), name) for model, name in page.names.items()],
+        legend=[(page.sign(model), NAMES.get(name, name)) for model, name in page.names.items()],
         differs="As in Table 6.1.",
     )
 
@@ -258,7 +259,7 @@ def figure_6_5(made: Evidence) -> Item:
             lane, error = clip.models[model], clip.errors.get(model, {})
             pair = [Picture(lane[n], f"frame {n}") for n in (number, number + 1) if n in lane]
             map_ = [Picture(error[number], "difference along the motion")] if number in error else []
-            strips.append(Strip(f"{method}{_error_at(page.run, model, number)}", [*pair, *map_]))
+            strips.append(Strip(f"{NAMES[method]}{_error_at(page.run, model, number)}", [*pair, *map_]))
         here = (
             f"{clip.video}, where the methods flicker most: dark is equal, bright is different, grey cannot be traced."
         )
@@ -275,13 +276,18 @@ def figure_6_6(made: Evidence) -> Item:
         if strip is None:
             continue
         strips = [
-            Strip(row["name"], [Picture(path, f"frame {number}") for number, path in row["frames"]])
+            Strip(
+                NAMES.get(row["name"], row["name"]),
+                [Picture(path, f"frame {number}") for number, path in row["frames"]],
+            )
             for row in strip["long"]
         ]
         errors = made.values("temporal_error_long").get(strip["video"], {})
         rows = [Row("temporal error, five frames apart", method, None, value) for method, value in errors.items()]
-        here = f"{strip['video']}: what is hidden in the frame between is painted much alike before and after, or not."
-        differs = "Another clip. The frame between is the one where most is hidden."
+        here = (
+            f"{strip['video']}: a part of the content is hidden in the frame in the middle, and seen in the other two."
+        )
+        differs = "Another clip. The frame in the middle is the one where most is hidden."
         return Item("Fig. 6.6", title, published, here, differs, rows, strips=strips)
     return Item("Fig. 6.6", title, published, "Nothing to show: in no measured video something comes back.")
 
@@ -324,7 +330,7 @@ def _of_videos(made: Evidence, metric: str) -> list[Row]:
     return [
         Row(video, method, None, of[method])
         for video, of in made.values(metric).items()
-        for method in METHODS.values()
+        for method in METHODS
         if method in of
     ]
 
