@@ -150,6 +150,7 @@ OPTIONS = {
     "study": "--jobs --output "
     "--trunk --style-image --methods --network --points --steps --minutes --size --threads --seed --precision "
     "--textures --stored-crops --video-size --frames --vgg",
+    "reproduce": "--style --sintel --size --steps --minutes --jobs --output --vgg",
     "curves": "--output",
     "render": "--output --data --sintel --pass --size --frames --flow --raft --seed",
     "list": "--sintel --sheet",

@@ -150,3 +150,13 @@ def _student_quantile(freedom: float) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+
+
+def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Spearman's rank correlation of two columns; ``None`` where one of them has a single value."""
+    from scipy.stats import spearmanr
+
+    columns = list(zip(*pairs, strict=True))
+    if len(columns) < 2 or any(len(set(column)) < 2 for column in columns):
+        return None
+    return float(spearmanr(*columns).statistic)

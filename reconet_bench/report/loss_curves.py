@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 #: Columns that are no loss terms: the pace since the row before, and the share of that time spent waiting for data.
 PACE = ("steps_per_second", "waiting")
 #: Column of what is optimised: the sum of the terms that have a weight and a gradient. Older curves lack it.
 TOTAL = "total"
+#: The share at the end of a training over which its losses are averaged.
+TAIL = 0.1
+#: A loss has converged where this share of its whole fall is done.
+FALL = 0.9
 
 
 @dataclass(frozen=True)
@@ -61,3 +67,21 @@ def parse_curves(text: str) -> Curves:
         {name: columns[name] for name in PACE if name in columns},
         columns.get(TOTAL, []),
     )
+
+
+def tail(values: Sequence[float]) -> float | None:
+    """Mean over the last tenth; ``None`` where there is no value."""
+    return fmean(values[-max(1, round(TAIL * len(values))) :]) if values else None
+
+
+def converged(curves: Curves, term: str) -> float | None:
+    """The share of a training after which :data:`FALL` of a loss's fall is done; ``None`` where it does not fall.
+
+    The fall goes from the first row of the curve to the mean of its last tenth.
+    """
+    values = curves.total if term == TOTAL else curves.terms.get(term, [])
+    end = tail(values)
+    if end is None or end >= values[0]:
+        return None
+    limit = values[0] - FALL * (values[0] - end)
+    return next(step for step, value in zip(curves.steps, values, strict=True) if value <= limit) / curves.steps[-1]

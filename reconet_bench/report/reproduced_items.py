@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 
+from reconet_bench.core.statistics import rank_correlation
 from reconet_bench.report import figures
 from reconet_bench.report.figures import Series
-from reconet_bench.report.loss_curves import TOTAL, Curves, parse_curves
+from reconet_bench.report.loss_curves import FALL, TOTAL, converged, parse_curves, tail
 from reconet_bench.report.loss_panels import loss_panels
 from reconet_bench.report.numbers import significant
 from reconet_bench.report.page import Page
@@ -24,10 +25,6 @@ METHODS = {"Johnson": "johnson", "Dougherty": "dougherty", "proposed": "reconet"
 #: The dissertation's name for each of our methods.
 NAMES = {ours: name for name, ours in METHODS.items()}
 PROPOSED, BASELINE = METHODS["proposed"], METHODS["Johnson"]
-#: The share at the end of a training over which its losses are averaged.
-TAIL = 0.1
-#: A loss has converged where this share of its whole fall is done.
-FALL = 0.9
 #: Epochs of the dissertation's curves.
 _EPOCHS = 60
 _SSIM, _ERROR = "ssim_adjacent", "temporal_error"
@@ -290,40 +287,6 @@ def figure_6_6(made: Evidence) -> Item:
         differs = "Another clip. The frame in the middle is the one where most is hidden."
         return Item("Fig. 6.6", title, published, here, differs, rows, strips=strips)
     return Item("Fig. 6.6", title, published, "Nothing to show: in no measured video something comes back.")
-
-
-def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """Spearman's rank correlation of two columns; ``None`` where one of them has a single value."""
-    columns = list(zip(*pairs, strict=True))
-    if len(columns) < 2 or any(len(set(column)) < 2 for column in columns):
-        return None
-    first, second = ([fmean(_places(value, column)) for value in column] for column in columns)
-    a, b = fmean(first), fmean(second)
-    both = sum((x - a) * (y - b) for x, y in zip(first, second, strict=True))
-    return both / math.sqrt(sum((x - a) ** 2 for x in first) * sum((y - b) ** 2 for y in second))
-
-
-def _places(value: float, column: Sequence[float]) -> list[int]:
-    """Where a value stands in the sorted column: equal ones share their places."""
-    return [place for place, one in enumerate(sorted(column)) if one == value]
-
-
-def tail(values: Sequence[float]) -> float | None:
-    """Mean over the last tenth; ``None`` where there is no value."""
-    return fmean(values[-max(1, round(TAIL * len(values))) :]) if values else None
-
-
-def converged(curves: Curves, term: str) -> float | None:
-    """The share of a training after which :data:`FALL` of a loss's fall is done; ``None`` where it does not fall.
-
-    The fall goes from the first row of the curve to the mean of its last tenth.
-    """
-    values = curves.total if term == TOTAL else curves.terms.get(term, [])
-    end = tail(values)
-    if end is None or end >= values[0]:
-        return None
-    limit = values[0] - FALL * (values[0] - end)
-    return next(step for step, value in zip(curves.steps, values, strict=True) if value <= limit) / curves.steps[-1]
 
 
 def _of_videos(made: Evidence, metric: str) -> list[Row]:

@@ -140,7 +140,7 @@ def test_the_page_has_every_table_and_figure_and_needs_no_other_file(finished):
     for item in ITEMS:
         assert f"<h2>{item}: " in page
         assert f"## {item}: " in (finished / "reproduction.md").read_text()
-    parts = dict(zip(ITEMS, re.split("<section id=\"(?:table|fig)-", page)[1:], strict=True))
+    parts = dict(zip(ITEMS, re.split('<section id="(?:table|fig)-', page)[1:], strict=True))
     for item in ("Fig. 5.2", "Fig. 6.1", "Fig. 6.2", "Fig. 6.3", "Fig. 6.4"):
         assert "<path class=" in parts[item], item
     for item in ("Fig. 5.1", "Fig. 6.5", "Fig. 6.6"):

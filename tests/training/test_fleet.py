@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +15,15 @@ import torch
 from training_runs import windows
 
 from reconet_bench.core.errors import DataError, ReconetBenchError, TrainingError, UnknownName
+from reconet_bench.core.files import claimed
 from reconet_bench.core.ops import warp
 from reconet_bench.data.scene import Scene
 from reconet_bench.models.checkpoint import load_checkpoint
 from reconet_bench.training import crops as crops_module
-from reconet_bench.training import loop
+from reconet_bench.training import fleet, loop
 from reconet_bench.training.crop_store import FACTS_FILE, StoredCrops, mirrored, store_crops
 from reconet_bench.training.crops import FLAT, RandomScenes
-from reconet_bench.training.fleet import overrides, read_fleet, run_fleet
+from reconet_bench.training.fleet import overrides, read_fleet, run_fleet, when_free
 from reconet_bench.training.loop import train
 from reconet_bench.training.presets import load_recipe
 
@@ -208,3 +212,43 @@ def test_photographs_without_any_contrast_are_refused(monkeypatch):
     monkeypatch.setattr(crops_module, "_ATTEMPTS", 2)
     with pytest.raises(ReconetBenchError, match="too flat to render scenes from"):
         RandomScenes(32, 0)[7]
+
+
+class Slow(Here):
+    """Needs a while for each model, whose curves grow meanwhile."""
+
+    def run(self, command, log):
+        folder = Path(command[command.index("-o") + 1])
+        for step in (10, 20):
+            (folder / "curves.csv").write_text(f"step,style\n{step},1\n")
+            time.sleep(0.3)
+        return super().run(command, log)
+
+
+@pytest.mark.clock
+def test_a_fleet_says_about_how_long_it_takes(tmp_path, monkeypatch):
+    monkeypatch.setattr(fleet, "EVERY", 0.0)
+    said: list[str] = []
+    models = read_fleet(written(tmp_path, FLEET))
+    run_fleet(models, {"one": [], "two": []}, tmp_path / "runs", 1, report=said.append, runner=Slow())
+    told = [line for line in said if "left" in line]
+    assert re.fullmatch(r"[01] of 2 models, about 1 min left   (one|two) \d+/40", told[-1])
+
+
+def test_a_training_that_a_killed_fleet_has_left_is_waited_for(tmp_path):
+    models, runner = read_fleet(written(tmp_path, FLEET)), Here()
+    with ThreadPoolExecutor(1) as pool:
+        with claimed(tmp_path / "runs" / "one"):
+            done = pool.submit(run_fleet, models, {"one": [], "two": []}, tmp_path / "runs", runner=runner)
+            ends = time.monotonic() + 30
+            while len(runner.commands) < 1 and time.monotonic() < ends:
+                time.sleep(0.01)
+            assert [Path(words[words.index("-o") + 1]).name for words in runner.commands] == ["two"]
+        done.result(timeout=30)
+    assert len(runner.commands) == 2
+
+
+def test_who_is_asked_to_stop_waits_no_longer(tmp_path):
+    with claimed(tmp_path / "run"):
+        assert not when_free(tmp_path / "run", lambda: True)
+    assert when_free(tmp_path / "run", lambda: True)
