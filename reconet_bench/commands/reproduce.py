@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconet_bench.commands.base import COMMANDS, Command, add_vgg_option, at_least, between, out, own_folder
-from reconet_bench.commands.reproduce_start import SETTINGS_FILE, SMALL_SIZE, SMALL_STEPS, check, prepare, say
+from reconet_bench.commands.reproduce_start import (
+    SETTINGS_FILE,
+    SMALL_JOBS,
+    SMALL_SIZE,
+    SMALL_STEPS,
+    check,
+    prepare,
+    say,
+)
 
 if TYPE_CHECKING:
     from reconet_bench.commands.reproduce_start import CheckedReproduction, Prepared
@@ -59,7 +67,10 @@ class Reproduce(Command):
             "longer than planned ends early",
         )
         parser.add_argument(
-            "--jobs", type=at_least(1), default=1, metavar="N", help="trainings at the same time (default: 1)"
+            "--jobs",
+            type=at_least(1),
+            metavar="N",
+            help=f"trainings at the same time (default: 1 with --sintel, else {SMALL_JOBS})",
         )
         parser.add_argument(
             "--output", "-o", type=Path, metavar="DIR", help="folder for everything (default: runs/reproduction)"
@@ -77,7 +88,7 @@ class Reproduce(Command):
                 prepared = prepare(checked, folder, began)
                 models, minutes = prepared.plan.models, prepared.minutes_left()
                 arguments = {model.name: prepared.arguments for model in models}
-                run_fleet(models, arguments, prepared.trained, options.jobs, minutes, say)
+                run_fleet(models, arguments, prepared.trained, checked.jobs, minutes, say)
                 measured = _measure(checked, prepared, folder / MEASURED)
                 write_result(checked, prepared, measured, folder)
             except KeyboardInterrupt:
@@ -112,5 +123,7 @@ def _compare(words: list[str]) -> None:
 
 def _is_measured(run: Path) -> bool:
     """Whether a comparison came to its end."""
-    facts = run / "provenance.json"
-    return facts.is_file() and json.loads(facts.read_text())["interrupted"] is False
+    try:
+        return json.loads((run / "provenance.json").read_text())["interrupted"] is False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -94,7 +94,11 @@ def _set_up(checked: CheckedReproduction, prepared: Prepared) -> list[SetUp]:
     epochs = f" ({prepared.steps * recipe['batch'] / int(str(data['windows'])):.3g} epochs)" if checked.root else ""
     network = find_weights(checked.options.vgg)
     return [
-        SetUp("painting", "Candy in Table 6.2; others not known", checked.options.style.name),
+        SetUp(
+            "painting",
+            "Candy in Table 6.2, wave and van Gogh in Table 6.1; others not known",
+            checked.options.style.name,
+        ),
         SetUp("training data", "MPI-Sintel, clean pass, all but bandage_1: 992 pairs", scenes),
         SetUp("size of a crop", "512x512", f"{checked.size}x{checked.size}"),
         SetUp("batch", "2", str(recipe["batch"])),
@@ -110,11 +114,11 @@ def _set_up(checked: CheckedReproduction, prepared: Prepared) -> list[SetUp]:
         ),
         SetUp(
             "loss network",
-            "VGG-16, torchvision's weights",
+            "VGG-16, ImageNet",
             f"VGG-16, {network.name if network else 'not known'}, taps at unit mean activation",
         ),
-        SetUp("measured on", "alley_2, market_6, and clips of its own that are not public", shown),
-        SetUp("baselines", "not said how they were trained", "trained here, as long and on the same crops"),
+        SetUp("measured on", "alley_2, market_6, and clips that are not known but by name", shown),
+        SetUp("baselines", "not known how they were trained", "trained here, as long and on the same crops"),
         SetUp(
             "code",
             "its released code departs from its text",

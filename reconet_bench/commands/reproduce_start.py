@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SETTINGS_FILE = "reproduction.json"
 #: Side of the crops and steps of a training without MPI-Sintel; the dissertation's side.
 SMALL_SIZE, SMALL_STEPS, FULL_SIZE = 96, 200, 512
+#: Trainings at the same time without MPI-Sintel: on small crops, two with one thread each are faster than one with two.
+SMALL_JOBS = 2
 #: The sequences of Table 6.2, and the built-in clip that stands beside them: only there something comes back after it
 #: was hidden, since Sintel's flow over several frames is chained from single steps.
 SEQUENCES, RETURNING = ("alley_2", "market_6"), "carousel"
@@ -69,6 +71,11 @@ class CheckedReproduction:
         else:
             shared |= {"data": "synthetic", "split": "train", "fit": "crop", "batch": 1}
         return trainings(self.options.style, shared)
+
+    @property
+    def jobs(self) -> int:
+        """Trainings at the same time."""
+        return self.options.jobs or (1 if self.root else SMALL_JOBS)
 
     @property
     def words(self) -> list[str]:
@@ -245,7 +252,7 @@ def _costs(checked: CheckedReproduction) -> Costs:
     say("measuring the pace of this machine")
     plan, options = checked.plan(1), checked.options
     by_method = {str(model.recipe["method"]): model for model in plan.models}
-    with cpu_threads(shares(options.jobs, None)[0]):
+    with cpu_threads(shares(checked.jobs, None)[0]):
         steps = {
             method: step_seconds(plan.settings(model, options.vgg), checked.data) for method, model in by_method.items()
         }
@@ -265,5 +272,5 @@ def _steps_in_time(checked: CheckedReproduction, ends: float, costs: Costs) -> i
     from reconet_bench.training.field_pace import shares
     from reconet_bench.training.reproduction import steps_in_time
 
-    _, parallel = shares(checked.options.jobs, None)
+    _, parallel = shares(checked.jobs, None)
     return steps_in_time(ends, parallel, costs, checked.plan(1).models)

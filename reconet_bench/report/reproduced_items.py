@@ -198,7 +198,7 @@ def table_6_1(made: Evidence) -> Item:
         "SSIM of adjacent frames",
         "On both clips the proposed method is highest, then Dougherty, then Johnson.",
         f"From high to low, mean over the videos: {', '.join(order)}.",
-        f"Its clips are not public: beside each of its numbers stands our mean over all videos. {_once(numbers)}",
+        f"Its clips are known by name alone: beside each number stands our mean over all videos. {_once(numbers)}",
         rows,
     )
 
@@ -235,7 +235,7 @@ def figure_6_4(made: Evidence) -> Item:
     return Item(
         "Fig. 6.4",
         "SSIM of adjacent frames over time",
-        "A curve for each of three methods, that of the proposed one on top. Single values are not known.",
+        "A curve for each of three methods. Its values are not known but for their means, in Table 6.1.",
         charts=[panel for group in groups for panel in group["panels"]],
         legend=[(page.sign(model), NAMES.get(name, name)) for model, name in page.names.items()],
         differs="As in Table 6.1.",
@@ -244,7 +244,10 @@ def figure_6_4(made: Evidence) -> Item:
 
 def figure_6_5(made: Evidence) -> Item:
     """A pair of frames that fit together, and one that does not."""
-    title, published = "A consistent and an inconsistent pair", "A pair of frames of two methods: no numbers."
+    title, published = (
+        "A consistent and an inconsistent pair",
+        "A pair of frames that fit together beside one that does not: no numbers.",
+    )
     for page in made.pages:
         models = {name: model for model, name in page.names.items()}
         if not page.strips or not {PROPOSED, BASELINE} <= models.keys():

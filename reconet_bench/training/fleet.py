@@ -205,7 +205,8 @@ def _watch(
             name, reason = futures[future].name, future.result()
             if reason:
                 failed[name] = reason
-            report(f"{name}: {reason or 'done'}")
+            if reason or finished(folder / name):  # what was not begun before a stop has nothing to say
+                report(f"{name}: {reason or 'done'}")
         if waiting and time.monotonic() - said >= EVERY:
             said = time.monotonic()
             done_steps = _steps_done(futures.values(), folder)
