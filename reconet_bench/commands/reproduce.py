@@ -79,22 +79,31 @@ class Reproduce(Command):
 
     def run(self, options: Any) -> None:
         from reconet_bench.commands.reproduce_result import write_result
-        from reconet_bench.training.fleet import run_fleet
 
         began = time.monotonic()
         checked = check(options)
         with own_folder(options.output or Path("runs") / "reproduction", "reproduction", SETTINGS_FILE) as folder:
             try:
                 prepared = prepare(checked, folder, began)
-                models, minutes = prepared.plan.models, prepared.minutes_left()
-                arguments = {model.name: prepared.arguments for model in models}
-                run_fleet(models, arguments, prepared.trained, checked.jobs, minutes, say)
+                _train(checked, prepared)
                 measured = _measure(checked, prepared, folder / MEASURED)
                 write_result(checked, prepared, measured, folder)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(
                     f"reproduce: stopped: what is finished is kept in {folder}; run the same command again to continue"
                 ) from None
+
+
+def _train(checked: CheckedReproduction, prepared: Prepared) -> None:
+    """Train what is not trained yet."""
+    from reconet_bench.training.fleet import finished, run_fleet
+
+    models = [model for model in prepared.plan.models if not finished(prepared.trained / model.name)]
+    if done := len(prepared.plan.models) - len(models):
+        say(f"{done} of {len(prepared.plan.models)} trainings are done already")
+    if models:
+        arguments = {model.name: prepared.arguments for model in models}
+        run_fleet(models, arguments, prepared.trained, checked.jobs, prepared.minutes_left(), say)
 
 
 def _measure(checked: CheckedReproduction, prepared: Prepared, folder: Path) -> list[Path]:
