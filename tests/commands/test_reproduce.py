@@ -357,7 +357,7 @@ def test_a_reproduction_that_is_killed_goes_on(words):
     words = [*words, "--steps", "40"]
     trained = Path("out") / "trained"
     with started(words) as first:
-        until(trained / "optimizers-adam" / "state.safetensors", first)
+        until(trained / "weights-st10-lt10-style10000" / "state.safetensors", first)
         first.kill()
         first.communicate()
     proposed = trained / "epochs-run" / "reconet-wave.safetensors"
@@ -371,7 +371,7 @@ def test_a_reproduction_that_is_killed_goes_on(words):
         "reconet-bench: reproduce: stopped: what is finished is kept in out; run the same command again to continue"
     )
     assert proposed.stat().st_mtime_ns == before, "what was finished is not trained again"
-    for name in ("optimizers-adam", "weights-st10-lt10-style10000"):
+    for name in ("epochs-run", "weights-st10-lt10-style10000"):
         assert list((trained / name).glob("reconet-wave.safetensors"))
         steps = [int(row.split(",")[0]) for row in (trained / name / "curves.csv").read_text().splitlines()[1:]]
         assert steps == [*range(2, 41, 2)], "each step once"
