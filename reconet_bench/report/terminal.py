@@ -167,11 +167,14 @@ def differences_table(rows: Sequence[Difference]) -> Table:
     for group in groups.values():
         first, *others = sorted(group, key=lambda row: row.video != ALL_VIDEOS)
         metric, video, pair, difference, _, p, verdict = tables.difference_cells(first)
+        if len(pair) > LONGEST:
+            pair = pair.replace(" − ", "\n− ", 1)
         cells.append([metric, pair, difference, p, f"{video}: {verdict}", *(other.verdict for other in others)])
     widest = max(map(len, cells))
     header = ["metric", "first − second", "difference [95 % interval]", "p", "verdict", "on these clips"][:widest]
     title = "Paired differences (p in brackets: corrected for the number of tests, which decides the verdict)"
-    return _table(title, header, [row + [""] * (widest - len(row)) for row in cells], left=(0, 1, 4, 5))
+    rows_filled = [row + [""] * (widest - len(row)) for row in cells]
+    return _table(title, header, rows_filled, left=(0, 1, 4, 5))
 
 
 def speed(records: Sequence[Record], rows: Sequence[Sequence[str]], metrics: Sequence[str]) -> Table:
@@ -260,7 +263,7 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], lef
     for index, name in enumerate(header):
         named = index in left and index < 3
         # A name stays on one line, but for one so long that it would leave the numbers no room.
-        long = named and any(len(row[index]) > LONGEST for row in rows)
+        long = named and any(len(line) > LONGEST for row in rows for line in row[index].splitlines())
         out.add_column(
             name,
             justify="left" if index in left else "right",

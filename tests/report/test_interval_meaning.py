@@ -108,3 +108,11 @@ def test_the_terminal_has_one_row_for_two_models_and_a_metric():
         "all: no difference shown",
         "reconet-wave is better",
     ]
+
+
+def test_long_names_of_two_models_stand_on_a_line_each():
+    first, second = "johnson-lite-starry_night+blend", "johnson-lite-starry_night+average"
+    console = Console(width=160, file=io.StringIO())
+    console.print(terminal.differences_table([dataclasses.replace(row, first=first, second=second) for row in NEW]))
+    cells = [line.split("│")[2].strip() for line in console.file.getvalue().splitlines() if "johnson" in line]
+    assert cells == [first, f"− {second}"]
