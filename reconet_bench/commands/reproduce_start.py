@@ -176,7 +176,7 @@ def prepare(checked: CheckedReproduction, folder: Path, began: float) -> Prepare
     """
     from reconet_bench.core.errors import TrainingError
     from reconet_bench.core.files import write_text
-    from reconet_bench.training.crop_store import store_crops
+    from reconet_bench.training.crop_store import FACTS_FILE, store_crops
 
     options, place = checked.options, folder / SETTINGS_FILE
     facts, known = _facts(checked), _known(place)
@@ -196,7 +196,8 @@ def prepare(checked: CheckedReproduction, folder: Path, began: float) -> Prepare
     if checked.root is None:
         crops, batch = folder / "crops", plan.models[0].recipe["batch"]
         count = min(_MOST_CROPS, steps * batch)
-        say(f"making {count} crops of {checked.size}x{checked.size} pixels")
+        if not (crops / FACTS_FILE).is_file():
+            say(f"making {count} crops of {checked.size}x{checked.size} pixels")
         words += ["--crops", str(store_crops(checked.data, crops, count))]
     say(f"{len(plan.models)} trainings of {steps} steps, then {len(checked.videos)} videos to measure")
     return Prepared(plan, steps, words, folder / "trained", ends - rest if options.minutes else 0.0)
