@@ -37,6 +37,7 @@ FULL = Record(
     'a "note", with; all | of it – é',
     "raft",
     (Doubt.TRAINED_ON_VIDEO, Doubt.ESTIMATED_FLOW),
+    "node-7",
 )
 ABSENT = dataclasses.replace(
     FULL, metric="style_distance", value=None, ci_low=None, ci_high=None, n=0, note="no weights"
@@ -63,7 +64,7 @@ def test_columns_are_those_of_the_design_and_come_first():
         "ci_high",
         "n",
     )
-    assert COLUMNS[17:] == ("model", "source", "note", "flow", "doubts")
+    assert COLUMNS[17:] == ("model", "source", "note", "flow", "doubts", "node")
 
 
 def test_json_lines_give_back_the_same_records():
