@@ -58,6 +58,10 @@ def half_precision(path: Path, called: str = "") -> bytes:
     return data
 
 
+#: Operations of OpenVINO that stay floats in int8 forms: of sums, and of norms.
+FLOAT_OPERATIONS = ("Add", "Subtract", "Multiply", "Divide", "MVN")
+
+
 def calibration_frames(height: int | None = None, width: int | None = None) -> Iterator[np.ndarray]:
     """Frames ``(H, W, 3)`` uint8 of the built-in clips, rendered on demand; int8 ranges are calibrated on them.
 
@@ -149,7 +153,10 @@ def _quiet() -> Iterator[None]:
 
 
 def nncf_quantized(graph: Any, inputs: Iterable[np.ndarray], called: str) -> Any:
-    """An OpenVINO model in int8 by NNCF's post-training quantisation; the first and last convolution are left.
+    """An OpenVINO model in int8 by NNCF's post-training quantisation: its convolutions but for the first and the last.
+
+    Sums, norms and what belongs to them stay floats: of the dissertation's network, sums of 8 bits in the residual
+    blocks alone took 11 dB.
 
     Args:
         graph: ``openvino.Model``.
@@ -166,9 +173,10 @@ def nncf_quantized(graph: Any, inputs: Iterable[np.ndarray], called: str) -> Any
         if not convolutions:
             raise ModelError(f"{called}: has no convolutions to quantise")
         frames = list(inputs)
-        ends = nncf.IgnoredScope(names=sorted({convolutions[0], convolutions[-1]}))
+        ends = sorted({convolutions[0], convolutions[-1]})
+        floats = nncf.IgnoredScope(names=ends, types=list(FLOAT_OPERATIONS), validate=False)
         try:
-            return nncf.quantize(graph, nncf.Dataset(frames), subset_size=len(frames), ignored_scope=ends)
+            return nncf.quantize(graph, nncf.Dataset(frames), subset_size=len(frames), ignored_scope=floats)
         except Exception as error:
             raise ModelError(f"{called}: cannot be quantised to int8: {first_line(error)}") from None
 

@@ -21,7 +21,13 @@ from reconet_bench.core.cache import mark_used
 from reconet_bench.core.errors import ModelError, RuntimeUnavailable
 from reconet_bench.runtimes.artifact_cache import kept
 from reconet_bench.runtimes.base import RUNTIMES, ModelSource, Runtime, Session
-from reconet_bench.runtimes.onnx_forms import calibration, calibration_frames, nncf_quantized, refuse_twice
+from reconet_bench.runtimes.onnx_forms import (
+    FLOAT_OPERATIONS,
+    calibration,
+    calibration_frames,
+    nncf_quantized,
+    refuse_twice,
+)
 
 #: What OpenVINO computes in that is not int8, by variant, as its options call it.
 _HINTS = {"": "f32", "bf16": "bf16", "int8": "bf16"}
@@ -139,7 +145,8 @@ class OpenVinoSession(Session):
     def _quantize(self) -> Any:
         """The graph in int8, from where it is kept, or calibrated on frames of the built-in clips and then kept."""
         start = time.perf_counter()
-        place = kept("openvino-int8", self._path, calibration=calibration(self.model)).with_suffix(".xml")
+        made_by = f"{calibration(self.model)}, floats: {' '.join(FLOAT_OPERATIONS)}"
+        place = kept("openvino-int8", self._path, calibration=made_by).with_suffix(".xml")
         mark_used(place)
         try:
             return self._core.read_model(str(place))
