@@ -28,7 +28,7 @@ def write_result(checked: CheckedReproduction, prepared: Prepared, measured: Seq
 
     evidence = _evidence(prepared, measured, folder)
     facts = describe()
-    machine = {"CPU": facts["cpu"], "GPU": facts["gpu"], "commit": facts["commit"], **facts["versions"]}
+    machine = {"CPU": facts["cpu"], "GPU": facts["gpu"], "commit": facts.get("commit"), **facts["versions"]}
     made = Reproduction(
         all_items(evidence),
         _set_up(checked, prepared),

@@ -22,6 +22,7 @@ from conftest import picture
 from reconet_bench import cli
 from reconet_bench.commands import reproduce_start
 from reconet_bench.commands.reproduce_start import SETTINGS_FILE, check
+from reconet_bench.core import provenance
 from reconet_bench.core.errors import TrainingError
 from reconet_bench.core.images import write_image
 from reconet_bench.core.size import Size
@@ -76,7 +77,8 @@ def words(style, stand_in_weights, tmp_path, monkeypatch) -> list[str]:
 
 
 def small(patch: pytest.MonkeyPatch) -> None:
-    """One built-in clip, few small frames, trainings in this process, and no plots beside the page."""
+    """One built-in clip, few small frames, trainings in this process, and no plots beside the page, no repository."""
+    patch.setattr(provenance, "commit", dict)
     patch.setattr(fleet, "Processes", Here)
     patch.setattr(Here, "begun", [])
     for module in (loss_plot, studies):
