@@ -167,9 +167,13 @@ def differences_table(rows: Sequence[Difference]) -> Table:
     for group in groups.values():
         first, *others = sorted(group, key=lambda row: row.video != ALL_VIDEOS)
         metric, video, pair, difference, _, p, verdict = tables.difference_cells(first)
+        verdicts = [f"{video}: {verdict}", *(other.verdict for other in others)]
         if len(pair) > LONGEST:
             pair = pair.replace(" − ", "\n− ", 1)
-        cells.append([metric, pair, difference, p, f"{video}: {verdict}", *(other.verdict for other in others)])
+            called = {f"{first.first} is": "the first is", f"{first.second} is": "the second is"}
+            for name, short in called.items():
+                verdicts = [one.replace(name, short) for one in verdicts]
+        cells.append([metric, pair, difference, p, *verdicts])
     widest = max(map(len, cells))
     header = ["metric", "first − second", "difference [95 % interval]", "p", "verdict", "on these clips"][:widest]
     title = "Paired differences (p in brackets: corrected for the number of tests, which decides the verdict)"

@@ -113,6 +113,8 @@ def test_the_terminal_has_one_row_for_two_models_and_a_metric():
 def test_long_names_of_two_models_stand_on_a_line_each():
     first, second = "johnson-lite-starry_night+blend", "johnson-lite-starry_night+average"
     console = Console(width=160, file=io.StringIO())
-    console.print(terminal.differences_table([dataclasses.replace(row, first=first, second=second) for row in NEW]))
-    cells = [line.split("│")[2].strip() for line in console.file.getvalue().splitlines() if "johnson" in line]
-    assert cells == [first, f"− {second}"]
+    named = [dataclasses.replace(row, first=first, second=second, verdict=f"{second} is better") for row in NEW]
+    console.print(terminal.differences_table(named))
+    rows = [[cell.strip() for cell in line.split("│")] for line in console.file.getvalue().splitlines()]
+    assert [row[2] for row in rows if len(row) > 2 and "johnson" in row[2]] == [first, f"− {second}"]
+    assert any("the second is better" in cell for row in rows for cell in row)
