@@ -189,22 +189,21 @@ def _loaded(options: Any) -> Iterator[SessionHandle | LightSession]:
 
 def _light(options: Any) -> LightSession | None:
     """A session without PyTorch, if the export of a checkpoint is in the cache and there is no GPU to run it on."""
-    import importlib.util
-
     from reconet_bench.models.finding import find_checkpoint, is_description, is_onnx, known_export
-    from reconet_bench.runtimes.light import LightSession, may_have_cuda
+    from reconet_bench.runtimes.light import light_session, may_have_cuda
 
     hinted = options.input_range or options.output_range or options.layout
     own = is_onnx(options.model) or is_description(options.model)
-    plain = options.runtime == "onnxruntime" and not hinted and not own and not options.stabilise
-    on_cpu = options.device == "cpu" or (options.device == "auto" and not may_have_cuda())
-    if not plain or not on_cpu or importlib.util.find_spec("onnxruntime") is None:
+    plain = not hinted and not own and not options.stabilise
+    always_cpu = options.runtime.startswith("openvino")
+    on_cpu = options.device == "cpu" or (options.device == "auto" and (always_cpu or not may_have_cuda()))
+    if not plain or not on_cpu:
         return None
     export = known_export(find_checkpoint(options.model))
     content = export.content() if export else None
     if export is None or content is None:
         return None
-    return LightSession(Path(options.model).stem, content, export.minimum, options.threads)
+    return light_session(options.runtime, Path(options.model).stem, content, export.minimum, options.threads)
 
 
 def _footage(options: Any) -> FootageInput:

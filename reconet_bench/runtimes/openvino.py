@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib.util
-import sys
 import tempfile
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,6 +26,7 @@ from reconet_bench.runtimes.onnx_forms import (
     nncf_quantized,
     refuse_twice,
 )
+from reconet_bench.runtimes.signal_stack import signal_stack_kept
 
 #: What OpenVINO computes in that is not int8, by variant, as its options call it.
 _HINTS = {"": "f32", "bf16": "bf16", "int8": "bf16"}
@@ -70,30 +69,6 @@ def check_precision(found: dict[str, int], precision: str, model: str, instead: 
         raise RuntimeUnavailable(
             f"openvino does not compute all convolutions of '{model}' in {precision} ({seen}): use {instead}"
         )
-
-
-class _SignalStack(ctypes.Structure):
-    """``stack_t`` of sigaltstack(2)."""
-
-    _fields_: ClassVar = [("base", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
-
-
-@contextlib.contextmanager
-def signal_stack_kept() -> Iterator[None]:
-    """Puts this thread's stack for signals back at the end.
-
-    OpenVINO's CPU plug-in replaces it by memory of its own and frees this while it is in use when unloaded: the next
-    signal, Ctrl-C or the end of any child process, would then be a segmentation fault.
-    """
-    if not sys.platform.startswith("linux"):
-        yield
-        return
-    library, before = ctypes.CDLL(None), _SignalStack()
-    library.sigaltstack(None, ctypes.byref(before))
-    try:
-        yield
-    finally:
-        library.sigaltstack(ctypes.byref(before), None)
 
 
 class OpenVinoSession(Session):
