@@ -21,6 +21,10 @@ from reconet_bench.runtimes.selection import AUTO, Resources
 Report = Callable[[str], None]
 
 
+#: What tells whether a runtime changes the stability of a model; that it changes little else is told by its PSNR.
+IN_EVERY_RUNTIME = ("temporal_error",)
+
+
 class MadeBy(Protocol):
     """What made stylised frames: a session, or :data:`BY_ANOTHER_TOOL`."""
 
@@ -55,7 +59,8 @@ class Plan:
         content: the frames of the clips, decoded once for models, pictures and provenance.
         speed_budget: seconds for each model and frame size in which more rounds are taken while a ratio to the
             reference's speed is not resolved.
-        metrics: which are measured, see :func:`~reconet_bench.metrics.measure.chosen_metrics`.
+        metrics: which are measured, see :func:`~reconet_bench.metrics.measure.chosen_metrics`. None: the usual ones
+            in the first runtime of each model, and :data:`IN_EVERY_RUNTIME` alone in the others.
         album_frames: what :attr:`shown_frames` is of the whole, where this is a part of a comparison.
         addresses: how each of the clips is found again, for other machines; empty where that is not known.
         true_motion: give models that use motion the clips' true motion to the frame before, instead of estimating it.
@@ -81,6 +86,11 @@ class Plan:
         """How many frames the report's pictures show: the more, the lighter each has to be."""
         shown = 1 + sum(not model.is_content for model in self.models)
         return self.album_frames or shown * sum(map(len, self.clips))
+
+    @property
+    def metrics_in_others(self) -> Sequence[str]:
+        """Metrics that are measured of a model in other runtimes than its first."""
+        return self.metrics or IN_EVERY_RUNTIME
 
     @property
     def steps(self) -> int:

@@ -94,11 +94,10 @@ class QualityPass:
                 opened.drop(name, error)
                 continue
             self._save(opened, clip, name, frames)
+            metrics = self.plan.metrics_in_others if done else self.plan.metrics
             # Metrics cost more than frames; where two runtimes give the same bytes they give the same numbers.
             same = next((outcomes for other, outcomes in done if all(map(np.array_equal, frames, other))), None)
-            outcomes = same or measure_footage(
-                Footage(clip, [from_uint8(frame) for frame in frames], style), self.plan.metrics
-            )
+            outcomes = same or measure_footage(Footage(clip, [from_uint8(frame) for frame in frames], style), metrics)
             done.append((frames, outcomes))
             self._record(opened.model, opened.sessions[name], clip, outcomes)
         if done:  # the first runtime's frames, when its numbers have been seen

@@ -3,7 +3,8 @@
 Every runtime is measured in the same way. The clock is ``perf_counter`` and stops after the
 session's own ``synchronize``. Two boundaries: ``device`` starts with the frame already on the
 device and ends with the result there; ``end_to_end`` starts with an 8-bit frame in host memory and
-ends with one. Batch 1, and another frame each time, so nothing is served from a warm cache.
+ends with one. Both are read of the same frame, so ``device`` lies within ``end_to_end``. Batch 1,
+and another frame each time, so nothing is served from a warm cache.
 
 Sessions take turns in rounds, and each round starts with another of them, so that a slow spell of
 the machine falls on all alike. The clock runs where a session is: in its worker, if it has one.
@@ -47,7 +48,7 @@ class TimingOptions:
         rounds: the fewest turns of each session at each boundary; with one alone nothing has an interval.
         seconds: how long a turn is; it ends with the frame that exceeds it, and has three frames at least.
         boundaries: of :data:`BOUNDARIES`.
-        warmup_seconds: the most that a warm-up takes, per session and boundary, unless six frames take longer.
+        warmup_seconds: the most that a warm-up takes, unless six frames take longer.
         reference: name of the row that the others' speeds are divided by; empty if there is none.
         budget: seconds after which there are no more rounds than ``rounds``; until then, more are taken while a ratio
             to the reference is not resolved (see :mod:`~reconet_bench.benchmark.speed_ratio`).
@@ -121,26 +122,27 @@ def measure(
         )
         return timings[name].warmup_frames
 
-    def take_turn(name: str) -> int:
+    def take_turn(name: str, fresh: bool) -> int:
+        uncounted = turns.FRAMES_TO_START if fresh else 1
         taken, processor, motion = sessions[name].ask(
-            turns.take_turns, frames, taken_from, options.boundaries, options.seconds
+            turns.take_turns, frames, taken_from, options.boundaries, options.seconds, uncounted
         )
         timings[name].turns.append(processor)
         timings[name].motion += motion
         for boundary, seconds in taken.items():
             timings[name].samples[boundary].rounds.append(seconds)
-        return sum(len(seconds) + 1 for seconds in taken.values())
+        return uncounted + max(map(len, taken.values()))
 
     def start_anew() -> None:
-        """All at once, for nothing is timed meanwhile; then each runs its first frames alone."""
+        """All at once, for nothing is timed meanwhile."""
         with ThreadPoolExecutor() as threads:
             started = {name: threads.submit(sessions[name].restart) for name in quick if name in timings}
         for name, restart in started.items():
-            attempt(name, functools.partial(first_frames, name, restart))
+            attempt(name, functools.partial(joined, restart))
 
-    def first_frames(name: str, restart: Future[None]) -> int:
+    def joined(restart: Future[None]) -> int:
         restart.result()
-        return sessions[name].ask(turns.start, frames, taken_from)
+        return 0
 
     names = list(sessions)
     for name in names:
@@ -155,7 +157,7 @@ def measure(
         shift = number % max(len(names), 1)
         for name in names[shift:] + names[:shift]:
             if name in timings:
-                attempt(name, functools.partial(take_turn, name))
+                attempt(name, functools.partial(take_turn, name, bool(number) and name in quick))
     return _calm(timings, options)
 
 

@@ -23,29 +23,29 @@ MIN_FRAMES_PER_TURN = 3
 FRAMES_TO_START = 3
 
 
-def start(session: Session, frames: Sequence[np.ndarray], first: int) -> int:
-    """Run the frames that a new process needs before its turn; how many they were."""
-    for frame in itertools.islice(_rotation(frames, first), FRAMES_TO_START):
-        session(frame)
-    return FRAMES_TO_START
-
-
 def time_frame(session: Session, frame: np.ndarray, boundary: str) -> float:
     """Seconds that one frame takes between the boundary's two ends."""
-    if (own := session.timed(frame, boundary)) is not None:
-        return own
-    if boundary == "end_to_end":
-        start = perf_counter()
-        session(frame)
-        return perf_counter() - start
+    return time_boundaries(session, frame, [boundary])[boundary]
+
+
+def time_boundaries(session: Session, frame: np.ndarray, boundaries: Sequence[str]) -> dict[str, float]:
+    """Seconds that one frame takes at each boundary; all are taken of the same frame, where the clock is ours."""
+    own = {boundary: session.timed(frame, boundary) for boundary in boundaries}
+    if known := {boundary: seconds for boundary, seconds in own.items() if seconds is not None}:
+        return known
+    start = perf_counter()
     resident = session.upload(frame)
     session.synchronize()
-    start = perf_counter()
+    uploaded = perf_counter()
     result = session.run(resident)
     session.synchronize()
-    taken = perf_counter() - start
+    taken = {"device": perf_counter() - uploaded}
+    if "end_to_end" in boundaries:
+        shown = session.present(result, frame)
+        taken["end_to_end"] = perf_counter() - start
+        del shown
     del result  # bound until here, so that it is freed after the clock stopped
-    return taken
+    return {boundary: taken[boundary] for boundary in boundaries}
 
 
 def _rotation(frames: Sequence[np.ndarray], first: int) -> Iterator[np.ndarray]:
@@ -64,12 +64,11 @@ def warm_up(
     with peak_memory(session.device) as peak:
         first_frame = time_frame(session, next(rotation), "end_to_end")
         timing.warmup_frames = 1
-        for boundary in boundaries:
-            taken: list[float] = []
-            while not _settled(taken) and (sum(taken) < limit or len(taken) < 2 * WARMUP_WINDOW):
-                taken.append(time_frame(session, next(rotation), boundary))
-            timing.warmup_frames += len(taken)
-            timing.warm &= _settled(taken)
+        taken: dict[str, list[float]] = {boundary: [] for boundary in boundaries}
+        while not _all_settled(taken) and (_longest(taken) < limit or _frames(taken) < 2 * WARMUP_WINDOW):
+            _add(taken, time_boundaries(session, next(rotation), boundaries))
+        timing.warmup_frames += _frames(taken)
+        timing.warm = _all_settled(taken)
     timing.build_seconds = session.build_seconds - built
     # Known now, and not all of it before the first frame.
     timing.precision, timing.threads, timing.placement = session.precision, session.threads, dict(session.placement)
@@ -96,25 +95,50 @@ def _settled(taken: list[float]) -> bool:
     return bool(abs(now - before) <= WARMUP_WITHIN * before)
 
 
+def _add(taken: dict[str, list[float]], frame: dict[str, float]) -> None:
+    for boundary, seconds in frame.items():
+        taken[boundary].append(seconds)
+
+
+def _all_settled(taken: dict[str, list[float]]) -> bool:
+    return all(map(_settled, taken.values()))
+
+
+def _longest(taken: dict[str, list[float]]) -> float:
+    """Seconds at the boundary that takes longest."""
+    return max(map(sum, taken.values()))
+
+
+def _frames(taken: dict[str, list[float]]) -> int:
+    return len(next(iter(taken.values())))
+
+
 def take_turns(
-    session: Session, frames: Sequence[np.ndarray], first: int, boundaries: Sequence[str], seconds: float
+    session: Session,
+    frames: Sequence[np.ndarray],
+    first: int,
+    boundaries: Sequence[str],
+    seconds: float,
+    uncounted: int = 1,
 ) -> tuple[dict[str, list[float]], Span, list[float]]:
-    """One turn of one session at each boundary, what others did to the processor meanwhile, and times of motion."""
+    """One turn of one session.
+
+    Args:
+        uncounted: frames before the samples: one, for others ran in between, or :data:`FRAMES_TO_START`.
+
+    Returns:
+        Seconds per frame at each boundary, what others did to the processor meanwhile, and times of motion.
+    """
     rotation, before = _rotation(frames, first), moment()
     motion = session.history.seconds if session.history else []
     motion.clear()
-    turns = {boundary: _turn(session, rotation, boundary, seconds) for boundary in boundaries}
-    return turns, before.until(moment()) if before else Span(), list(motion)
-
-
-def _turn(session: Session, rotation: Iterator[np.ndarray], boundary: str, seconds: float) -> list[float]:
-    """One turn of one session: a frame that is not counted (others ran in between), then samples."""
-    taken: list[float] = []
+    taken: dict[str, list[float]] = {boundary: [] for boundary in boundaries}
     with _no_collection():
-        time_frame(session, next(rotation), boundary)
-        while sum(taken) < seconds or len(taken) < MIN_FRAMES_PER_TURN:
-            taken.append(time_frame(session, next(rotation), boundary))
-    return taken
+        for _ in range(uncounted):
+            time_boundaries(session, next(rotation), boundaries)
+        while _longest(taken) < seconds or _frames(taken) < MIN_FRAMES_PER_TURN:
+            _add(taken, time_boundaries(session, next(rotation), boundaries))
+    return taken, before.until(moment()) if before else Span(), list(motion)
 
 
 @contextlib.contextmanager

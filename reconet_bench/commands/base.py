@@ -155,14 +155,15 @@ def size(text: str) -> Size:
     return found
 
 
-def add_metrics_option(parser: argparse.ArgumentParser) -> None:
+def add_metrics_option(parser: argparse.ArgumentParser, otherwise: str = "the usual ones") -> None:
+    """Add ``--metrics``; ``otherwise`` says what is measured without it."""
     parser.add_argument(
         "--metrics",
         nargs="+",
         default=[],
         metavar="NAME",
         help="which metrics to measure; see 'reconet-bench list metrics'. all: every one. default: the usual ones, "
-        "to name others beside them (default: the usual ones)",
+        f"to name others beside them (default: {otherwise})",
     )
 
 

@@ -140,7 +140,7 @@ class Compare(Command):
             help="write no pictures: the report then has no filmstrip and no player",
         )
         add_engine_option(parser)
-        add_metrics_option(parser)
+        add_metrics_option(parser, "the usual ones in the first runtime of each model, and E(V) alone in the others")
         parser.add_argument("--json", action="store_true", help="print the records as one JSON list and nothing else")
         parser.add_argument("--output", "-o", type=Path, metavar="DIR", help="run folder (default: reports/TIME)")
         add_result_options(parser)

@@ -263,10 +263,13 @@ class Session(SessionHandle):
         Raises:
             ModelError: the output contains NaN or infinity.
         """
-        return self._presented(self._finite(image)).reshape(image.shape)
+        return self.present(self._finite(image), image)
+
+    def present(self, y: Tensor, image: np.ndarray) -> np.ndarray:
+        """What :meth:`run` returned of ``image`` as a host frame, stabilised where that is asked for."""
+        return self._presented(y).reshape(image.shape)
 
     def _presented(self, y: Tensor) -> np.ndarray:
-        """What :meth:`run` returned as a host frame, stabilised where that is asked for."""
         if self._shown is None or self.history is None:
             return self.download(y)
         frame: np.ndarray = to_uint8(self._shown(self._unit(y), self.history))[0]
@@ -275,4 +278,4 @@ class Session(SessionHandle):
     def __call__(self, image: np.ndarray) -> np.ndarray:
         y = self.run(self.upload(image))
         self.synchronize()
-        return self._presented(y).reshape(image.shape)
+        return self.present(y, image)

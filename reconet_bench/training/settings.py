@@ -10,6 +10,7 @@ from typing import Any
 
 from reconet_bench.core.errors import TrainingError, UnknownName
 from reconet_bench.methods.base import METHODS
+from reconet_bench.methods.flat_content import CARPET
 from reconet_bench.networks.base import DEFAULT_NETWORK, NETWORKS
 
 OPTIMIZERS = ("adam", "adamax")
@@ -132,8 +133,9 @@ class TrainingSettings:
     def all_weights(self) -> dict[str, float]:
         """All loss weights: those of the settings, else the method's."""
         method = METHODS[self.method]
-        if unknown := self.weights.keys() - method.weights.keys():
-            raise UnknownName(f"loss term of {self.method}", min(unknown), method.weights)
+        known = [*method.weights, CARPET]
+        if unknown := self.weights.keys() - known:
+            raise UnknownName(f"loss term of {self.method}", min(unknown), known)
         weights = {**method.weights, **self.weights}
         if bad := [name for name, weight in weights.items() if not 0 <= weight < math.inf]:
             raise TrainingError(f"weight of '{bad[0]}' must be zero or more, got {weights[bad[0]]}")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from reconet_bench.core.errors import TrainingError
 from reconet_bench.methods.base import METHODS, Batch, LossContext, Method
+from reconet_bench.methods.flat_content import CARPET, repeating_pattern, with_flat_corner
 from reconet_bench.networks.vgg import LossNetwork
 from reconet_bench.report.loss_curves import TOTAL
 from reconet_bench.training.precision import Precision
@@ -39,6 +40,8 @@ class TrainStep:
         """
         with self.precision.autocast(batch.frames.device):
             terms = self.method.objective(self.network, batch, self.context)
+            if CARPET in self.weights:
+                terms[CARPET] = self._carpet(batch)
         weights = self.weights
         optimised = [
             weights[name] * term.float() for name, term in terms.items() if weights[name] and term.requires_grad
@@ -58,6 +61,12 @@ class TrainStep:
             **{name: (weights[name] or 1.0) * term.detach().float() for name, term in terms.items()},
             TOTAL: total.detach(),
         }
+
+    def _carpet(self, batch: Batch) -> Tensor:
+        """The pattern in what the network makes of flat content."""
+        answer = self.network(with_flat_corner(batch.frames[:, 0]))
+        stylised: Tensor = answer[0] if isinstance(answer, tuple) else answer  # some give features too
+        return repeating_pattern(stylised.float())
 
 
 def can_be_graphed(settings: TrainingSettings, device: torch.device, processes: int, precision: Precision) -> bool:
