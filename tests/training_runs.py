@@ -19,8 +19,8 @@ from reconet_bench.training.run_folder import CURVES_FILE
 from reconet_bench.training.settings import TrainingSettings
 
 
-def windows(seed: int = 0) -> ClipCrops:
-    return ClipCrops(32, seed, [TranslationClip((2.0, 1.0))])
+def windows(seed: int = 0, size: int = 32) -> ClipCrops:
+    return ClipCrops(size, seed, [TranslationClip((2.0, 1.0))])
 
 
 def network_state(path: Path) -> dict[str, torch.Tensor]:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reconet_bench.core.errors import TrainingError
+
 #: Name of the term among the loss weights. No method has a weight for it by default.
 CARPET = "carpet"
 #: What repeats every so many pixels is a carpet, as in the metric of the same name.
@@ -32,9 +34,15 @@ def repeating_pattern(y: Tensor) -> Tensor:
     The quarter is averaged into one tile of 8x8; a strip of 8 to 16 pixels along its borders is left out.
 
     Args:
-        y: stylised frames with a flat corner, ``(N, 3, H, W)`` in [0, 1], 48 pixels or more a side.
+        y: stylised frames with a flat corner, ``(N, 3, H, W)`` in [0, 1].
+
+    Raises:
+        TrainingError: they are too small.
     """
     rows, columns = ((size - size // 2) // PERIOD - 2 for size in y.shape[-2:])
+    if min(rows, columns) < 1:
+        least = 2 * 3 * PERIOD
+        raise TrainingError(f"the loss term '{CARPET}' needs crops of {least} pixels a side, got {min(y.shape[-2:])}")
     top, left = (size // 2 + PERIOD for size in y.shape[-2:])
     inside = y[..., top : top + rows * PERIOD, left : left + columns * PERIOD]
     tiles = inside.reshape(*y.shape[:2], rows, PERIOD, columns, PERIOD).mean((2, 4))

@@ -112,7 +112,8 @@ def timed(models, clips, stand_in_weights, tmp_path_factory) -> tuple[Plan, Comp
     """One model and the identity on one clip in both runtimes, timed, frames kept; and what was reported."""
     chosen = [models[0], models[-1]]
     frames = tmp_path_factory.mktemp("frames")
-    plan = Plan(chosen, clips[:1], ["torch", "onnxruntime"], CPU, ROUNDS, stand_in_weights, frames)
+    runtimes = ["torch", "onnxruntime"]
+    plan = Plan(chosen, clips[:1], runtimes, CPU, ROUNDS, stand_in_weights, frames, metrics=["default"])
     said: list[str] = []
     return plan, compare(plan, said.append), said
 
@@ -160,6 +161,19 @@ def test_there_is_a_record_of_every_metric_in_every_runtime(timed):
             )
             assert (record.method, record.style) == (model.method, model.style)
             assert (record.run, record.time) == (result.run, result.time)
+
+
+def test_runtimes_after_the_first_are_measured_by_the_temporal_error_alone_unless_metrics_are_named(models, clips):
+    def measured(metrics: list[str]) -> dict[str, set[str]]:
+        plan = Plan(models[:1], clips[:1], ["torch", "onnxruntime"], CPU, 0, metrics=metrics)
+        records = compare(plan).records
+        return {name: {record.metric for record in records if record.runtime == name} for name in plan.runtimes}
+
+    usual = measured([])
+    assert usual["torch"] > {"temporal_error", "content_similarity", "ssim_adjacent"}
+    assert usual["onnxruntime"] == {"temporal_error"}
+    both = measured(["ssim_adjacent"])
+    assert both["torch"] == both["onnxruntime"] == {"ssim_adjacent"}
 
 
 def test_values_are_those_of_the_samples_that_are_kept(timed):
