@@ -28,8 +28,9 @@ def chosen_engine(on: str | None) -> Engine:
     if on is None:
         return LocalEngine()
     from reconet_bench.benchmark.ray_engine import RayEngine
+    from reconet_bench.core.cluster import Cluster
 
-    return RayEngine(on)
+    return RayEngine(Cluster(on))
 
 
 def _ray(text: str) -> str:

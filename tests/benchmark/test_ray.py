@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 
 from reconet_bench import cli
-from reconet_bench.benchmark.ray_engine import Node, RayEngine, _same
-from reconet_bench.benchmark.ray_node import NodeFacts, SentFile, SentModel, fingerprint, node_facts
+from reconet_bench.benchmark.ray_node import clip_fingerprints, fingerprint
+from reconet_bench.benchmark.sent_model import SentModel
+from reconet_bench.core.cluster import Cluster, Node, NodeFacts, check_same
 from reconet_bench.core.errors import DataError, RuntimeUnavailable
 from reconet_bench.core.images import write_image
+from reconet_bench.core.sent_files import SentFile
 from reconet_bench.data.selection import Selection
 from reconet_bench.models.checkpoint import Checkpoint
 from reconet_bench.models.export import checkpoint_model
@@ -158,7 +160,7 @@ def test_a_cluster_that_does_not_answer_is_one_line(tmp_path, monkeypatch, capsy
 
 def test_without_ray_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(RuntimeUnavailable, match="Ray is not installed: pip install"), RayEngine():
+    with pytest.raises(RuntimeUnavailable, match="Ray is not installed: pip install"), Cluster():
         pass
 
 
@@ -171,14 +173,14 @@ FACTS = NodeFacts({"reconet-bench": "1.0", "torch": "2.9"}, "c0ffee", "cpu", "",
         ({"versions": {"reconet-bench": "0.9", "torch": "2.9"}}, "node far has reconet-bench 0.9, and here is 1.0"),
         ({"versions": {"reconet-bench": "1.0"}}, "node far has torch none, and here is 2.9"),
         ({"commit": "bead"}, "node far has another commit of reconet-bench"),
-        ({"clips": {"stroll": "no such folder: x"}}, "node far does not have stroll as it is here: no such folder: x"),
-        ({"clips": {"stroll": "sha256:2"}}, "does not have stroll as it is here: another clip of that name is there"),
+        ({"needs": {"stroll": "no such folder: x"}}, "node far does not have stroll as it is here: no such folder: x"),
+        ({"needs": {"stroll": "sha256:2"}}, "does not have stroll as it is here: something else of that name is there"),
     ],
 )
 def test_a_node_that_would_give_other_numbers_is_named(there, says):
-    _same(FACTS, Node("key", "far", 2, FACTS))
+    check_same(FACTS, Node("key", "far", 2, FACTS))
     with pytest.raises((RuntimeUnavailable, DataError), match=says):
-        _same(FACTS, Node("key", "far", 2, replace(FACTS, **there)))
+        check_same(FACTS, Node("key", "far", 2, replace(FACTS, **there)))
 
 
 def test_a_clip_is_known_by_what_is_in_it(tmp_path, monkeypatch):
@@ -191,8 +193,8 @@ def test_a_clip_is_known_by_what_is_in_it(tmp_path, monkeypatch):
     (first,) = Selection().found(["a/film"]).values()
     absolute, (other,) = first.absolute(), Selection().found(["b/film"]).values()
     monkeypatch.chdir(tmp_path / "b")
-    assert node_facts([absolute]).clips["film (DIS flow)"].startswith("sha256:")
-    assert node_facts([first]).clips["film (DIS flow)"] != node_facts([absolute]).clips["film (DIS flow)"]
+    assert clip_fingerprints([absolute])["film (DIS flow)"].startswith("sha256:")
+    assert clip_fingerprints([first])["film (DIS flow)"] != clip_fingerprints([absolute])["film (DIS flow)"]
     monkeypatch.chdir(tmp_path)
     assert fingerprint(first.clip()) == fingerprint(absolute.clip()) != fingerprint(other.clip())
 

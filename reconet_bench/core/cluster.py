@@ -1,0 +1,292 @@
+"""A Ray cluster: Ray places calls on its nodes, moves what they need, and tries them again when something is lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Self, TypeVar
+
+from reconet_bench.core.errors import DataError, ReconetBenchError, RuntimeUnavailable
+from reconet_bench.core.machine import cpu_name, usable_cpus
+from reconet_bench.core.provenance import commit, versions
+
+T = TypeVar("T")
+
+#: Seconds that a cluster has to answer, that its nodes have to say what they are, and between two looks at lost nodes.
+ANSWER, PROBE, LOOK = 5.0, 180.0, 10.0
+#: How often a call is tried again when its worker or node was lost.
+RETRIES = 3
+#: What a node needs for the calls: a fingerprint by name, or why there is none.
+Needs = Callable[[], Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What a node is, and what it has of what is needed there."""
+
+    versions: dict[str, str]
+    commit: str
+    cpu: str
+    gpu: str
+    needs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Node:
+    """A node of the cluster.
+
+    Attributes:
+        key: Ray's name of it.
+        name: for people: its host name.
+        cpus: that Ray may use.
+    """
+
+    key: str
+    name: str
+    cpus: float
+    facts: NodeFacts
+
+    @property
+    def kind(self) -> tuple[str, str, float]:
+        """Nodes of one kind are equally fast."""
+        return self.facts.cpu, self.facts.gpu, self.cpus
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A function with its arguments, to be called on some node; it may be called more than once.
+
+    Attributes:
+        what: in a few words, for errors.
+        key: whatever tells the caller which one it is.
+        arguments: values, or what :meth:`Cluster.put` gave in their place.
+        cpus: cores that it takes.
+        gpu: whether it takes a GPU.
+        nodes: those that it may run on; if empty, any.
+    """
+
+    what: str
+    key: T
+    function: Callable[..., Any]
+    arguments: Sequence[Any]
+    cpus: float
+    gpu: bool = False
+    nodes: Sequence[Node] = ()
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What came of a call on a node: its value, or the fault of the node that it met, such as a full disk."""
+
+    key: str
+    host: str
+    value: Any = None
+    fault: str = ""
+
+
+@dataclass
+class Cluster:
+    """A cluster. Use it in a ``with`` block, which leaves it.
+
+    Args:
+        address: ``HOST:PORT`` of a Ray client server; if empty, the cluster that ``$RAY_ADDRESS`` names, else Ray is
+            started on this machine.
+
+    Raises:
+        RuntimeUnavailable: Ray is not installed, or does not answer.
+    """
+
+    address: str = ""
+    nodes: list[Node] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        try:
+            import ray
+        except ImportError:
+            raise RuntimeUnavailable('--on ray: Ray is not installed: pip install "reconet-bench[ray]"') from None
+        self._ray: Any = ray
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what is wrong is said once, by us
+                self._join()
+        except (OSError, RuntimeError, ValueError) as error:
+            where = self.address or os.environ.get("RAY_ADDRESS") or "this machine"
+            raise RuntimeUnavailable(f"--on ray: no Ray cluster answers at {where}: {_first_line(error)}") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ray.shutdown()
+
+    def _join(self) -> None:
+        """Connect to the cluster, or start Ray here."""
+        quietly = {"log_to_driver": False, "logging_level": "error"}
+        if self.address:
+            _knock(self.address)
+            logging.getLogger("ray").setLevel(logging.ERROR)
+            self._ray.init(f"ray://{self.address}", **quietly)
+        elif os.environ.get("RAY_ADDRESS"):
+            self._ray.init(**quietly)
+        else:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            self._ray.init("local", num_cpus=usable_cpus(), include_dashboard=False, **quietly)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Provenance: the nodes."""
+        return {node.name: {"cpu": node.facts.cpu, "gpu": node.facts.gpu, "cpus": node.cpus} for node in self.nodes}
+
+    @property
+    def alike(self) -> list[Node]:
+        """The nodes of the most numerous kind: speeds on these can be compared."""
+        kind, _ = Counter(node.kind for node in self.nodes).most_common(1)[0]
+        return [node for node in self.nodes if node.kind == kind]
+
+    def check(self, needs: Needs, cpus: float) -> None:
+        """Look at every node: the same package, all that is needed there, and room for a call.
+
+        Args:
+            needs: called here and on the nodes.
+            cpus: cores that a call takes.
+
+        Raises:
+            DataError, RuntimeUnavailable: something is missing, here or there.
+        """
+        here = node_facts(needs)
+        for name, found in here.needs.items():
+            if not found.startswith("sha256:"):
+                raise DataError(f"{name}: {found}")
+        self.nodes = list(self._asked(needs))
+        for node in self.nodes:
+            check_same(here, node)
+        if not any(node.cpus >= cpus for node in self.nodes):
+            most = max(node.cpus for node in self.nodes)
+            raise DataError(f"--on ray: no node has {cpus:g} cores for a task: give --threads {most:g} or fewer")
+
+    def put(self, value: Any) -> Any:
+        """A value in Ray's object store, in whose place it can be an argument: a node fetches it once."""
+        return self._ray.put(value)
+
+    def each(self, calls: Iterable[Call[T]]) -> Iterator[tuple[T, str, Any]]:
+        """What comes of calls, as it comes: the key of the call, the name of the node, and the value.
+
+        A call that meets a fault of its node, such as a full disk, is tried on the others.
+
+        Raises:
+            ReconetBenchError: that of a call; or it met faults on all nodes, or was lost too often.
+        """
+        pending: dict[Any, tuple[Call[T], tuple[str, ...]]] = {self._begun(call, ()): (call, ()) for call in calls}
+        while pending:
+            ready, _ = self._ray.wait(list(pending), num_returns=1, timeout=LOOK)
+            if not ready:
+                self._look_for_places([call for call, _ in pending.values()])
+                continue
+            call, bad = pending.pop(ready[0])
+            answer = self._answer(ready[0], call)
+            if not answer.fault:
+                yield call.key, answer.host, answer.value
+                continue
+            bad = (*bad, answer.key)
+            if {node.key for node in call.nodes or self.nodes} <= {*bad}:
+                raise DataError(f"{call.what}: {answer.fault} (on node {answer.host})")
+            pending[self._begun(call, bad)] = (call, bad)
+
+    def _begun(self, call: Call[T], bad: Sequence[str]) -> Any:
+        """Hand a call to Ray, for nodes that are not bad."""
+        options: dict[str, Any] = {"num_cpus": call.cpus, "num_gpus": int(call.gpu), "max_retries": RETRIES}
+        if call.nodes:
+            good = [node.key for node in call.nodes if node.key not in bad]
+            options["label_selector"] = {_NODE: f"in({','.join(good)})"}
+        elif bad:
+            options["label_selector"] = {_NODE: f"!in({','.join(bad)})"}
+        run = self._ray.remote(name=call.function.__name__, **options)(_called)
+        return run.remote(call.function, *call.arguments)
+
+    def _answer(self, ready: Any, call: Call[T]) -> _Answer:
+        try:
+            answer: _Answer = self._ray.get(ready)
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, ReconetBenchError):
+                raise error.cause from None
+            raise
+        except self._ray.exceptions.RayError as error:
+            raise RuntimeUnavailable(f"{call.what}: lost {RETRIES + 1} times: {_first_line(error)}") from None
+        return answer
+
+    def _look_for_places(self, calls: Sequence[Call[T]]) -> None:
+        """Raise where a call waits for nodes that are all lost: Ray would wait for ever."""
+        alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+        for call in calls:
+            if call.nodes and not alive.intersection(node.key for node in call.nodes):
+                names = ", ".join(dict.fromkeys(node.name for node in call.nodes))
+                raise RuntimeUnavailable(f"{call.what}: all nodes that it may run on are lost: {names}")
+
+    def _asked(self, needs: Needs) -> Iterator[Node]:
+        """All nodes, asked."""
+        ask = self._ray.remote(num_cpus=0, max_retries=0)(node_facts)
+        needed = self.put(needs)
+        alive = [node for node in self._ray.nodes() if node["Alive"]]
+        asked = [ask.options(label_selector={_NODE: node["NodeID"]}).remote(needed) for node in alive]
+        for node, answer in zip(alive, asked, strict=True):
+            name = node["NodeManagerHostname"]
+            try:
+                facts = self._ray.get(answer, timeout=PROBE)
+            except Exception as error:  # whatever it is that is not there
+                raise RuntimeUnavailable(
+                    f"--on ray: node {name} does not run this version of reconet-bench: {_first_line(error)}"
+                ) from None
+            yield Node(node["NodeID"], name, node["Resources"].get("CPU", 0.0), facts)
+
+
+#: Ray's label of a node.
+_NODE = "ray.io/node-id"
+
+
+def _called(function: Callable[..., Any], *arguments: Any) -> _Answer:
+    """Runs on a node."""
+    import ray
+
+    key, host = ray.get_runtime_context().get_node_id(), socket.gethostname()
+    try:
+        return _Answer(key, host, function(*arguments))
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return _Answer(key, host, fault=f"{error.strerror or error}{where}")
+
+
+def node_facts(needs: Needs) -> NodeFacts:
+    """What this machine is, and what it has of what is needed."""
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return NodeFacts(versions(), str(commit().get("commit", "")), cpu_name(), gpu, needs())
+
+
+def check_same(here: NodeFacts, node: Node) -> None:
+    """Raise where a node is not fit for the same numbers as here."""
+    for package, version in here.versions.items():
+        if (other := node.facts.versions.get(package, "none")) != version:
+            raise RuntimeUnavailable(f"--on ray: node {node.name} has {package} {other}, and here is {version}")
+    if node.facts.commit != here.commit:
+        raise RuntimeUnavailable(f"--on ray: node {node.name} has another commit of reconet-bench")
+    for name, expected in here.needs.items():
+        if (found := node.facts.needs[name]) != expected:
+            why = "something else of that name is there" if found.startswith("sha256:") else found
+            raise DataError(f"--on ray: node {node.name} does not have {name} as it is here: {why}")
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nothing answers at an address, or it is none: Ray itself tries for half a minute."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise OSError("give HOST:PORT, such as ray://head:10001")
+    socket.create_connection((host, int(port)), ANSWER).close()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0].strip() if lines else type(error).__name__
