@@ -138,8 +138,8 @@ OPTIONS = {
     "--input-range --output-range --layout --stabilise --stabilise-strength --state-flow "
     "--results --results-root --offset --resize-results --json --resume --dry-run --on "
     "--data --sintel --pass --size --frames --flow --raft --seed",
-    "evaluate": "--stylized --video --offset --style --style-size --json --vgg --metrics --data --sintel --pass --size "
-    "--frames --flow --raft --seed",
+    "evaluate": "--stylized --video --offset --style --style-size --json --threads --on --vgg --metrics "
+    "--data --sintel --pass --size --frames --flow --raft --seed",
     "train": "--method --style --data --textures --sintel --pass --split --steps --size --batch "
     "--learning-rate "
     "--style-size "
@@ -164,7 +164,7 @@ OPTIONS = {
     "live": "--models --port --export --no-browser",
     "data": "--videos --pass --output --url --clear",
     "stylize": "--output --model --runtime --device --threads --camera --codec --max-size --strength --keep-colors "
-    "--side-by-side --start --end --fps --stabilise --stabilise-strength --state-flow "
+    "--side-by-side --start --end --fps --on --stabilise --stabilise-strength --state-flow "
     "--input-range --output-range --layout",
 }
 

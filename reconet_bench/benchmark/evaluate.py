@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from torch import Tensor
 
 from reconet_bench.benchmark.lag import find_lag, lag_warning
+from reconet_bench.core.machine import cpu_threads
 from reconet_bench.core.size import Size
-from reconet_bench.data.clip import Clip, ClipView
-from reconet_bench.data.footage import StylizedFrames
+from reconet_bench.data.clip import ClipView
+from reconet_bench.data.footage import StylizedFrames, read_stylized
 from reconet_bench.data.selection import DEFAULT_VIDEOS, Selection
 from reconet_bench.metrics.base import METRICS, Footage, Style
 from reconet_bench.metrics.measure import Outcome, chosen_metrics, measure_footage, measured_samples
@@ -22,14 +24,16 @@ class Evaluation:
     """What came of each metric on stylised frames.
 
     Attributes:
-        clip: the content that they were compared with.
+        name: of the content that they were compared with.
+        remark: a note if its motion is estimated; else empty.
         lag: how many frames the stylised frames still seem to be behind, see :func:`find_lag`; 0 if they are not.
         offset: that was asked for.
         outcomes: by metric.
         estimates: value and interval of each metric that could be measured.
     """
 
-    clip: Clip
+    name: str
+    remark: str
     outcomes: dict[str, Outcome]
     estimates: dict[str, Estimate]
     lag: int = 0
@@ -38,7 +42,29 @@ class Evaluation:
     @property
     def warning(self) -> str:
         """What to know of frames that do not show the content beside them; empty if they do."""
-        return lag_warning("the stylised frames", self.clip.name, self.lag) if self.lag else ""
+        return lag_warning("the stylised frames", self.name, self.lag) if self.lag else ""
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How stylised frames are measured, see :func:`evaluate`.
+
+    Attributes:
+        threads: of PyTorch; the last bits of a metric depend on them.
+    """
+
+    selection: Selection
+    style: Style | None
+    offset: int
+    metrics: Sequence[str]
+    threads: int
+
+
+def evaluate_files(stylized: Path, video: str, how: Measuring) -> Evaluation:
+    """Read stylised frames of a folder or video, and measure them."""
+    with cpu_threads(how.threads):
+        frames = read_stylized(stylized, how.selection.frames)
+        return evaluate(video, frames, how.selection, how.style, how.offset, how.metrics)
 
 
 def evaluate(
@@ -79,4 +105,4 @@ def evaluate(
     outcomes = measure_footage(footage, metrics)
     samples = measured_samples(outcomes)
     estimates = {name: estimate(METRICS[name], list(values.values())) for name, values in samples.items()}
-    return Evaluation(clip, outcomes, estimates, find_lag(clip, footage.stylized), offset)
+    return Evaluation(clip.name, clip.remark, outcomes, estimates, find_lag(clip, footage.stylized), offset)

@@ -15,12 +15,14 @@ from reconet_bench.benchmark.content_frames import ContentFrames
 from reconet_bench.benchmark.engine import Comparison, Engine, LocalEngine
 from reconet_bench.benchmark.plan import Plan
 from reconet_bench.benchmark.ray_node import Returned, Shared
-from reconet_bench.benchmark.sent_model import SentModel, sent_loss_network
 from reconet_bench.benchmark.task import Outcome, Task
-from reconet_bench.core.cluster import Call, Cluster
+from reconet_bench.core.cluster import Cluster
 from reconet_bench.core.errors import DataError
 from reconet_bench.core.machine import pick_device, usable_cpus
+from reconet_bench.core.place import Call
 from reconet_bench.core.sent_files import write_folder
+from reconet_bench.data.fingerprints import fingerprints
+from reconet_bench.models.sent_model import SentModel, sent_loss_network
 from reconet_bench.runtimes.selection import AUTO, Resources
 
 
@@ -39,7 +41,7 @@ class RayEngine(Engine):
 
     @property
     def facts(self) -> dict[str, Any]:
-        return {"nodes": self.cluster.facts}
+        return self.cluster.facts
 
     def check(self, plan: Plan) -> None:
         """Look at every node: the same package, the same clips, and room for a task.
@@ -50,7 +52,7 @@ class RayEngine(Engine):
         if AUTO in plan.runtimes:
             raise DataError("--on ray: --runtimes auto measures speed to choose by it: name the runtimes")
         addresses = [address.absolute() for address in plan.addresses]
-        self.cluster.check(functools.partial(ray_node.clip_fingerprints, addresses), _cores(plan))
+        self.cluster.check(functools.partial(fingerprints, addresses), _cores(plan))
 
     def quality(self, work: Comparison, tasks: Collection[Task]) -> Iterator[Outcome]:
         models = {model.source.name: model for model in work.plan.models}

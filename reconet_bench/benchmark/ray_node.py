@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +12,12 @@ from reconet_bench.benchmark.content_frames import ContentFrames
 from reconet_bench.benchmark.engine import Comparison, LocalEngine
 from reconet_bench.benchmark.journal import Journal
 from reconet_bench.benchmark.plan import ComparisonResult, Plan
-from reconet_bench.benchmark.sent_model import SentModel
 from reconet_bench.benchmark.task import Outcome, Task
-from reconet_bench.core.errors import ReconetBenchError
 from reconet_bench.core.machine import cpu_threads
-from reconet_bench.core.ops import to_uint8
 from reconet_bench.core.sent_files import SentFile, read_folder
 from reconet_bench.data.clip import Clip
 from reconet_bench.data.selection import ClipAddress
+from reconet_bench.models.sent_model import SentModel
 
 
 @dataclass
@@ -47,25 +44,6 @@ class Returned:
     outcomes: list[Outcome]
     frames: dict[str, bytes] = field(default_factory=dict)
     pictures: dict[str, bytes] = field(default_factory=dict)
-
-
-def clip_fingerprints(addresses: Sequence[ClipAddress]) -> dict[str, str]:
-    """What each clip is on this machine, by its title, or why it is not there."""
-    found = {}
-    for address in addresses:
-        try:
-            found[address.title] = fingerprint(address.clip())
-        except (ReconetBenchError, OSError) as error:
-            found[address.title] = str(error)
-    return found
-
-
-def fingerprint(clip: Clip) -> str:
-    """A checksum that tells clips apart by what is quickly read: number and size of the frames, and the first one."""
-    clip.check(range(len(clip)))
-    digest = hashlib.sha256(repr((len(clip), *clip.size, clip.flow, clip.digest)).encode())
-    digest.update(to_uint8(clip.frame(0))[0].tobytes())
-    return f"sha256:{digest.hexdigest()}"
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reconet_bench.benchmark.engine import Engine
+    from reconet_bench.core.place import Place
 
 
 def add_engine_option(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +32,17 @@ def chosen_engine(on: str | None) -> Engine:
     from reconet_bench.core.cluster import Cluster
 
     return RayEngine(Cluster(on))
+
+
+def chosen_place(on: str | None) -> Place:
+    """The place that ``--on`` names, for calls that do not need one another."""
+    if on is None:
+        from reconet_bench.core.place import Here
+
+        return Here()
+    from reconet_bench.core.cluster import Cluster
+
+    return Cluster(on)
 
 
 def _ray(text: str) -> str:

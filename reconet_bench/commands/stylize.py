@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +20,17 @@ from reconet_bench.commands.base import (
     out,
     warn,
 )
+from reconet_bench.commands.engine_option import add_engine_option
 from reconet_bench.commands.motion_options import add_motion_options, give_motion
+from reconet_bench.commands.stylize_many import places, stylize_on_cluster
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from reconet_bench.models.loading import Model
     from reconet_bench.runtimes.handle import SessionHandle
     from reconet_bench.runtimes.light import LightSession
-    from reconet_bench.video.stylize import FootageInput
+    from reconet_bench.video.stylize import Done, FootageInput, FootageOutput
 
 
 def seconds(text: str) -> float:
@@ -60,7 +64,10 @@ class Stylize(Command):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "input", nargs="?", metavar="INPUT", help="video, folder of frames, pattern such as 'in/*.png', or image"
+            "input",
+            nargs="*",
+            metavar="INPUT",
+            help="video, folder of frames, pattern such as 'in/*.png', or image; several are written into a folder",
         )
         parser.add_argument(
             "--output",
@@ -69,7 +76,7 @@ class Stylize(Command):
             required=True,
             metavar="OUT",
             help=".mp4 .m4v .mov .mkv (H.264), .webm (VP9), .gif, an image, frame_%%04d.png, "
-            "or a folder for PNG frames",
+            "or a folder for PNG frames; of several inputs, or with --on, a folder where each keeps its name",
         )
         parser.add_argument(
             "--model",
@@ -117,52 +124,85 @@ class Stylize(Command):
         parser.add_argument("--start", type=seconds, default=0.0, metavar="TIME", help="begin here, e.g. 12.5 or 1:30")
         parser.add_argument("--end", type=seconds, metavar="TIME", help="stop here")
         parser.add_argument("--fps", type=frame_rate, metavar="N", help="frames per second of images (default: 25)")
+        add_engine_option(parser)
         add_motion_options(parser)
         add_onnx_options(parser)
 
     def run(self, options: Any) -> None:
-        import time
-
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
         from reconet_bench.core.errors import DataError
-        from reconet_bench.video.stylize import FootageOutput, Look, stylize_file
+        from reconet_bench.video.stylize import FootageOutput, Look
 
-        if (not options.input) == (options.camera is None):
+        if (not any(options.input)) == (options.camera is None):
             raise DataError("give either an INPUT or --camera N")
+        if options.on is not None and options.camera is not None:
+            raise DataError("--on is for files: leave it out with --camera")
         look = Look(options.strength, options.keep_colors, options.side_by_side)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[fps]:.1f} frames/s"),
-            TimeRemainingColumn(),
-        )
-        with (
-            _loaded(options) as session,
-            Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress,
-        ):
-            task = progress.add_task(Path(options.model).stem, total=None, fps=0.0)
+        output = FootageOutput(options.output, look, options.max_size, options.codec)
+        targets = [options.output]
+        if len(options.input) > 1 or options.on is not None:
+            targets = places(options.input, options.output)
+            for footage in _footage(options):
+                footage.open().close()  # what is broken says so before the work
+        if options.on is None:
+            _stylize_here(options, targets, output)
+            return
+        with _workspace() as folder:
+            stylize_on_cluster(
+                options,
+                _model(options, Path(folder)),
+                _footage(options),
+                targets,
+                output,
+                lambda target, one: _tell(target, one.done, one.seconds, f"{one.runtime} on {one.device}"),
+            )
+
+
+def _stylize_here(options: Any, targets: Sequence[Path], output: FootageOutput) -> None:
+    """One after the other, with the model loaded once."""
+    import time
+    from dataclasses import replace
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from reconet_bench.video.stylize import stylize_file
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[fps]:.1f} frames/s"),
+        TimeRemainingColumn(),
+    )
+    with (
+        _loaded(options) as session,
+        Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress,
+    ):
+        for footage, target in zip(_footage(options), targets, strict=True):
+            task = progress.add_task(target.name if len(targets) > 1 else Path(options.model).stem, total=None, fps=0.0)
             began = time.perf_counter()
 
-            def show(count: int) -> None:
+            def show(count: int, task: TaskID = task, began: float = began) -> None:
                 progress.update(task, completed=count, fps=count / (time.perf_counter() - began))
 
-            done = stylize_file(
-                session,
-                _footage(options),
-                FootageOutput(options.output, look, options.max_size, options.codec),
-                begin=lambda length: progress.update(task, total=length or None),
-                progress=show,
-            )
-            took = time.perf_counter() - began
-        if done.remark:
-            err.print(done.remark, style="yellow", markup=False)
-        out.print(
-            f"Written: {options.output} ({done.frames} frames, {done.frames / took:.1f} frames/s, "
-            f"{session.runtime} on {session.device})",
-            markup=False,
-        )
+            def begin(length: int, task: TaskID = task) -> None:
+                progress.update(task, total=length or None)
+
+            done = stylize_file(session, footage, replace(output, path=target), begin, show)
+            progress.remove_task(task)
+            _tell(target, done, time.perf_counter() - began, f"{session.runtime} on {session.device}")
+
+
+def _tell(target: Path, done: Done, seconds: float, where: str) -> None:
+    """Say what was written."""
+    if done.remark:
+        err.print(done.remark, style="yellow", markup=False)
+    out.print(f"Written: {target} ({done.frames} frames, {done.frames / seconds:.1f} frames/s, {where})", markup=False)
+
+
+def _workspace() -> contextlib.AbstractContextManager[str]:
+    from reconet_bench.models.loading import workspace
+
+    return workspace()
 
 
 @contextlib.contextmanager
@@ -171,20 +211,27 @@ def _loaded(options: Any) -> Iterator[SessionHandle | LightSession]:
     if (light := _light(options)) is not None:
         yield light
         return
-    from reconet_bench.models import loading
     from reconet_bench.runtimes import selection
     from reconet_bench.runtimes.base import RUNTIMES
 
-    with loading.workspace() as folder:
-        model = loading.load_by_name(options.model, Path(folder), onnx_hints(options), warn)
-        if options.stabilise:
-            (model,) = loading.stabilised([model], [options.stabilise], options.stabilise_strength)[1:]
-        give_motion([model], options)
-        if model.source.height or model.source.width:
-            warn(f"{model.source.called} takes frames of one size only: others are resized to it, and back")
+    with _workspace() as folder:
+        model = _model(options, Path(folder))
         runtime = _fastest(options, model) if options.runtime == selection.AUTO else options.runtime
         with RUNTIMES[runtime].load(model.source, options.device, options.threads) as session:
             yield session
+
+
+def _model(options: Any, folder: Path) -> Model:
+    """The model asked for, with its stabiliser."""
+    from reconet_bench.models import loading
+
+    model = loading.load_by_name(options.model, folder, onnx_hints(options), warn)
+    if options.stabilise:
+        (model,) = loading.stabilised([model], [options.stabilise], options.stabilise_strength)[1:]
+    give_motion([model], options)
+    if model.source.height or model.source.width:
+        warn(f"{model.source.called} takes frames of one size only: others are resized to it, and back")
+    return model
 
 
 def _light(options: Any) -> LightSession | None:
@@ -206,19 +253,22 @@ def _light(options: Any) -> LightSession | None:
     return light_session(options.runtime, Path(options.model).stem, content, export.minimum, options.threads)
 
 
-def _footage(options: Any) -> FootageInput:
+def _footage(options: Any) -> list[FootageInput]:
+    """What is read: the inputs, or the camera."""
     from reconet_bench.video.stylize import FootageInput
 
-    return FootageInput(options.input or "", options.start, options.end, options.fps, options.camera)
+    return [
+        FootageInput(name, options.start, options.end, options.fps, options.camera) for name in options.input or [""]
+    ]
 
 
 def _fastest(options: Any, model: Model) -> str:
-    """What ``auto`` stands for at the size of this footage; says what was chosen and why."""
+    """What ``auto`` stands for at the size of the first footage; says what was chosen and why."""
     from reconet_bench.benchmark.fastest_runtime import choose_runtime
     from reconet_bench.runtimes.selection import Resources
     from reconet_bench.video.stylize import fitted
 
-    source = _footage(options).open()
+    source = _footage(options)[0].open()
     size = fitted(source.size, options.max_size)
     source.close()
     resources = Resources(options.device, options.threads)

@@ -9,10 +9,11 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from reconet_bench.core.errors import DataError, ReconetBenchError, RuntimeUnavailable
 from reconet_bench.core.machine import cpu_name, usable_cpus
+from reconet_bench.core.place import FINGERPRINT, Call, Needs, Node, Place
 from reconet_bench.core.provenance import commit, versions
 
 T = TypeVar("T")
@@ -21,8 +22,6 @@ T = TypeVar("T")
 ANSWER, PROBE, LOOK = 5.0, 180.0, 10.0
 #: How often a call is tried again when its worker or node was lost.
 RETRIES = 3
-#: What a node needs for the calls: a fingerprint by name, or why there is none.
-Needs = Callable[[], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -36,49 +35,6 @@ class NodeFacts:
     needs: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass
-class Node:
-    """A node of the cluster.
-
-    Attributes:
-        key: Ray's name of it.
-        name: for people: its host name.
-        cpus: that Ray may use.
-    """
-
-    key: str
-    name: str
-    cpus: float
-    facts: NodeFacts
-
-    @property
-    def kind(self) -> tuple[str, str, float]:
-        """Nodes of one kind are equally fast."""
-        return self.facts.cpu, self.facts.gpu, self.cpus
-
-
-@dataclass(frozen=True)
-class Call(Generic[T]):
-    """A function with its arguments, to be called on some node; it may be called more than once.
-
-    Attributes:
-        what: in a few words, for errors.
-        key: whatever tells the caller which one it is.
-        arguments: values, or what :meth:`Cluster.put` gave in their place.
-        cpus: cores that it takes.
-        gpu: whether it takes a GPU.
-        nodes: those that it may run on; if empty, any.
-    """
-
-    what: str
-    key: T
-    function: Callable[..., Any]
-    arguments: Sequence[Any]
-    cpus: float
-    gpu: bool = False
-    nodes: Sequence[Node] = ()
-
-
 @dataclass(frozen=True)
 class _Answer:
     """What came of a call on a node: its value, or the fault of the node that it met, such as a full disk."""
@@ -90,7 +46,7 @@ class _Answer:
 
 
 @dataclass
-class Cluster:
+class Cluster(Place):
     """A cluster. Use it in a ``with`` block, which leaves it.
 
     Args:
@@ -137,42 +93,38 @@ class Cluster:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Provenance: the nodes."""
-        return {node.name: {"cpu": node.facts.cpu, "gpu": node.facts.gpu, "cpus": node.cpus} for node in self.nodes}
+        return {"nodes": {node.name: dict(zip(("cpu", "gpu", "cpus"), node.kind, strict=True)) for node in self.nodes}}
 
     @property
     def alike(self) -> list[Node]:
-        """The nodes of the most numerous kind: speeds on these can be compared."""
+        """The nodes of the most numerous kind."""
         kind, _ = Counter(node.kind for node in self.nodes).most_common(1)[0]
         return [node for node in self.nodes if node.kind == kind]
 
     def check(self, needs: Needs, cpus: float) -> None:
         """Look at every node: the same package, all that is needed there, and room for a call.
 
-        Args:
-            needs: called here and on the nodes.
-            cpus: cores that a call takes.
-
         Raises:
             DataError, RuntimeUnavailable: something is missing, here or there.
         """
         here = node_facts(needs)
         for name, found in here.needs.items():
-            if not found.startswith("sha256:"):
+            if not found.startswith(FINGERPRINT):
                 raise DataError(f"{name}: {found}")
-        self.nodes = list(self._asked(needs))
-        for node in self.nodes:
-            check_same(here, node)
+        self.nodes = []
+        for node, facts in self._asked(needs):
+            check_same(here, node.name, facts)
+            self.nodes.append(node)
         if not any(node.cpus >= cpus for node in self.nodes):
             most = max(node.cpus for node in self.nodes)
             raise DataError(f"--on ray: no node has {cpus:g} cores for a task: give --threads {most:g} or fewer")
 
     def put(self, value: Any) -> Any:
-        """A value in Ray's object store, in whose place it can be an argument: a node fetches it once."""
+        """A value in Ray's object store: a node fetches it once."""
         return self._ray.put(value)
 
     def each(self, calls: Iterable[Call[T]]) -> Iterator[tuple[T, str, Any]]:
-        """What comes of calls, as it comes: the key of the call, the name of the node, and the value.
+        """What comes of calls.
 
         A call that meets a fault of its node, such as a full disk, is tried on the others.
 
@@ -225,8 +177,8 @@ class Cluster:
                 names = ", ".join(dict.fromkeys(node.name for node in call.nodes))
                 raise RuntimeUnavailable(f"{call.what}: all nodes that it may run on are lost: {names}")
 
-    def _asked(self, needs: Needs) -> Iterator[Node]:
-        """All nodes, asked."""
+    def _asked(self, needs: Needs) -> Iterator[tuple[Node, NodeFacts]]:
+        """All nodes, and what each says of itself."""
         ask = self._ray.remote(num_cpus=0, max_retries=0)(node_facts)
         needed = self.put(needs)
         alive = [node for node in self._ray.nodes() if node["Alive"]]
@@ -234,12 +186,13 @@ class Cluster:
         for node, answer in zip(alive, asked, strict=True):
             name = node["NodeManagerHostname"]
             try:
-                facts = self._ray.get(answer, timeout=PROBE)
+                facts: NodeFacts = self._ray.get(answer, timeout=PROBE)
             except Exception as error:  # whatever it is that is not there
                 raise RuntimeUnavailable(
                     f"--on ray: node {name} does not run this version of reconet-bench: {_first_line(error)}"
                 ) from None
-            yield Node(node["NodeID"], name, node["Resources"].get("CPU", 0.0), facts)
+            cpus = node["Resources"].get("CPU", 0.0)
+            yield Node(node["NodeID"], name, cpus, (facts.cpu, facts.gpu, cpus)), facts
 
 
 #: Ray's label of a node.
@@ -266,17 +219,17 @@ def node_facts(needs: Needs) -> NodeFacts:
     return NodeFacts(versions(), str(commit().get("commit", "")), cpu_name(), gpu, needs())
 
 
-def check_same(here: NodeFacts, node: Node) -> None:
-    """Raise where a node is not fit for the same numbers as here."""
+def check_same(here: NodeFacts, name: str, there: NodeFacts) -> None:
+    """Raise where the node ``name`` is not fit for the same numbers as here."""
     for package, version in here.versions.items():
-        if (other := node.facts.versions.get(package, "none")) != version:
-            raise RuntimeUnavailable(f"--on ray: node {node.name} has {package} {other}, and here is {version}")
-    if node.facts.commit != here.commit:
-        raise RuntimeUnavailable(f"--on ray: node {node.name} has another commit of reconet-bench")
-    for name, expected in here.needs.items():
-        if (found := node.facts.needs[name]) != expected:
-            why = "something else of that name is there" if found.startswith("sha256:") else found
-            raise DataError(f"--on ray: node {node.name} does not have {name} as it is here: {why}")
+        if (other := there.versions.get(package, "none")) != version:
+            raise RuntimeUnavailable(f"--on ray: node {name} has {package} {other}, and here is {version}")
+    if there.commit != here.commit:
+        raise RuntimeUnavailable(f"--on ray: node {name} has another commit of reconet-bench")
+    for need, expected in here.needs.items():
+        if (found := there.needs[need]) != expected:
+            why = "something else of that name is there" if found.startswith(FINGERPRINT) else found
+            raise DataError(f"--on ray: node {name} does not have {need} as it is here: {why}")
 
 
 def _knock(address: str) -> None:

@@ -106,6 +106,18 @@ def files_digest(paths: Sequence[Path]) -> str:
     return "sha256:" + digest.hexdigest()
 
 
+def path_digests(paths: Sequence[Path]) -> dict[str, str]:
+    """The digest of each file, or of all files in each folder, by its path; or why there is none."""
+    found = {}
+    for path in paths:
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        try:
+            found[str(path)] = files_digest(files) if path.exists() else "no such file or folder"
+        except DataError as error:
+            found[str(path)] = str(error)
+    return found
+
+
 def portable_name(name: str) -> str:
     """``name`` as the name of a file or folder on every system: ``openvino:bf16`` becomes ``openvino-bf16``."""
     return re.sub(r'[<>:"/\\|?*\x00-\x1f]', "-", name).rstrip(". ") or "-"

@@ -54,6 +54,12 @@ class Selection:
         if self.frames is not None and self.frames < 2:
             raise DataError(f"frames must be at least 2 to compare one with the next, got {self.frames}")
 
+    def absolute(self) -> Selection:
+        """The same for a process in another working folder of this machine."""
+        sintel, raft, root = (path and path.resolve() for path in (self.sintel, self.raft, self.davis))
+        data = self.data if self.data in ("", *SOURCES) else absolute_name(self.data)
+        return replace(self, data=data, sintel=sintel, raft=raft, davis=root)
+
     def clip(self, name: str) -> Clip:
         """The clip of a name or path. Its motion is estimated if ``flow`` says so, or if its true motion is unknown.
 
@@ -192,10 +198,12 @@ class ClipAddress:
 
     def absolute(self) -> ClipAddress:
         """The same for a process in another working folder of this machine."""
-        own = self.selection
-        sintel, raft, root = (path and path.resolve() for path in (own.sintel, own.raft, own.davis))
-        name = str(Path(self.name).resolve()) if Path(self.name).exists() else self.name
-        return replace(self, selection=replace(own, sintel=sintel, raft=raft, davis=root), name=name)
+        return replace(self, selection=self.selection.absolute(), name=absolute_name(self.name))
+
+
+def absolute_name(name: str) -> str:
+    """The name of a clip in any working folder: a path that is here is made absolute."""
+    return str(Path(name).resolve()) if Path(name).exists() else name
 
 
 def _parts(name: str) -> list[str]:

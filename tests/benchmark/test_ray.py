@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 
 from reconet_bench import cli
-from reconet_bench.benchmark.ray_node import clip_fingerprints, fingerprint
-from reconet_bench.benchmark.sent_model import SentModel
-from reconet_bench.core.cluster import Cluster, Node, NodeFacts, check_same
+from reconet_bench.core.cluster import Cluster, NodeFacts, check_same
 from reconet_bench.core.errors import DataError, RuntimeUnavailable
 from reconet_bench.core.images import write_image
 from reconet_bench.core.sent_files import SentFile
+from reconet_bench.data.fingerprints import fingerprint, fingerprints
 from reconet_bench.data.selection import Selection
 from reconet_bench.models.checkpoint import Checkpoint
 from reconet_bench.models.export import checkpoint_model
 from reconet_bench.models.loading import Model
+from reconet_bench.models.sent_model import SentModel
 from reconet_bench.report.run import load_run
 from reconet_bench.report.run_folder import JOURNAL
 from reconet_bench.runtimes.python_model import PythonModel
@@ -178,9 +178,9 @@ FACTS = NodeFacts({"reconet-bench": "1.0", "torch": "2.9"}, "c0ffee", "cpu", "",
     ],
 )
 def test_a_node_that_would_give_other_numbers_is_named(there, says):
-    check_same(FACTS, Node("key", "far", 2, FACTS))
+    check_same(FACTS, "far", FACTS)
     with pytest.raises((RuntimeUnavailable, DataError), match=says):
-        check_same(FACTS, Node("key", "far", 2, replace(FACTS, **there)))
+        check_same(FACTS, "far", replace(FACTS, **there))
 
 
 def test_a_clip_is_known_by_what_is_in_it(tmp_path, monkeypatch):
@@ -193,8 +193,8 @@ def test_a_clip_is_known_by_what_is_in_it(tmp_path, monkeypatch):
     (first,) = Selection().found(["a/film"]).values()
     absolute, (other,) = first.absolute(), Selection().found(["b/film"]).values()
     monkeypatch.chdir(tmp_path / "b")
-    assert clip_fingerprints([absolute])["film (DIS flow)"].startswith("sha256:")
-    assert clip_fingerprints([first])["film (DIS flow)"] != clip_fingerprints([absolute])["film (DIS flow)"]
+    assert fingerprints([absolute])["film (DIS flow)"].startswith("sha256:")
+    assert fingerprints([first])["film (DIS flow)"] != fingerprints([absolute])["film (DIS flow)"]
     monkeypatch.chdir(tmp_path)
     assert fingerprint(first.clip()) == fingerprint(absolute.clip()) != fingerprint(other.clip())
 
