@@ -162,7 +162,8 @@ OPTIONS = {
     "runs": "",
     "doctor": "--full --json --report",
     "live": "--models --port --export --no-browser",
-    "data": "--videos --pass --output --url --clear",
+    "data": "--videos --output --url --clear --threads --on "
+    "--data --sintel --pass --size --frames --flow --raft --seed",
     "stylize": "--output --model --runtime --device --threads --camera --codec --max-size --strength --keep-colors "
     "--side-by-side --start --end --fps --on --stabilise --stabilise-strength --state-flow "
     "--input-range --output-range --layout",

@@ -1,4 +1,4 @@
-"""``reconet-bench data``: list standard data sets, download a part of one, check that it is complete."""
+"""``reconet-bench data``: list standard data sets, download a part of one, check it, and estimate motion."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from reconet_bench.commands.base import COMMANDS, Command, err, out
+from reconet_bench.commands.base import COMMANDS, Command, add_data_options, at_least, err, out
+from reconet_bench.commands.data_flow import keep_flows
+from reconet_bench.commands.engine_option import add_engine_option
+
+#: Options of ``data flow`` alone.
+FLOW_ONLY = ("threads", "on", "data", "sintel", "size", "frames", "flow", "raft", "seed")
 
 
 @COMMANDS.register("data")
@@ -14,17 +19,18 @@ class Data(Command):
     """``reconet-bench data``."""
 
     summary = (
-        "List, describe, fetch or verify standard data, or show and clear the cache. Of an archive only the wanted "
-        "part is downloaded, if the server supports range requests."
+        "List, describe, fetch or verify standard data, estimate motion before it is needed, or show and clear the "
+        "cache. Of an archive only the wanted part is downloaded, if the server supports range requests."
     )
     example = "reconet-bench data fetch sintel --videos alley_2 market_6"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "action",
-            choices=("list", "info", "fetch", "verify", "cache"),
-            metavar="list|info|fetch|verify|cache",
-            help="what to do; cache shows what is kept of earlier work",
+            choices=("list", "info", "fetch", "verify", "flow", "cache"),
+            metavar="list|info|fetch|verify|flow|cache",
+            help="what to do; flow estimates the motion of clips, for the cache; cache shows what is kept of earlier "
+            "work",
         )
         parser.add_argument(
             "name", nargs="?", metavar="NAME", help="sintel, davis or styles; fetch also takes onnxruntime-web"
@@ -34,14 +40,7 @@ class Data(Command):
             nargs="+",
             default=[],
             metavar="NAME",
-            help="sequences or paintings to fetch, or 'all' (default: see info)",
-        )
-        parser.add_argument(
-            "--pass",
-            dest="render_pass",
-            default="clean",
-            metavar="clean|final|albedo",
-            help="Sintel's rendering pass (default: clean)",
+            help="sequences or paintings to fetch, or 'all' (default: see info); with flow: clips, as in compare",
         )
         parser.add_argument(
             "--output",
@@ -59,6 +58,11 @@ class Data(Command):
         )
 
         parser.add_argument("--clear", action="store_true", help="with cache: remove everything that is kept")
+        parser.add_argument(
+            "--threads", type=at_least(1), metavar="N", help="with flow: CPU threads for a clip (default: all)"
+        )
+        add_engine_option(parser)
+        add_data_options(parser)
 
     def run(self, options: Any) -> None:
         from reconet_bench.core.errors import DataError
@@ -70,6 +74,12 @@ class Data(Command):
         if options.action == "cache":
             self._cache(options.clear)
             return
+        if options.action == "flow":
+            keep_flows(options)
+            return
+        for name in FLOW_ONLY:
+            if getattr(options, name) not in (None, "", 0):
+                raise DataError(f"--{name} is for 'data flow'")
         if options.action == "list":
             rows = [
                 (name, f"{known.summary} ({'here' if known.folder.is_dir() else 'not here'}: {known.folder})")

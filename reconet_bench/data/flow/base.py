@@ -140,19 +140,40 @@ class EstimatedClip(Clip):
     def motion(self, index: int, step: int = 1) -> Motion:
         return self._step(index) if step == 1 else composed_motion(self, index, step)
 
+    def keep(self, index: int) -> tuple[Path, bool]:
+        """Where the motion from a frame to the next is kept, and whether it was estimated just now.
+
+        Raises:
+            OSError: it cannot be kept.
+        """
+        path = self._place(self.frame(index), self.frame(index + 1))
+        if _cached(path, self.size) is not None:
+            return path, False
+        motion = self._step(index)
+        if not path.is_file():  # it could not be written: now the reason is told
+            self._write(path, motion)
+        return path, True
+
     def _one_step(self, index: int) -> Motion:
         first, second = self.frame(index), self.frame(index + 1)
-        digest = hashlib.sha256(self._key.encode())
-        for frame in (first, second):
-            digest.update(repr(tuple(frame.shape)).encode() + to_uint8(frame).tobytes())
-        path = self._cache / f"{digest.hexdigest()}.safetensors"
+        path = self._place(first, second)
         if (known := _cached(path, self.size)) is not None:
             return known
         forward, backward = self._estimate(first, second), self._estimate(second, first)
         motion = Motion(forward, consistency_mask(forward, backward))
         with contextlib.suppress(OSError):  # not writable: it is estimated again next time
-            write_tensors(path, {"flow": motion.flow, "mask": motion.mask.to(torch.uint8)}, {"estimator": self._key})
+            self._write(path, motion)
         return motion
+
+    def _place(self, first: Tensor, second: Tensor) -> Path:
+        """Where the motion between two frames is kept."""
+        digest = hashlib.sha256(self._key.encode())
+        for frame in (first, second):
+            digest.update(repr(tuple(frame.shape)).encode() + to_uint8(frame).tobytes())
+        return self._cache / f"{digest.hexdigest()}.safetensors"
+
+    def _write(self, path: Path, motion: Motion) -> None:
+        write_tensors(path, {"flow": motion.flow, "mask": motion.mask.to(torch.uint8)}, {"estimator": self._key})
 
 
 def _cached(path: Path, size: Size) -> Motion | None:
