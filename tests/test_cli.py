@@ -154,7 +154,8 @@ OPTIONS = {
     "curves": "--output",
     "render": "--output --data --sintel --pass --size --frames --flow --raft --seed",
     "list": "--sintel --sheet",
-    "sweep": "--sizes --runtimes --threads --batch --device --rounds --output --input-range --output-range --layout",
+    "sweep": "--sizes --runtimes --threads --batch --device --rounds --on --output "
+    "--input-range --output-range --layout",
     "roofline": "--size --runtimes --device --threads --rounds --output",
     "inspect": "--output --description --input-range --output-range --layout",
     "report": "--latex --parquet --output",

@@ -80,7 +80,7 @@ class RayEngine(Engine):
         for task in tasks:
             by_model.setdefault(task.model, []).append(task)
         shared, vgg, refs = self._put(work, by_model)
-        nodes = self.cluster.alike
+        nodes = self.cluster.alike(_cores(work.plan))
         calls = []
         for model, own in by_model.items():
             done = [outcome for task, outcome in work.journal.done.items() if task.clip]

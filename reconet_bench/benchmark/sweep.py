@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class SweepRow:
         psnr: to the reference runtime, dB; infinite where the frames are equal, ``None`` as for ``max_abs``.
         temporal_error_change: of E(V) against the reference, percent; ``None`` where there is none.
         note: why not to trust the row, or why it has no parity, else empty.
+        node: of a cluster that it was timed on, else empty.
     """
 
     model: str
@@ -61,6 +62,7 @@ class SweepRow:
     psnr: float | None
     temporal_error_change: float | None
     note: str = ""
+    node: str = ""
 
     @property
     def size(self) -> Size:
@@ -104,11 +106,26 @@ class SweepResult:
     Attributes:
         chosen: what ``auto`` stood for, and why; a line for each size and thread count.
         skipped: what could not be timed, and why; a line each.
+        nodes: provenance: those of a cluster, if it was timed on one.
+        machine: their processor or GPU.
     """
 
     rows: list[SweepRow] = field(default_factory=list)
     chosen: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    nodes: dict[str, Any] = field(default_factory=dict)
+    machine: str = ""
+
+    def add(self, part: SweepResult) -> None:
+        """Put what a part of the sweep found behind what is there."""
+        self.rows += part.rows
+        self.chosen += part.chosen
+        self.skipped += part.skipped
+
+    def clear(self) -> None:
+        """Forget what was found."""
+        for lines in (self.rows, self.chosen, self.skipped):
+            lines.clear()
 
 
 @dataclass(frozen=True)
@@ -146,15 +163,30 @@ def sweep(
         ModelError: no runtime runs the model at any of the sizes.
     """
     result = SweepResult() if result is None else result
+    sweep_all(plan, result, report, warn)
+    check_any(plan, result)
+    return result
+
+
+def sweep_all(
+    plan: SweepPlan,
+    result: SweepResult,
+    report: Callable[[str], None] = lambda text: None,
+    warn: Callable[[str], None] = lambda text: None,
+) -> None:
+    """What :func:`sweep` does, also where nothing runs."""
     for threads in dict.fromkeys(plan.threads):
         with _OneThreadCount(plan, threads, result, report, warn) as sweeping:
             for size in dict.fromkeys(plan.sizes):
                 sweeping.all_batches(size)
+
+
+def check_any(plan: SweepPlan, result: SweepResult) -> None:
+    """Raise ModelError where nothing was timed."""
     if not result.rows:
         raise ModelError(
             f"no runtime runs '{plan.model.source.name}' on {plan.device}: {'; '.join(dict.fromkeys(result.skipped))}"
         )
-    return result
 
 
 class _OneThreadCount:

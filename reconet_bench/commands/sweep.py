@@ -22,6 +22,7 @@ from reconet_bench.commands.base import (
     stopped,
     warn,
 )
+from reconet_bench.commands.engine_option import add_engine_option, chosen_place
 from reconet_bench.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Sweep(Command):
             metavar="DIR",
             help="folder for the tables and the plot; a sweep that is stopped leaves its rows (default: reports/sweep)",
         )
+        add_engine_option(parser)
         add_onnx_options(parser)
 
     def run(self, options: Any) -> None:
@@ -100,6 +102,7 @@ class Sweep(Command):
 
     def _sweep(self, options: Any, target: Path) -> None:
         from reconet_bench.benchmark.sweep import SECONDS, SIZES, SweepPlan, SweepResult, sweep
+        from reconet_bench.benchmark.sweep_away import sweep_away
         from reconet_bench.benchmark.timing import TimingOptions
         from reconet_bench.models import loading
         from reconet_bench.runtimes import selection
@@ -124,7 +127,13 @@ class Sweep(Command):
             )
             growing = _GrowingSweep(target, model, options.rounds)
             try:
-                sweep(plan, say, warn, result)
+                if options.on is None:
+                    sweep(plan, say, warn, result)
+                else:
+                    with chosen_place(options.on) as place:
+                        sweep_away(plan, place, say, result)
+                    for line in result.skipped:
+                        warn(f"skipped {line}")
             except BaseException as stop:  # whatever it was that stopped it, an hour of rows is kept
                 if not result.rows:
                     raise
@@ -187,6 +196,7 @@ def _write_facts(target: Path, model: Model, result: SweepResult, rounds: int, i
 
     facts = {
         **describe(),
+        **result.nodes,
         "threads": sorted({row.threads for row in result.rows}),
         "models": {model.source.name: model.checksum},
         "rounds": rounds,
@@ -238,7 +248,7 @@ def _write(target: Path, model: Model, result: SweepResult, rounds: int, interru
         [g.runtime, str(g.threads), str(g.batch), f"{g.exponent:.2f}", significant(g.ms_per_megapixel), g.note]
         for g in growth(rows)
     ]
-    title = f"{model.source.name}, {cpu_name() if rows[0].device == 'cpu' else rows[0].device}"
+    title = f"{model.source.name}, {result.machine or (cpu_name() if rows[0].device == 'cpu' else rows[0].device)}"
     remarks = [
         *([model.against] if model.against else []),
         *(["interrupted: the table holds what was measured before"] if interrupted else []),

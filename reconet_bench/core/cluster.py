@@ -95,10 +95,9 @@ class Cluster(Place):
     def facts(self) -> dict[str, Any]:
         return {"nodes": {node.name: dict(zip(("cpu", "gpu", "cpus"), node.kind, strict=True)) for node in self.nodes}}
 
-    @property
-    def alike(self) -> list[Node]:
-        """The nodes of the most numerous kind."""
-        kind, _ = Counter(node.kind for node in self.nodes).most_common(1)[0]
+    def alike(self, cpus: float) -> list[Node]:
+        """The nodes of the most numerous kind that has so many cores."""
+        kind, _ = Counter(node.kind for node in self.nodes if node.cpus >= cpus).most_common(1)[0]
         return [node for node in self.nodes if node.kind == kind]
 
     def check(self, needs: Needs, cpus: float) -> None:

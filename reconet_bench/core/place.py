@@ -69,9 +69,8 @@ class Place(ABC):
         """Provenance: the nodes, if calls do not run here."""
         return {}
 
-    @property
-    def alike(self) -> Sequence[Node]:
-        """Nodes of one kind, whose speeds can be compared; none here."""
+    def alike(self, cpus: float) -> Sequence[Node]:
+        """Nodes of one kind, whose speeds can be compared, with at least so many cores; none here."""
         return ()
 
     def check(self, needs: Needs, cpus: float) -> None:  # noqa: B027 - here a call says itself what is missing
