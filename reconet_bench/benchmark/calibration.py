@@ -62,7 +62,8 @@ class Cost:
     """Seconds that one model takes, at the size of the first clip.
 
     Attributes:
-        open: of loading it in every runtime.
+        open: of loading it in every runtime, with its export in the cache.
+        export: how much longer it takes where the export is not: it is made once for each model.
         cold: of a clip that nothing is known of: it is decoded, and what is measured of the content alone is, too.
         warm: of a clip that another model was measured on before, in the same process.
         frame: of one frame, by runtime.
@@ -74,6 +75,7 @@ class Cost:
     warm: Line
     frame: dict[str, float]
     result: int
+    export: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Calibration:
         decoding: seconds of a frame of some clips, by title, beyond those of the clip that the costs are of.
         frames: of the longest piece of a clip that was measured.
         pixels: of a frame.
+        measured: names of the models that the costs were measured of: their exports are in the cache now.
     """
 
     costs: dict[str, Cost]
@@ -93,6 +96,7 @@ class Calibration:
     peak: int | None
     frames: int
     pixels: int
+    measured: frozenset[str] = frozenset()
 
 
 def calibrate(plan: Plan) -> Calibration:
@@ -104,6 +108,7 @@ def calibrate(plan: Plan) -> Calibration:
     clip = max(plan.clips, key=len)
     lengths = sorted({min(length, len(clip)) for length in LENGTHS})
     costs: dict[tuple[object, ...], Cost] = {}
+    measured = set()
     with (
         cpu_threads(plan.resources.threads or torch.get_num_threads()),
         tempfile.TemporaryDirectory(prefix="reconet-bench-") as folder,
@@ -113,12 +118,14 @@ def calibrate(plan: Plan) -> Calibration:
         for model in plan.models:
             if model.rendered is None and kinds[model.source.name] not in costs:
                 costs[kinds[model.source.name]] = _cost(plan, model, clip, lengths, Path(folder))
+                measured.add(model.source.name)
     return Calibration(
         {name: costs[kind] for name, kind in kinds.items()},
         {title: seconds - decoding[clip.title] for title, seconds in decoding.items()},
         host_bytes("VmHWM"),
         lengths[-1],
         clip.size.pixels,
+        frozenset(measured),
     )
 
 
@@ -139,9 +146,14 @@ def _cost(plan: Plan, model: Model, clip: Clip, lengths: Sequence[int], folder: 
         frames_folder=plan.frames_folder and folder / "frames",
         pictures_folder=plan.pictures_folder and folder / "pictures",
         rounds=0,
+        album_frames=plan.shown_frames,  # the more frames there are, the lighter is each picture
     )
     work = Comparison(part, new_result())
     quality = QualityPass(part, work.result, work.report, work.album())
+    began = perf_counter()
+    with quality.pool(model) as pool:
+        quality.open(pool)
+        first = perf_counter() - began
     began = perf_counter()
     with quality.pool(model) as pool:
         opened = OpenedModel(pool, quality.open(pool))
@@ -164,7 +176,8 @@ def _cost(plan: Plan, model: Model, clip: Clip, lengths: Sequence[int], folder: 
             warm.append(_timed(quality, opened, view, style))
         images = part.content.of(view)[:FRAMES]
         frame = {name: _seconds(session, images) for name, session in opened.sessions.items()}
-    return Cost(opening, Line.through(lengths, cold), Line.through(lengths, warm), frame, size)
+    lines = Line.through(lengths, cold), Line.through(lengths, warm)
+    return Cost(opening, *lines, frame, size, max(0.0, first - opening))
 
 
 def _timed(quality: QualityPass, opened: OpenedModel, clip: Clip, style: Style) -> float:

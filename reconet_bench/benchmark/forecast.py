@@ -74,7 +74,9 @@ def forecast(plan: Plan, calibration: Calibration, start: float, nodes: Sequence
     models = [model for model in plan.models if model.rendered is None]
     costs = {model.source.name: calibration.costs[model.source.name] for model in models}
     alone = {
-        name: cost.open + sum(_scaled(cost, clip, calibration, number > 0) for clip in plan.clips)
+        name: cost.open
+        + (0.0 if name in calibration.measured else cost.export)
+        + sum(_scaled(cost, clip, calibration, number > 0) for clip in plan.clips)
         for number, (name, cost) in enumerate(costs.items())
     }
     speeds = [_speed(plan, costs[model.source.name]) for model in models if plan.times(model)]

@@ -134,7 +134,7 @@ class Cluster(Place):
         while pending:
             ready, _ = self._ray.wait(list(pending), num_returns=1, timeout=LOOK)
             if not ready:
-                self._look_for_places([call for call, _ in pending.values()])
+                self._look_for_places(pending.values())
                 continue
             call, bad = pending.pop(ready[0])
             answer = self._answer(ready[0], call)
@@ -142,7 +142,7 @@ class Cluster(Place):
                 yield call.key, answer.host, answer.value
                 continue
             bad = (*bad, answer.key)
-            if {node.key for node in call.nodes or self.nodes} <= {*bad}:
+            if {node.key for node in call.nodes or self.nodes if node.cpus >= call.cpus} <= {*bad}:
                 raise DataError(f"{call.what}: {answer.fault} (on node {answer.host})")
             pending[self._begun(call, bad)] = (call, bad)
 
@@ -168,13 +168,13 @@ class Cluster(Place):
             raise RuntimeUnavailable(f"{call.what}: lost {RETRIES + 1} times: {_first_line(error)}") from None
         return answer
 
-    def _look_for_places(self, calls: Sequence[Call[T]]) -> None:
+    def _look_for_places(self, pending: Iterable[tuple[Call[T], Sequence[str]]]) -> None:
         """Raise where a call waits for nodes that are all lost: Ray would wait for ever."""
-        alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
-        for call in calls:
-            if call.nodes and not alive.intersection(node.key for node in call.nodes):
-                names = ", ".join(dict.fromkeys(node.name for node in call.nodes))
-                raise RuntimeUnavailable(f"{call.what}: all nodes that it may run on are lost: {names}")
+        cpus = {node["NodeID"]: node["Resources"].get("CPU", 0.0) for node in self._ray.nodes() if node["Alive"]}
+        for call, bad in pending:
+            allowed = {node.key for node in call.nodes} or cpus.keys()
+            if not any(cpus.get(key, -1) >= call.cpus for key in allowed if key not in bad):
+                raise RuntimeUnavailable(f"{call.what}: all nodes that it may run on are lost")
 
     def _asked(self, needs: Needs) -> Iterator[tuple[Node, NodeFacts]]:
         """All nodes, and what each says of itself."""

@@ -50,6 +50,14 @@ def test_here_one_task_follows_the_other(plan, calibration):
     assert (found.estimates[0].sent, found.estimates[0].nodes) == (0, 0)
 
 
+def test_an_export_is_made_once_and_not_again_of_what_was_measured(plan, calibration):
+    costs = {name: replace(cost, export=7.0) for name, cost in calibration.costs.items()}
+    known = forecast(plan, replace(calibration, costs=costs, measured=frozenset(["first"])), 3.0)
+    assert known.seconds == {"first": 1 + 48 + 5, "second": 1 + 7 + 24}
+    # On nodes the exports are at hand: they are sent.
+    assert known.estimates[1:] == forecast(plan, calibration, 3.0).estimates[1:]
+
+
 def test_nodes_share_the_tasks_and_none_is_shorter_than_its_longest_task(plan, calibration, monkeypatch):
     monkeypatch.setattr(forecast_module, "usable_cpus", lambda: 2)
     found = forecast(plan, calibration, 3.0, (1, 4, 64)).estimates[1:]
