@@ -147,7 +147,7 @@ OPTIONS = {
     "--preset --set --show --optimizer --epochs --footage --flow --raft --workers --tensorboard --benchmark "
     "--network --minutes --crops --fleet --jobs --stored-crops --store --no-graphs",
     "export": "--output --all --form --size",
-    "study": "--jobs --output "
+    "study": "--jobs --output --on "
     "--trunk --style-image --methods --network --points --steps --minutes --size --threads --seed --precision "
     "--textures --stored-crops --video-size --frames --vgg",
     "reproduce": "--style --sintel --size --steps --minutes --jobs --output --vgg",

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from reconet_bench.commands.base import COMMANDS, Command, at_least, err, out, own_folder
+from reconet_bench.commands.engine_option import add_engine_option
 from reconet_bench.commands.study_field import OWN, add_field_options, run_field_study
+from reconet_bench.commands.study_runner import chosen_runner
+from reconet_bench.core.errors import TrainingError, UnknownName
 
 #: The study that has options of its own instead of those of ``train``.
 FIELD = "field"
@@ -42,9 +45,11 @@ class StudyCommand(Command):
             metavar="DIR",
             help="folder for runs, table and plots (default: runs/study-NAME)",
         )
+        add_engine_option(parser)
         add_field_options(parser)
         parser.usage = (
-            "%(prog)s NAME [--jobs N] [--output DIR] -- OPTIONS OF 'reconet-bench train', FOR ALL RUNS\n"
+            "%(prog)s NAME [--jobs N] [--threads N] [--on ray] [--output DIR] -- OPTIONS OF 'reconet-bench train', "
+            "FOR ALL RUNS\n"
             "       %(prog)s field [OPTIONS]"
         )
 
@@ -56,13 +61,12 @@ class StudyCommand(Command):
 
     def _of_dissertation(self, options: Any) -> None:
         from reconet_bench.commands.train_options import checked, settings_named
-        from reconet_bench.core.errors import TrainingError, UnknownName
         from reconet_bench.networks.vgg import download_weights
         from reconet_bench.training.studies import STUDIES, check_shared, run_study
 
         if options.study not in STUDIES:
             raise UnknownName("study", options.study, [*STUDIES, FIELD])
-        if given := [name for name in OWN if getattr(options, name) is not None]:
+        if given := [name for name in OWN if name != "threads" and getattr(options, name) is not None]:
             raise TrainingError(
                 f"--{given[0].replace('_', '-')} belongs to study {FIELD}: give study {options.study} the options of "
                 "'reconet-bench train' after --"
@@ -78,11 +82,17 @@ class StudyCommand(Command):
             checked(argparse.Namespace(**{**vars(shared), "set": [*shared.set, *setting.overrides]}))
         labels = [setting.label for setting in STUDIES[options.study].settings]
         place = options.output or Path("runs") / f"study-{options.study}"
-        with own_folder(place, "study of this kind", *labels) as folder:
+        with (
+            own_folder(place, "study of this kind", *labels) as folder,
+            chosen_runner(options, options.handed_on, folder, shared.device) as runner,
+        ):
             if shared.download_vgg:
                 download_weights()  # once, not in each run
-            run_study(
-                options.study, options.handed_on, folder, options.jobs, lambda text: err.print(text, markup=False)
-            )
+            jobs = options.jobs if options.on is None else len(labels)  # on a cluster as many as there is room for
+            run_study(options.study, options.handed_on, folder.resolve(), jobs, _say, runner)
         out.print((folder / "summary.md").read_text(), markup=False)
         out.print(f"Written to {folder}: summary.csv, summary.md and a run folder for each setting", markup=False)
+
+
+def _say(text: str) -> None:
+    err.print(text, markup=False)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconet_bench.commands.base import add_vgg_option, at_least, between, own_folder, size
 from reconet_bench.commands.study_field_start import STEPS, STUDY_FILE, check, prepare, say, words
+from reconet_bench.commands.study_runner import chosen_runner
 
 if TYPE_CHECKING:
     from reconet_bench.benchmark.equal_style import Judge
@@ -121,12 +123,17 @@ def run_field_study(options: Any) -> None:
         if getattr(options, name) is None:
             setattr(options, name, value)
     checked = check(options)
-    with own_folder(options.output or Path("runs") / "study-field", "field study", STUDY_FILE) as folder:
+    with (
+        own_folder(options.output or Path("runs") / "study-field", "field study", STUDY_FILE) as folder,
+        chosen_runner(options, words(checked, folder), folder) as runner,
+    ):
         objectives, limits = prepare(checked, folder, began)
+        if options.on is not None:
+            limits = replace(limits, parallel=limits.jobs)  # each has cores of its own
         interrupt = None
         try:
             courses: Sequence[Course] = run_field(
-                objectives, words(checked, folder), folder / "points", _judged(checked.judge), limits, say
+                objectives, words(checked, folder), folder / "points", _judged(checked.judge), limits, say, runner
             )
         except Interrupted as stop:
             interrupt, courses = stop, stop.courses

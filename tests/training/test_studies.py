@@ -15,13 +15,16 @@ import pandas as pd
 import pytest
 import torch
 from conftest import TranslationClip, picture
+from ray_nodes import Nodes, begun, said
 
 from reconet_bench import cli
+from reconet_bench.core import place
 from reconet_bench.core.errors import TrainingError, UnknownName
 from reconet_bench.core.images import read_image, write_image
 from reconet_bench.core.machine import usable_cpus
 from reconet_bench.models.checkpoint import load_checkpoint
 from reconet_bench.networks.base import Identity
+from reconet_bench.training.cluster_runner import STOP, ClusterRunner
 from reconet_bench.training.crops import ClipCrops
 from reconet_bench.training.presets import load_recipe
 from reconet_bench.training.processes import Processes, places
@@ -159,6 +162,38 @@ class Stopped:
     def signal(self, number):
         self.numbers.append(number)
         self.told.set()
+
+
+@pytest.mark.process
+def test_a_study_on_a_cluster_is_the_study_that_it_would_be_here(arguments, tmp_path, monkeypatch):
+    words = ["study", "optimizers", "--threads", "1"]
+    with Nodes("", "") as nodes:
+        said(begun(tmp_path, *words, "-o", "there", "--on", "ray", "--", *arguments, address=nodes.address))
+    said(begun(tmp_path, *words, "-o", "here", "--", *arguments))
+    assert (tmp_path / "there" / "summary.csv").read_bytes() == (tmp_path / "here" / "summary.csv").read_bytes()
+    for setting in ("adam", "adamax"):
+        (model,) = (path for path in (tmp_path / "there" / setting).glob("*.safetensors") if path.stem != "state")
+        ours, theirs = (load_checkpoint(tmp_path / place / setting / model.name).network for place in ("here", "there"))
+        for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert torch.equal(one, other)
+        assert not list((tmp_path / "there").rglob(STOP))
+
+
+def test_a_cluster_asks_running_trainings_to_stop_and_begins_no_other(tmp_path):
+    script = "import time, signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print('on'); "
+    script += "sys.stdout.flush(); time.sleep(60)"
+    runner, log = ClusterRunner(place.Here(), 1, False), tmp_path / "log.txt"
+    codes: list[int | None] = []
+    with log.open("a") as file:
+        thread = threading.Thread(target=lambda: codes.append(runner.run([sys.executable, "-c", script], file)))
+        thread.start()
+        while "on" not in log.read_text():
+            time.sleep(0.05)
+        runner.signal(signal.SIGTERM)
+        thread.join()
+        assert codes == [7]
+        assert runner.run([sys.executable, "-c", script], file) is None
+    assert not (tmp_path / STOP).exists()
 
 
 def test_a_stopped_study_hands_the_signal_on_and_says_how_to_go_on(tmp_path):
