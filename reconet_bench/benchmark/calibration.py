@@ -19,12 +19,13 @@ from reconet_bench.benchmark.plan import Plan, new_result
 from reconet_bench.benchmark.quality_pass import QualityPass
 from reconet_bench.benchmark.runtime_pool import OpenedModel
 from reconet_bench.benchmark.task import Since, Task
-from reconet_bench.core.errors import ModelError
+from reconet_bench.core.errors import ModelError, ReconetBenchError
 from reconet_bench.core.machine import cpu_threads
 from reconet_bench.core.memory import host_bytes
 from reconet_bench.data.clip import Clip, ClipView
 from reconet_bench.metrics.base import Style
 from reconet_bench.metrics.style import style_of
+from reconet_bench.models.finding import find_checkpoint, known_export
 from reconet_bench.models.loading import Model
 from reconet_bench.runtimes.base import SessionHandle
 
@@ -88,7 +89,7 @@ class Calibration:
         decoding: seconds of a frame of some clips, by title, beyond those of the clip that the costs are of.
         frames: of the longest piece of a clip that was measured.
         pixels: of a frame.
-        measured: names of the models that the costs were measured of: their exports are in the cache now.
+        exported: names of the models whose exports are in the cache: those that were measured now, and those known.
     """
 
     costs: dict[str, Cost]
@@ -96,7 +97,7 @@ class Calibration:
     peak: int | None
     frames: int
     pixels: int
-    measured: frozenset[str] = frozenset()
+    exported: frozenset[str] = frozenset()
 
 
 def calibrate(plan: Plan) -> Calibration:
@@ -108,7 +109,7 @@ def calibrate(plan: Plan) -> Calibration:
     clip = max(plan.clips, key=len)
     lengths = sorted({min(length, len(clip)) for length in LENGTHS})
     costs: dict[tuple[object, ...], Cost] = {}
-    measured = set()
+    exported = {model.source.name for model in plan.models if _exported(model)}
     with (
         cpu_threads(plan.resources.threads or torch.get_num_threads()),
         tempfile.TemporaryDirectory(prefix="reconet-bench-") as folder,
@@ -118,14 +119,14 @@ def calibrate(plan: Plan) -> Calibration:
         for model in plan.models:
             if model.rendered is None and kinds[model.source.name] not in costs:
                 costs[kinds[model.source.name]] = _cost(plan, model, clip, lengths, Path(folder))
-                measured.add(model.source.name)
+                exported.add(model.source.name)
     return Calibration(
         {name: costs[kind] for name, kind in kinds.items()},
         {title: seconds - decoding[clip.title] for title, seconds in decoding.items()},
         host_bytes("VmHWM"),
         lengths[-1],
         clip.size.pixels,
-        frozenset(measured),
+        frozenset(exported),
     )
 
 
@@ -135,6 +136,15 @@ def _kind(model: Model) -> tuple[object, ...]:
     if network is None:
         return (model.checksum, model.source.stabiliser)
     return (type(network), sum(one.numel() for one in network.parameters()), model.source.stabiliser)
+
+
+def _exported(model: Model) -> bool:
+    """Whether the export of a shipped model is in the cache; of others it is not known."""
+    try:
+        known = known_export(find_checkpoint(model.source.name))
+    except ReconetBenchError:
+        return False
+    return known is not None and known.content() is not None
 
 
 def _cost(plan: Plan, model: Model, clip: Clip, lengths: Sequence[int], folder: Path) -> Cost:

@@ -75,7 +75,7 @@ def forecast(plan: Plan, calibration: Calibration, start: float, nodes: Sequence
     costs = {model.source.name: calibration.costs[model.source.name] for model in models}
     alone = {
         name: cost.open
-        + (0.0 if name in calibration.measured else cost.export)
+        + (0.0 if name in calibration.exported else cost.export)
         + sum(_scaled(cost, clip, calibration, number > 0) for clip in plan.clips)
         for number, (name, cost) in enumerate(costs.items())
     }

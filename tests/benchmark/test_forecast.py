@@ -11,12 +11,12 @@ from conftest import TranslationClip
 
 from reconet_bench import cli
 from reconet_bench.benchmark import forecast as forecast_module
-from reconet_bench.benchmark.calibration import Calibration, Cost, Line
+from reconet_bench.benchmark.calibration import Calibration, Cost, Line, _exported
 from reconet_bench.benchmark.forecast import forecast
 from reconet_bench.benchmark.plan import Plan
 from reconet_bench.models.checkpoint import Checkpoint
 from reconet_bench.models.export import checkpoint_model
-from reconet_bench.models.loading import Model
+from reconet_bench.models.loading import Model, load_by_name
 from reconet_bench.runtimes.selection import Resources
 
 
@@ -52,10 +52,20 @@ def test_here_one_task_follows_the_other(plan, calibration):
 
 def test_an_export_is_made_once_and_not_again_of_what_was_measured(plan, calibration):
     costs = {name: replace(cost, export=7.0) for name, cost in calibration.costs.items()}
-    known = forecast(plan, replace(calibration, costs=costs, measured=frozenset(["first"])), 3.0)
+    known = forecast(plan, replace(calibration, costs=costs, exported=frozenset(["first"])), 3.0)
     assert known.seconds == {"first": 1 + 48 + 5, "second": 1 + 7 + 24}
     # On nodes the exports are at hand: they are sent.
     assert known.estimates[1:] == forecast(plan, calibration, 3.0).estimates[1:]
+
+
+@pytest.mark.slow
+def test_what_is_exported_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECONET_BENCH_CACHE", str(tmp_path / "cache"))
+    model = load_by_name("reconet-lite-starry_night", tmp_path)
+    assert not _exported(model)
+    model.source.onnx()
+    assert _exported(model)
+    assert not _exported(replace(model, source=replace(model.source, name="of another folder")))
 
 
 def test_nodes_share_the_tasks_and_none_is_shorter_than_its_longest_task(plan, calibration, monkeypatch):
