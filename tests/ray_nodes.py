@@ -16,8 +16,9 @@ import sys
 from ray.cluster_utils import Cluster
 
 node = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-cluster = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 0})
-disks = [{"TMPDIR": disk, "RECONET_BENCH_CACHE": disk} if disk else {} for disk in sys.argv[1:]]
+server = {"ray_client_server_port": int(sys.argv[1])} if sys.argv[1] else {}
+cluster = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 0, **server})
+disks = [{"TMPDIR": disk, "RECONET_BENCH_CACHE": disk} if disk else {} for disk in sys.argv[2:]]
 nodes = [cluster.add_node(**node, env_vars=disk) for disk in disks]
 cluster.wait_for_nodes()
 print("at", cluster.address, flush=True)
@@ -29,12 +30,18 @@ cluster.shutdown()
 
 
 class Nodes:
-    """A cluster; see :data:`CLUSTER`."""
+    """A cluster; see :data:`CLUSTER`.
 
-    def __init__(self, *disks: object) -> None:
+    Args:
+        client: port of its client server, if it has one.
+        path: where Python looks first there.
+    """
+
+    def __init__(self, *disks: object, client: int | None = None, path: Path | None = None) -> None:
         pytest.importorskip("ray")
         self._process = subprocess.Popen(
-            [sys.executable, "-c", CLUSTER, *map(str, disks)],
+            [sys.executable, "-c", CLUSTER, str(client or ""), *map(str, disks)],
+            env={**os.environ, **({"PYTHONPATH": str(path)} if path else {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -171,6 +171,27 @@ def test_speeds_are_compared_on_the_most_numerous_kind_that_is_large_enough():
     assert [node.name for node in cluster.alike(4)] == ["c"]
 
 
+@pytest.mark.process
+def test_a_client_server_of_another_version_is_one_line(footage, tmp_path):
+    other = tmp_path / "other" / "reconet_bench"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text("")
+    with Nodes("", client=10131, path=other.parent):
+        words = ["stylize", str(footage / "a.mp4"), "-o", "out", "--on", "ray://127.0.0.1:10131"]
+        text = begun(tmp_path, *words).communicate(timeout=300)[1]
+    assert text.count("\n") == 1, text
+    assert "does not run this version of reconet-bench" in text
+
+
+@pytest.mark.process
+def test_a_client_server_is_a_cluster_too(footage, tmp_path):
+    words = ["stylize", str(footage / "a.mp4"), str(footage / "frames"), "--threads", "1"]
+    with Nodes("", client=10132):
+        said(begun(tmp_path, *words, "-o", "there", "--on", "ray://127.0.0.1:10132"))
+    said(begun(tmp_path, *words, "-o", "here"))
+    assert files(tmp_path / "there") == files(tmp_path / "here")
+
+
 def test_what_is_missing_here_is_told_before_any_node_is_asked():
     with pytest.raises(DataError, match="film: no such file or folder"):
         Cluster().check(lambda: {"film": "no such file or folder"}, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -83,7 +84,7 @@ class Cluster(Place):
         quietly = {"log_to_driver": False, "logging_level": "error"}
         if self.address:
             _knock(self.address)
-            logging.getLogger("ray").setLevel(logging.ERROR)
+            logging.getLogger("ray").setLevel(logging.CRITICAL)  # what goes wrong is an exception too
             self._ray.init(f"ray://{self.address}", **quietly)
         elif os.environ.get("RAY_ADDRESS"):
             self._ray.init(**quietly)
@@ -176,22 +177,43 @@ class Cluster(Place):
             if not any(cpus.get(key, -1) >= call.cpus for key in allowed if key not in bad):
                 raise RuntimeUnavailable(f"{call.what}: all nodes that it may run on are lost")
 
+    def _said(self, answer: Any) -> NodeFacts | Exception:
+        """What a node says, or what went wrong."""
+        try:
+            facts: NodeFacts = self._ray.get(answer, timeout=0.1)
+        except Exception as error:
+            return error
+        return facts
+
     def _asked(self, needs: Needs) -> Iterator[tuple[Node, NodeFacts]]:
         """All nodes, and what each says of itself."""
-        ask = self._ray.remote(num_cpus=0, max_retries=0)(node_facts)
-        needed = self.put(needs)
         alive = [node for node in self._ray.nodes() if node["Alive"]]
-        asked = [ask.options(label_selector={_NODE: node["NodeID"]}).remote(needed) for node in alive]
-        for node, answer in zip(alive, asked, strict=True):
+        with _this_version("the head"):  # behind a client server it is the first to load the package
+            ask = self._ray.remote(num_cpus=0, max_retries=0)(node_facts)
+            needed = self.put(needs)
+            asked = [ask.options(label_selector={_NODE: node["NodeID"]}).remote(needed) for node in alive]
+        self._ray.wait(asked, num_returns=len(asked), timeout=PROBE)
+        answers = [
+            self._said(answer) for answer in asked
+        ]  # of all, before any is told: Ray tells what nobody asked for
+        for node, facts in zip(alive, answers, strict=True):
             name = node["NodeManagerHostname"]
-            try:
-                facts: NodeFacts = self._ray.get(answer, timeout=PROBE)
-            except Exception as error:  # whatever it is that is not there
-                raise RuntimeUnavailable(
-                    f"--on ray: node {name} does not run this version of reconet-bench: {_first_line(error)}"
-                ) from None
+            with _this_version(f"node {name}"):
+                if isinstance(facts, Exception):
+                    raise facts
             cpus = node["Resources"].get("CPU", 0.0)
             yield Node(node["NodeID"], name, cpus, (facts.cpu, facts.gpu, cpus)), facts
+
+
+@contextlib.contextmanager
+def _this_version(who: str) -> Iterator[None]:
+    """Whatever goes wrong when a node looks for the package, it is not there as it is here."""
+    try:
+        yield
+    except Exception as error:
+        raise RuntimeUnavailable(
+            f"--on ray: {who} does not run this version of reconet-bench: {_first_line(error)}"
+        ) from None
 
 
 #: Ray's label of a node.
@@ -240,5 +262,5 @@ def _knock(address: str) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0].strip() if lines else type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1] if "ray::" in lines[0] else lines[0]  # below the traceback of a node stands the reason
