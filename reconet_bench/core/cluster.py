@@ -180,7 +180,7 @@ class Cluster(Place):
     def _said(self, answer: Any) -> NodeFacts | Exception:
         """What a node says, or what went wrong."""
         try:
-            facts: NodeFacts = self._ray.get(answer, timeout=0.1)
+            facts: NodeFacts = self._ray.get(answer, timeout=ANSWER)
         except Exception as error:
             return error
         return facts
