@@ -23,9 +23,9 @@ FULL_SCALE = 0.25
 #: What cannot be traced is this grey.
 UNTRACEABLE = 90
 #: WebP qualities to try, best first, until a picture is light enough.
-QUALITIES = (75, 60, 45, 30, 15)
-#: Bytes that all pictures together should keep to, so that the page with them stays below 15 MB.
-TOTAL = 9_500_000
+QUALITIES = (75, 65, 55, 45, 38, 30, 22, 15)
+#: Bytes that all pictures together should keep to, so that the page with them has a few MB.
+TOTAL = 4_000_000
 #: Frames wider than this are made smaller; the metrics see them as they are.
 MAX_WIDTH = 640
 #: Side of the detail that shows a long-term pair, and how many places it is looked for at.

@@ -23,6 +23,8 @@ TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SIDE = {"cpu": 2048, "cuda": 8192}
 _CONVOLUTION = {"cpu": (1, 256, 128), "cuda": (16, 512, 128)}
 _COPY_BYTES = {"cpu": 2**28, "cuda": 2**31}
+#: The same where it must be quick: each still fills a processor of a few cores.
+_QUICK_SIDE, _QUICK_CONVOLUTION, _QUICK_COPY_BYTES = 1024, (1, 128, 128), 2**27
 
 
 @dataclass(frozen=True)
@@ -42,37 +44,43 @@ class Ceiling:
     source: str = "matrix product"
 
 
-def measure_ceiling(precision: str, device: torch.device, threads: int, seconds: float = 1.0) -> Ceiling:
+def measure_ceiling(
+    precision: str, device: torch.device, threads: int, seconds: float = 1.0, quick: bool = False
+) -> Ceiling:
     """The best arithmetic and the best copy, each trial within ``seconds``.
 
     Args:
         precision: of :data:`TYPES`.
         threads: CPU threads; PyTorch's own count is put back afterwards.
+        quick: on a processor, take smaller pieces of work, of which more fit into a short time.
     """
     kind = TYPES[precision]
+    small = quick and device.type == "cpu"
+    side = _QUICK_SIDE if small else _SIDE[device.type]
+    shape = _QUICK_CONVOLUTION if small else _CONVOLUTION[device.type]
+    size = _QUICK_COPY_BYTES if small else _COPY_BYTES[device.type]
     with cpu_threads(threads), torch.inference_mode(), _ieee(device):
         flops = {
-            "matrix product": _product(kind, device, seconds),
-            "3x3 convolution": _convolution(kind, device, seconds),
+            "matrix product": _product(kind, device, seconds, side),
+            "3x3 convolution": _convolution(kind, device, seconds, shape),
         }
-        source = torch.ones(_COPY_BYTES[device.type] // 4, device=device)
+        source = torch.ones(size // 4, device=device)
         target = torch.empty_like(source)
         copied = _best(lambda: target.copy_(source), device, seconds)
     fastest = max(flops, key=flops.__getitem__)
     return Ceiling(flops[fastest], 2 * 4 * source.numel() / copied, kind.itemsize, fastest)
 
 
-def _product(kind: torch.dtype, device: torch.device, seconds: float) -> float:
+def _product(kind: torch.dtype, device: torch.device, seconds: float, side: int) -> float:
     """Operations a second of the best product of square matrices."""
-    side = _SIDE[device.type]
     # Not ones: a product of equal numbers flips few bits, and a GPU that draws less power runs faster.
     a, b, product = (torch.randn(side, side, device=device).to(kind) for _ in range(3))
     return 2 * side**3 / _best(lambda: torch.mm(a, b, out=product), device, seconds)
 
 
-def _convolution(kind: torch.dtype, device: torch.device, seconds: float) -> float:
+def _convolution(kind: torch.dtype, device: torch.device, seconds: float, shape: tuple[int, int, int]) -> float:
     """Operations a second of the best 3x3 convolution, channels last, counted as the roofline counts them."""
-    images, channels, side = _CONVOLUTION[device.type]
+    images, channels, side = shape
     x, weight = (
         torch.randn(shape, device=device).to(kind, memory_format=torch.channels_last)
         for shape in ((images, channels, side, side), (channels, channels, 3, 3))

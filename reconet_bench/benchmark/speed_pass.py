@@ -12,6 +12,7 @@ from reconet_bench.benchmark.error_change import error_change
 from reconet_bench.benchmark.first_frame import FirstFrame
 from reconet_bench.benchmark.plan import ComparisonResult, Plan, Report
 from reconet_bench.benchmark.runtime_pool import OpenedModel, RuntimePool
+from reconet_bench.benchmark.share_of_limit import limit_rows
 from reconet_bench.benchmark.speed_records import speed_rows
 from reconet_bench.benchmark.timing import TimingOptions, measure
 from reconet_bench.benchmark.timing_samples import Timing
@@ -85,6 +86,7 @@ class SpeedPass:
                 opened.model.against,
                 pool.is_reference(name),
             )
+            rows |= limit_rows(opened.model.source.network, size, timing, rows["fps_device"].doubts)
             record = self.result.recorder(opened.model, opened.sessions[name], size)
             adapted = opened.model.source.adaptations(*size)
             if "software" in timing.device:

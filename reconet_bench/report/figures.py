@@ -88,19 +88,23 @@ def axis(values: Sequence[float], start: float, end: float, zero: bool = False, 
     return Axis(low - room, high + room, start, end)
 
 
-def marker(series: Series, x: float, y: float, size: float = 3, tip: str = "") -> str:
-    """A mark whose shape tells the series where colour does not."""
+def shape(kind: int, x: float, y: float, size: float) -> str:
+    """One of four shapes: circle, square, triangle, diamond."""
     s = size
-    shapes = {
+    return {
         0: f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{s:.1f}"/>',
         1: f'<rect x="{x - s:.1f}" y="{y - s:.1f}" width="{2 * s:.1f}" height="{2 * s:.1f}"/>',
         2: f'<path d="M{x:.1f} {y - 1.2 * s:.1f}L{x + 1.1 * s:.1f} {y + 0.8 * s:.1f}H{x - 1.1 * s:.1f}Z"/>',
         3: f'<path d="M{x:.1f} {y - 1.3 * s:.1f}L{x + 1.3 * s:.1f} {y:.1f}L{x:.1f} {y + 1.3 * s:.1f}'
         f'L{x - 1.3 * s:.1f} {y:.1f}Z"/>',
-    }
-    shape = shapes[series.slot % 4] if series.slot >= 0 else f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{s * 0.7:.1f}"/>'
+    }[kind % 4]
+
+
+def marker(series: Series, x: float, y: float, size: float = 3, tip: str = "") -> str:
+    """A mark whose shape tells the series where colour does not."""
+    drawn = shape(series.slot, x, y, size) if series.slot >= 0 else shape(0, x, y, 0.7 * size)
     title = f"<title>{escape(tip)}</title>" if tip else ""
-    return f'<g class="mark {series.css}">{shape}{title}</g>'
+    return f'<g class="mark {series.css}">{drawn}{title}</g>'
 
 
 def lines(
@@ -122,7 +126,7 @@ def lines(
         min(x for x, _ in points), max(max(x for x, _ in points), min(x for x, _ in points) + 1), LEFT, WIDTH - RIGHT
     )
     up = values or axis([y for _, y in points], HEIGHT - BOTTOM, TOP, log=log)
-    body = _frame(title, across, up, x_label)
+    body = frame(title, across, up, x_label)
     if cursor is not None:
         step = across(across.low + 1) - across(across.low)
         body += (
@@ -137,7 +141,7 @@ def lines(
                 marker(one, across(x), up(y), 2.2, f"{one.name}, {x_label} {x:g}: {significant(y)}")
                 for x, y in one.points
             )
-    return _svg(f"{title}: {', '.join(one.name for one in series)}", body)
+    return svg(f"{title}: {', '.join(one.name for one in series)}", body)
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,7 @@ def trade_off(points: Sequence[Point], x_label: str, y_label: str) -> str:
     width, height = 430, 300
     across = axis([p.x for p in points], LEFT, width - 20, log=True)
     up = axis([v for p in points for v in (p.y, *(p.y_interval or ()))], height - BOTTOM - 6, TOP, zero=True)
-    body = _frame("", across, up, x_label, width, height, y_label)
+    body = frame("", across, up, x_label, width, height, y_label)
     body += f'<text class="hint" x="{LEFT + 16}" y="{height - BOTTOM - 16}">↙ better: stylised and stable</text>'
     fastest = max((p.fps for p in points if p.fps), default=1.0)
     taken: list[tuple[float, float, float]] = []
@@ -182,7 +186,7 @@ def trade_off(points: Sequence[Point], x_label: str, y_label: str) -> str:
         taken.append((left, left + extent, line))
         anchor = "start" if right else "end"
         body += f'<text class="name" x="{begin:.1f}" y="{line:.1f}" text-anchor="{anchor}">{escape(name)}</text>'
-    return _svg(f"{y_label} against {x_label}", body, width, height)
+    return svg(f"{y_label} against {x_label}", body, width, height)
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,8 @@ class Bar:
 
 def bars(title: str, rows: Sequence[Bar], unit: str) -> str:
     """Horizontal bars, grouped by model; one in doubt is drawn open."""
-    width, step, left = 430, 25, 116
+    width, step = 430, 25
+    left = max(116, 10 + round(6.1 * min(max(len(row.runtime) for row in rows), 28)))
     groups = list(dict.fromkeys(row.series.name for row in rows))
     height = TOP + step * (len(rows) + len(groups)) + 10
     scale = Axis(0, max(row.value for row in rows) or 1, left, width - 118)
@@ -210,7 +215,7 @@ def bars(title: str, rows: Sequence[Bar], unit: str) -> str:
             text = f"{significant(row.value)} {unit}" + (f" · {short(row.doubts[0], 14)}" if row.doubts else "")
             tip = "; ".join([f"{group}, {row.runtime}: {text}", *(doubt.sentence for doubt in row.doubts)])
             body += (
-                f'<text x="{left - 8}" y="{y + 12:.0f}" text-anchor="end">{escape(short(row.runtime, 19))}</text>'
+                f'<text x="{left - 8}" y="{y + 12:.0f}" text-anchor="end">{escape(short(row.runtime, 28))}</text>'
                 f'<rect class="{kind} {row.series.css}" x="{left}" y="{y:.0f}" '
                 f'width="{max(scale(row.value) - left, 1):.1f}" height="15" rx="2">'
                 f"<title>{escape(tip)}</title></rect>"
@@ -218,7 +223,7 @@ def bars(title: str, rows: Sequence[Bar], unit: str) -> str:
             )
             y += step - 4
         y += 17
-    return _svg(title, body, width, max(int(y) - 8, height - step))
+    return svg(title, body, width, max(int(y) - 8, height - step))
 
 
 def legend_mark(series: Series) -> str:
@@ -232,7 +237,7 @@ def short(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _frame(
+def frame(
     title: str, across: Axis, up: Axis, x_label: str, width: int = WIDTH, height: int = HEIGHT, y_label: str = ""
 ) -> str:
     """Title, grid, ticks and labels."""
@@ -253,5 +258,5 @@ def _frame(
     return f'{body}<text class="label" x="{middle:.0f}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>'
 
 
-def _svg(label: str, body: str, width: int = WIDTH, height: int = HEIGHT) -> str:
+def svg(label: str, body: str, width: int = WIDTH, height: int = HEIGHT) -> str:
     return f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">{body}</svg>'

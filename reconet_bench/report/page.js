@@ -10,11 +10,20 @@
   const state = { clip: 0, at: 0, split: 0.5, left: 0, right: 0, playing: false, last: 0, ready: false };
   let lanes = [];
 
+  const address = (code) => "data:image/webp;base64," + code;
   const picture = (code) => {
     const image = new Image();
-    if (code) image.src = "data:image/webp;base64," + code;
+    if (code) image.src = address(code);
     return image;
   };
+
+  // Pictures elsewhere on the page are frames of the player: "clip lane frame" says which.
+  for (const kind of ["frames", "errors"]) {
+    for (const image of document.querySelectorAll(`img[data-${kind}]`)) {
+      const [clip, lane, at] = image.dataset[kind].split(" ");
+      image.src = address(clips[clip].lanes[lane][kind][at]);
+    }
+  }
 
   async function open(index) {
     const clip = clips[index];

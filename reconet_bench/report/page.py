@@ -12,12 +12,14 @@ from typing import Any
 from reconet_bench.core.samples import answers
 from reconet_bench.report import explained, figures, flow_agreement, interval_meaning, tables, verdict
 from reconet_bench.report.beside_published import PublishedRow, published_rows
-from reconet_bench.report.figures import Bar, Point, Series
+from reconet_bench.report.figures import Point, Series
 from reconet_bench.report.loss_panels import loss_panels
 from reconet_bench.report.numbers import significant
 from reconet_bench.report.player import ClipPictures, data_uri, find_clips, player_data, within_budget
 from reconet_bench.report.ranking import ModelRow, fastest, labels, overall
 from reconet_bench.report.run import Run
+from reconet_bench.report.speed_plot import legend, speed_plot, spots
+from reconet_bench.report.speed_section import TargetSpeed, speed_section
 from reconet_bench.report.summary import summary
 
 #: Per-frame curves that are open when the page is; the others are folded.
@@ -149,17 +151,9 @@ class Page:
         ]
 
     @cached_property
-    def speed(self) -> tuple[list[str], list[list[str]]]:
-        """Header and rows of the speed table: time, placement, parity."""
-        rows, metrics = tables.speed_rows(self.records)
-        rows = [[self.names.get(model, model), *rest] for model, *rest in rows]
-        return [
-            "method",
-            "runtime, precision, device",
-            "size",
-            *(tables.heading(m, tables.SPEED, self.better) for m in metrics),
-            "note",
-        ], rows
+    def speed(self) -> list[TargetSpeed]:
+        """What was timed, by target."""
+        return speed_section(self.records, self.names, self.series)
 
     @cached_property
     def beside(self) -> list[PublishedRow]:
@@ -229,17 +223,10 @@ class Page:
         )
 
     @cached_property
-    def speed_bars(self) -> list[str]:
-        """A chart for each frame size."""
-        sizes: dict[tuple[int, int], list[Bar]] = {}
-        for r in self.records:
-            if r.metric == "fps_device" and r.value is not None:
-                place = f"{r.runtime} {r.precision}" + ("" if r.device == "cpu" else f" {r.device}")
-                sizes.setdefault((r.height, r.width), []).append(Bar(self.series[r.model], place, r.value, r.doubts))
-        return [
-            figures.bars(f"frames a second at {width}x{height}", rows, "fps")
-            for (height, width), rows in sorted(sizes.items())
-        ]
+    def speed_plots(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """Speed, stability and style of all models in all runtimes: a chart for each size, and the shapes in it."""
+        found = spots(self.records, self.series)
+        return [(speed_plot(size, marks), legend(marks)) for size, marks in sorted(found.items()) if len(marks) > 1]
 
     @cached_property
     def losses(self) -> list[str]:
@@ -257,18 +244,20 @@ class Page:
     @cached_property
     def strips(self) -> list[dict[str, Any]]:
         """Of each clip the instant at which the models flicker most: content, models, and their heat maps."""
-        return [strip for clip in self.clips if (strip := self._strip(clip))]
+        return [strip for index, clip in enumerate(self.clips) if (strip := self._strip(index, clip))]
 
-    def _strip(self, clip: ClipPictures) -> dict[str, Any] | None:
+    def _strip(self, index: int, clip: ClipPictures) -> dict[str, Any] | None:
+        """Its pictures are those of the player, by clip, lane and frame: a page holds each once."""
         shared = set(clip.content).intersection(*clip.models.values())
         if not shared:
             return None
         mapped = shared.intersection(*clip.errors.values()) if clip.errors else set()
         number = max(sorted(mapped or shared), key=lambda n: self._flicker(clip.video, n))
-        cells = [{"name": "content", "picture": clip.content[number], "error": None}]
+        at = clip.numbers.index(number)
+        cells = [{"name": "content", "place": f"{index} 0 {at}", "error": False}]
         cells += [
-            {"name": self.names[m], "picture": lane[number], "error": clip.errors.get(m, {}).get(number)}
-            for m, lane in clip.models.items()
+            {"name": self.names[m], "place": f"{index} {lane} {at}", "error": number in clip.errors.get(m, {})}
+            for lane, m in enumerate(clip.models, 1)
         ]
         long = [{"name": self.names.get(m, "content"), "frames": sorted(lane.items())} for m, lane in clip.long.items()]
         return {"video": clip.video, "number": number, "cells": cells, "long": long}

@@ -12,6 +12,7 @@ from reconet_bench.report.markdown import as_text, markdown
 from reconet_bench.report.numbers import p_cell, significant, with_interval
 from reconet_bench.report.published_results import published_for
 from reconet_bench.report.summary import summary
+from reconet_bench.report.targets import NOTES, by_target
 
 #: Metrics of the quality table, in order, with a short heading.
 QUALITY = {
@@ -48,6 +49,7 @@ SPEED = {
     "latency_device_spread": "spread",
     "speed_up": "× torch",
     "speed_up_end_to_end": "× torch end to end",
+    "share_of_limit": "% of limit",
     "load_time": "load s",
     "first_frame": "first frame ms",
     "peak_memory": "peak MiB",
@@ -130,12 +132,13 @@ def quality_markdown(records: Sequence[Record]) -> str:
 
 
 def speed_markdown(records: Sequence[Record]) -> str:
-    """The speed table, one row per model, runtime and size; empty where nothing was timed."""
-    rows, metrics = speed_rows(records)
-    better = directions(records)
-    if not rows:
-        return ""
-    return markdown(["model", "runtime", "size", *(heading(m, SPEED, better) for m in metrics), "note"], rows)
+    """The speed tables, one for each target with a row per model, runtime and size; empty where nothing was timed."""
+    better, parts = directions(records), []
+    for name, own in by_target(records).items():
+        rows, metrics = speed_rows(own)
+        header = ["model", "runtime", "size", *(heading(m, SPEED, better) for m in metrics), "note"]
+        parts += [f"### {name}", *([NOTES[name]] if NOTES[name] else []), markdown(header, rows)]
+    return "\n\n".join(part.strip() for part in parts)
 
 
 def speed_rows(records: Sequence[Record], metrics: Iterable[str] = SPEED) -> tuple[list[list[str]], list[str]]:
@@ -248,8 +251,9 @@ _QUALITY_NOTE = (
 )
 _SPEED_NOTE = (
     "Batch 1, fresh frames in rotation, runtimes interleaved; *fps* starts and ends on the device, *end to end* "
-    "with 8-bit frames in host memory. PSNR, max abs and ΔE(V) are against PyTorch fp32 on the same frames, or against "
-    "what the note says. "
+    "with 8-bit frames in host memory. *% of limit* is the least time that this machine needs for a frame's operations "
+    "or memory traffic, over the time taken. PSNR, max abs and ΔE(V) are against PyTorch fp32 on the same frames, or "
+    "against what the note says. "
     "With fewer than a hundred frames, p99 is close to the slowest frame; records.csv has the number of frames."
 )
 

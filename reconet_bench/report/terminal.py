@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -17,6 +17,7 @@ from reconet_bench.report.numbers import p_cell, significant, with_interval
 from reconet_bench.report.ranking import first_runtime, labels, overall
 from reconet_bench.report.run import Run
 from reconet_bench.report.summary import SummaryRow, summary
+from reconet_bench.report.targets import by_target
 
 #: Columns that fit a terminal; the files hold all.
 _QUALITY = (
@@ -34,6 +35,7 @@ _SPEED = (
     "fps_end_to_end",
     "latency_device_p90",
     "speed_up",
+    "share_of_limit",
     "peak_memory",
     "parity_psnr",
     "temporal_error_change",
@@ -67,9 +69,10 @@ def comparison(
             )
         )
         parts += [Text(one.order) for one in beside if one.order]
-    rows, metrics = tables.speed_rows(records, _SPEED)
+    targets = by_target(records)
+    rows, metrics = tables.speed_rows([record for own in targets.values() for record in own], _SPEED)
     if rows:
-        parts.append(speed(records, rows, metrics))
+        parts.append(speed(records, rows, metrics, [len(tables.speed_rows(own)[0]) for own in targets.values()]))
         parts += [
             Text(f"{model} in {runtime} at {size}: {note}", style="yellow")
             for model, runtime, size, *_, note in rows
@@ -181,16 +184,25 @@ def differences_table(rows: Sequence[Difference]) -> Table:
     return _table(title, header, rows_filled, left=(0, 1, 4, 5))
 
 
-def speed(records: Sequence[Record], rows: Sequence[Sequence[str]], metrics: Sequence[str]) -> Table:
-    """Speed and parity, one row per model, runtime and size."""
+def speed(
+    records: Sequence[Record], rows: Sequence[Sequence[str]], metrics: Sequence[str], groups: Sequence[int]
+) -> Table:
+    """Speed and parity, one row per model, runtime and size.
+
+    Args:
+        groups: how many rows each target has, in order; a line parts them.
+    """
     better = tables.directions(records)
     header = ["model", "runtime", "size", *(tables.heading(metric, tables.SPEED, better) for metric in metrics)]
-    return _table(
+    out = _table(
         "Speed, with what it costs in fidelity to PyTorch fp32, or to what a note says",
         header,
         [row[:-1] for row in rows],
         left=(0, 1, 2),
     )
+    for end in accumulate(groups):
+        out.rows[end - 1].end_section = True
+    return out
 
 
 def estimates(rows: Sequence[tuple[str, str, str, str]]) -> Table:

@@ -45,6 +45,33 @@ def missing() -> str | None:
     return None
 
 
+class _Driver:
+    """Playwright, started once for all browsers of this process: a second one beside it would not start."""
+
+    def __init__(self) -> None:
+        self._playwright: Playwright | None = None
+        self._users = 0
+
+    def take(self) -> Playwright:
+        """It, for a browser; give it back."""
+        from playwright.sync_api import sync_playwright
+
+        self._playwright = self._playwright or sync_playwright().start()
+        self._users += 1
+        return self._playwright
+
+    def give_back(self) -> None:
+        """The last one ends it."""
+        self._users -= 1
+        if not self._users and self._playwright is not None:
+            ended, self._playwright = self._playwright, None
+            with contextlib.suppress(Exception):  # it may be gone already, and its errors have no common base
+                ended.stop()
+
+
+_DRIVER = _Driver()
+
+
 class Driven:
     """A browser that was started; close it.
 
@@ -56,18 +83,18 @@ class Driven:
     """
 
     def __init__(self, *arguments: str) -> None:
-        from playwright.sync_api import Error, sync_playwright
-
         if reason := missing():
             raise RuntimeUnavailable(reason)
-        self._playwright: Playwright = sync_playwright().start()
+        from playwright.sync_api import Error
+
+        self._open = True
         root = hasattr(os, "geteuid") and os.geteuid() == 0
         try:
-            self.browser: Browser = self._playwright.chromium.launch(
+            self.browser: Browser = _DRIVER.take().chromium.launch(
                 executable_path=chromium(), args=[*_QUIET, *(["--no-sandbox"] if root else []), *arguments]
             )
         except Error as error:
-            self._playwright.stop()
+            _DRIVER.give_back()
             raise RuntimeUnavailable(f"Chromium does not start: {str(error).strip().splitlines()[0]}") from None
 
     def page(self) -> Any:
@@ -76,10 +103,12 @@ class Driven:
 
     def close(self) -> None:
         """End the browser."""
+        if not self._open:
+            return
+        self._open = False
         with contextlib.suppress(Exception):  # it may be gone already, and its errors have no common base
             self.browser.close()
-        with contextlib.suppress(Exception):
-            self._playwright.stop()
+        _DRIVER.give_back()
 
 
 def renderer_peak() -> int | None:

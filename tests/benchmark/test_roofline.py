@@ -7,16 +7,19 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 import torch
 from torch import nn
 
 from reconet_bench import cli
-from reconet_bench.benchmark import peak_rates, roofline
+from reconet_bench.benchmark import peak_rates, roofline, share_of_limit
 from reconet_bench.benchmark.fastest_runtime import Choice
 from reconet_bench.benchmark.peak_rates import Ceiling, measure_ceiling
 from reconet_bench.benchmark.roofline import Cost, measure_runtimes, network_cost
+from reconet_bench.benchmark.share_of_limit import LIMIT, SHARE, TRIAL, limit_rows
+from reconet_bench.benchmark.timing_samples import Samples, Timing
 from reconet_bench.core.errors import DataError, ModelError
 from reconet_bench.core.machine import computes_bf16
 from reconet_bench.core.size import Size
@@ -288,3 +291,41 @@ def test_the_command_prints_and_writes_the_table(
         cli.main([*words[:4], "torhc"])
     assert caught.value.code == 2
     assert "unknown runtime 'torhc': did you mean 'torch'" in capsys.readouterr().err
+
+
+def timing_of(seconds: float, precision: str = "fp32", device: str = "cpu") -> Timing:
+    return Timing("torch", device, precision, 1, 0.0, samples={"device": Samples([[seconds]])})
+
+
+def test_a_comparison_takes_the_share_of_the_limit_from_the_peak_of_its_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, str, int]] = []
+
+    def peak(precision: str, device: str, threads: int) -> Ceiling:
+        asked.append((precision, device, threads))
+        return Ceiling(2e9, 1e12, 4)
+
+    monkeypatch.setattr(share_of_limit, "_peak", peak)
+    network = ReCoNet()
+    macs = network_cost(network, 32, 48).macs
+    rows = limit_rows(network, Size(32, 48), timing_of(0.5))
+    assert rows[LIMIT].value == pytest.approx(1000 * macs / 1e9)
+    assert rows[SHARE].value == pytest.approx(100 * macs / 1e9 / 0.5)
+    assert asked == [("fp32", "cpu", 1)]
+
+
+@pytest.mark.parametrize(("precision", "device"), [("int8", "cpu"), ("fp16", "cpu"), ("fp32", "webgpu (software)")])
+def test_where_no_peak_is_measured_the_share_is_absent_with_its_reason(precision: str, device: str) -> None:
+    rows = limit_rows(ReCoNet(), Size(32, 48), timing_of(0.5, precision, device))
+    assert rows[SHARE].value is None
+    assert rows[SHARE].note == "no peak measured"
+    assert limit_rows(None, Size(32, 48), timing_of(0.5)) == {}
+    assert limit_rows(Identity(), Size(32, 48), timing_of(0.5))[SHARE].note == "no operations to count"
+
+
+def test_the_quick_peak_takes_about_a_second() -> None:
+    """Where nothing else runs; a comparison takes it once for each precision."""
+    start = perf_counter()
+    assert measure_ceiling("fp32", torch.device("cpu"), 1, TRIAL, quick=True).flops > 1e8
+    assert perf_counter() - start < 20

@@ -268,6 +268,7 @@ def test_the_page_has_every_part(records):
         "## Quality",
         "## Paired differences",
         "## Speed and parity",
+        "### CPU",
         "## Published numbers on these videos",
         "## Recalled from papers, not checked against them",
         "## Not measured, and why",
