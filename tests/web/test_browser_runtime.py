@@ -71,6 +71,14 @@ def test_the_frames_are_those_of_pytorch(
             assert session.device.startswith("webgpu")
 
 
+def test_two_browsers_in_one_process_and_one_that_is_closed_twice(source: ModelSource) -> None:
+    with RUNTIMES["onnxruntime-web:wasm"].load(source, threads=1) as first:
+        with RUNTIMES["onnxruntime-web:wasm"].load(source, threads=1) as second:
+            assert np.array_equal(first(frames((36, 50))[0]), second(frames((36, 50))[0]))
+        second.close()
+        first(frames((36, 50))[1])
+
+
 def test_a_browser_that_dies_costs_its_own_rows(source: ModelSource) -> None:
     with RUNTIMES["onnxruntime-web:wasm"].load(source, threads=1) as session:
         assert isinstance(session, WebSession)
@@ -170,6 +178,108 @@ def test_the_live_page_by_keyboard_and_on_a_phone(opened: tuple) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert said == []
+
+
+#: Notes what is painted, and every rate that the page shows, by the clock of the page and beside its own counting.
+WATCH = """
+window.seen = { painted: [], shown: [] };
+const put = CanvasRenderingContext2D.prototype.putImageData;
+CanvasRenderingContext2D.prototype.putImageData = function (...words) {
+  seen.painted.push(performance.now());
+  return put.apply(this, words);
+};
+new MutationObserver(() => {
+  seen.shown.push([performance.now(), Number(document.documentElement.dataset.fps)]);
+}).observe(document, { subtree: true, attributeFilter: ["data-fps"] });
+"""
+#: Bytes of the page, its worker and the memory of WebAssembly, after everything that is unused has gone.
+MEMORY = "performance.measureUserAgentSpecificMemory().then(({ bytes }) => bytes)"
+
+
+@pytest.fixture
+def watched(address: str) -> Iterator[tuple]:
+    """The live page on the small camera picture, with a second look at what it counts, and all that went wrong."""
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, *camera])
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.add_init_script(WATCH)
+        wrong: list[str] = []
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith((address, "blob:")) else wrong.append(request.url),
+        )
+        page.goto(address)
+        wait_for(page, 4)
+        page.evaluate("document.getElementById('size').options[1].value = '96'")
+        page.select_option("#size", index=1)
+        page.click("#camera")
+        wait_for(page, counted(page) + 8)
+        yield page
+        browser.close()
+    assert wrong == []
+
+
+@pytest.mark.slow
+def test_the_rate_on_the_live_page_is_that_of_the_frames_painted(watched) -> None:
+    """What is shown is the rate of the last two seconds: on average within 5 % of the frames painted in them."""
+    watched.wait_for_timeout(3000)
+    begin = watched.evaluate("performance.now()")
+    watched.wait_for_timeout(10_000)
+    seen = watched.evaluate("seen")
+    assert counted(watched) == pytest.approx(len(seen["painted"]), abs=2)
+    painted = np.array(seen["painted"])
+    shown = [(now, fps) for now, fps in seen["shown"] if now > begin]
+    assert len(shown) >= 5
+    # A window that ends with a frame holds half a frame more than its length has room for.
+    real = [((painted > now - 2000) & (painted <= now)).sum() / 2 - 0.25 for now, _ in shown]
+    assert np.mean([fps for _, fps in shown]) == pytest.approx(np.mean(real), rel=0.05)
+
+
+@pytest.mark.slow
+def test_the_live_pages_memory_is_flat(watched) -> None:
+    wait_for(watched, counted(watched) + 60)
+    before, first = watched.evaluate(MEMORY), counted(watched)
+    wait_for(watched, first + 300, 240)
+    grown = watched.evaluate(MEMORY) - before
+    assert before > 10 * 2**20, "the memory of WebAssembly is in it"
+    assert grown < 300 * 96 * 4 * 4, "less than a row of pixels for each frame"
+
+
+@pytest.mark.slow
+def test_a_recording_of_the_live_page_plays(watched, tmp_path: Path) -> None:
+    """Every frame of it is decoded, by us and by the browser, and it shows the painting."""
+    from reconet_bench.video.reader import VideoReader
+
+    watched.click("#record")
+    wait_for(watched, counted(watched) + 30, 120)
+    watched.click("#record")
+    watched.wait_for_selector("#save:not([hidden])", state="attached", timeout=20_000)
+    with watched.expect_download() as download:
+        watched.click("#save")
+    file = tmp_path / "painted.webm"
+    download.value.save_as(file)
+    assert download.value.suggested_filename == "painted.webm"
+    with VideoReader(file) as reader:
+        pictures = [frame.image for frame in reader]
+    assert len(pictures) >= 10
+    assert pictures[0].shape == tuple(watched.evaluate("[shown.height, shown.width, 3]"))
+    last = pictures[-1].astype(float)
+    assert last.std() > 10
+    playing = """async () => {
+        const video = document.createElement("video");
+        Object.assign(video, { muted: true, src: document.getElementById("save").href });
+        await video.play();
+        await new Promise((resolve) => video.requestVideoFrameCallback(resolve));
+        await new Promise((resolve, reject) => Object.assign(video, { onended: resolve, onerror: reject }));
+        return [video.videoWidth, video.currentTime, video.error];
+    }"""
+    width, seconds, error = watched.evaluate(playing)
+    assert width == last.shape[1]
+    assert seconds > 0.3
+    assert error is None
 
 
 def test_without_a_camera_there_is_a_clear_word(address: str) -> None:
