@@ -1,11 +1,12 @@
 """How much each rewrite of the deploy form gains: ``python tools/rewrites_table.py MODEL RUNTIME...`` prints tables.
 
-Every rewrite alone and all of them, at 1024x436, against the plain export in the same runtime and in the same rounds.
+Every rewrite alone and all of them, at 1024x436 or ``--size``, against the plain export in the same runtime and in the
+same rounds.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ import onnx
 from reconet_bench.benchmark.speed_ratio import SpeedRatio, speed_ratio
 from reconet_bench.benchmark.timing import TimingOptions, measure
 from reconet_bench.core.ops import to_uint8
+from reconet_bench.core.size import Size
 from reconet_bench.data.synthetic import synthetic_clip
 from reconet_bench.models.checkpoint import find_checkpoint, load_checkpoint
 from reconet_bench.models.export import cached_export
@@ -24,7 +26,6 @@ from reconet_bench.models.rewrites.base import REWRITES, EditableGraph
 from reconet_bench.report.markdown import markdown
 from reconet_bench.runtimes.base import RUNTIMES
 
-SIZE = (436, 1024)
 PLAIN, ALL = "plain", "all of them"
 OPTIONS = TimingOptions(rounds=8, seconds=0.1, boundaries=("device",), warmup_seconds=1, reference=PLAIN)
 
@@ -70,19 +71,22 @@ def cells(ratio: SpeedRatio, levels: int) -> list[str]:
     return [f"{ratio.value:.2f}", f"{ratio.low or 0:.2f} to {ratio.high or 0:.2f}", str(levels)]
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Print a table for each runtime."""
-    model, *runtimes = arguments
-    clip = synthetic_clip("rush", SIZE, 2)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("runtimes", nargs="+")
+    parser.add_argument("--size", type=Size.parse, default=Size(436, 1024), metavar="WxH")
+    options = parser.parse_args()
+    clip = synthetic_clip("rush", options.size, 2)
     frames = [to_uint8(clip.frame(index))[0] for index in range(len(clip))]
     with tempfile.TemporaryDirectory() as folder:
-        files = variants(model, Path(folder))
-        for runtime in runtimes:
+        files = variants(options.model, Path(folder))
+        for runtime in options.runtimes:
             rows = [[name, *cells(*found)] for name, found in gains(runtime, files, frames).items()]
-            print(
-                markdown([f"{model}, {runtime}", "times as fast", "95 % interval", "levels of 255"], rows), flush=True
-            )
+            header = [f"{options.model}, {runtime}, {options.size}", "times as fast", "95 % interval", "levels of 255"]
+            print(markdown(header, rows), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
