@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from reconet_bench.benchmark.calibration import Calibration, Cost
 from reconet_bench.benchmark.plan import Plan
 from reconet_bench.benchmark.speed_pass import SPEED
-from reconet_bench.benchmark.turns import FRAMES_TO_START
+from reconet_bench.benchmark.turns import FRAMES_TO_START, MIN_FRAMES_PER_TURN
 from reconet_bench.core.machine import usable_cpus
 from reconet_bench.data.clip import Clip
 from reconet_bench.models.loading import Model
@@ -19,7 +19,7 @@ from reconet_bench.runtimes.selection import REFERENCE_RUNTIME
 
 #: Numbers of nodes that are asked about.
 NODES = (1, 4, 16, 64)
-#: Frames of a warm-up at each boundary, as a rule; and frames that parity and first frames take.
+#: Frames of a warm-up, as a rule; and frames that parity and first frames take.
 WARM_UP, BESIDE = 8, 10
 #: Bytes of a frame's small pictures, all together, at most: the page keeps to a limit.
 PICTURES = 9_500_000
@@ -115,12 +115,12 @@ def _scaled(cost: Cost, clip: Clip, calibration: Calibration, warm: bool = False
 def _speed(plan: Plan, cost: Cost) -> float:
     """Seconds of timing one model at the size of the first clip. Rounds are taken until the budget is used up."""
     frames = sum(cost.frame.values())
-    turns = sum(max(SPEED.seconds + seconds, 4 * seconds) for seconds in cost.frame.values())
+    turns = sum(max(SPEED.seconds, MIN_FRAMES_PER_TURN * seconds) for seconds in cost.frame.values())
     # Between rounds all sessions start anew.
-    rounds = plan.rounds * len(SPEED.boundaries) * turns + (plan.rounds - 1) * (cost.open + frames * FRAMES_TO_START)
+    rounds = plan.rounds * turns + frames + (plan.rounds - 1) * (cost.open + frames * FRAMES_TO_START)
     resolved = set(cost.frame) <= {REFERENCE_RUNTIME} or REFERENCE_RUNTIME not in cost.frame
     measured = rounds if resolved else max(rounds, plan.speed_budget)
-    return cost.open + frames * (WARM_UP * len(SPEED.boundaries) + BESIDE) + measured
+    return cost.open + frames * (WARM_UP + BESIDE) + measured
 
 
 def _spread(tasks: Iterable[float], places: int) -> float:

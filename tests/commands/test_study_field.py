@@ -24,7 +24,7 @@ from reconet_bench.core.images import write_image
 from reconet_bench.core.tensor_files import read_tensors
 from reconet_bench.models.checkpoint import load_checkpoint
 from reconet_bench.report.equal_style import FILES
-from reconet_bench.training import field_pace, field_study
+from reconet_bench.training import field_pace, field_study, processes
 
 
 def trained(command: list[str], log) -> int:
@@ -80,7 +80,7 @@ def words(trunk, stand_in_weights, tmp_path, monkeypatch) -> list[str]:
 
 @pytest.fixture
 def here(monkeypatch) -> Iterator[type[Here]]:
-    monkeypatch.setattr(field_study, "Processes", Here)
+    monkeypatch.setattr(processes, "Processes", Here)
     monkeypatch.setattr(field_pace, "Processes", Here)
     monkeypatch.setattr(Here, "begun", [])
     return Here
