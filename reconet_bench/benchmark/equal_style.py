@@ -60,12 +60,14 @@ class Judge:
     Attributes:
         clips: with their frames, decoded once for all models.
         threads: CPU threads; ``None``: all.
+        also: metrics on request, beside those of :func:`reported`.
     """
 
     clips: Sequence[Clip]
     vgg: Path | None
     threads: int | None = None
     content: ContentFrames = field(default_factory=ContentFrames)
+    also: Sequence[str] = ()
 
     def measure(self, checkpoint: Path, kept: Path | None = None) -> Measurement:
         """Stylise all clips with a checkpoint and measure; what stands in the file ``kept`` is not measured again.
@@ -74,7 +76,8 @@ class Judge:
             ModelError: not a checkpoint of this package. DataError: its frames are broken.
             MetricUnavailable: the style distance could not be measured.
         """
-        if kept is not None and (known := _read(kept)) is not None and {*known.asked} >= {*reported()}:
+        asked = [*reported(), *self.also]
+        if kept is not None and (known := _read(kept)) is not None and {*known.asked} >= {*asked}:
             return known
         threads = cpu_threads(self.threads) if self.threads else contextlib.nullcontext()
         with threads, tempfile.TemporaryDirectory(prefix="reconet-bench-") as folder:
@@ -87,19 +90,19 @@ class Judge:
                 rounds=0,
                 vgg=self.vgg,
                 content=self.content,
-                metrics=reported(),
+                metrics=asked,
             )
             result = compare(plan)
         values: dict[str, dict[str, Mapping[int, float]]] = {}
         for key, samples in result.samples.items():
-            if key.metric in REPORTED:
+            if key.metric in asked:
                 values.setdefault(key.metric, {})[key.video] = samples
         values = {metric: videos for metric, videos in values.items() if len(videos) == len(self.clips)}
         if STYLE not in values:
             reasons = [r.note for r in result.records if r.metric == STYLE and r.note] + result.skipped
             raise MetricUnavailable(f"{checkpoint}: no {STYLE}: {reasons[0] if reasons else 'no frames'}")
         doubts = dict.fromkeys(doubt.sentence for record in result.records for doubt in record.doubts)
-        found = Measurement(values, tuple(doubts), tuple(reported()))
+        found = Measurement(values, tuple(doubts), tuple(asked))
         if kept is not None:
             write_text(kept, json.dumps(asdict(found)))
         return found

@@ -47,7 +47,8 @@ def add_field_options(parser: argparse.ArgumentParser) -> None:
         "--style-image",
         type=Path,
         metavar="FILE",
-        help="the painting (default: the file that the trunk names, if it is here or beside the trunk)",
+        help="the painting (default: the file that the trunk names, if it is here or beside the trunk; structure needs "
+        "it)",
     )
     group.add_argument(
         "--methods", nargs="+", metavar="NAME", help="objectives; johnson always stands beside them (default: all)"
@@ -73,7 +74,7 @@ def add_field_options(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=at_least(32),
         metavar="N",
-        help=f"side of the training crops in pixels (default: {DEFAULTS['size']})",
+        help=f"side of the training crops in pixels (default: {DEFAULTS['size']}; structure: 128)",
     )
     group.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads of each training (default: all)")
     group.add_argument("--seed", type=at_least(0), metavar="N", help="random seed of the trainings (default: 0)")
@@ -98,7 +99,7 @@ def add_field_options(parser: argparse.ArgumentParser) -> None:
         "--video-size",
         type=size,
         metavar="WxH",
-        help=f"size of the evaluation clips (default: {DEFAULTS['video_size']})",
+        help=f"size of the evaluation clips (default: {DEFAULTS['video_size']}; structure: 448x256)",
     )
     group.add_argument(
         "--frames", type=at_least(7), metavar="N", help=f"frames of each of them (default: {DEFAULTS['frames']})"

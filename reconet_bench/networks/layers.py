@@ -84,13 +84,21 @@ class ReflectionPad(nn.Module):
         return F.pad(x, (self.pad,) * 4, mode="reflect")
 
 
-class ConvBlock(nn.Sequential):
-    """Reflection pad, convolution, affine instance norm and (optionally) ReLU."""
+def padded_conv(inputs: int, outputs: int, kernel: int, stride: int = 1, reflect: bool = True) -> list[nn.Module]:
+    """A convolution that keeps the size (apart from its stride): with reflection, or with zeros of its own."""
+    if reflect:
+        return [ReflectionPad(kernel // 2), nn.Conv2d(inputs, outputs, kernel, stride)]
+    return [nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2)]
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, relu: bool = True) -> None:
-        layers: list[nn.Module] = [
-            ReflectionPad(kernel // 2),
-            nn.Conv2d(inputs, outputs, kernel, stride),
+
+class ConvBlock(nn.Sequential):
+    """Padding (reflection, or zeros), convolution, affine instance norm and (optionally) ReLU."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, relu: bool = True, reflect: bool = True
+    ) -> None:
+        layers = [
+            *padded_conv(inputs, outputs, kernel, stride, reflect),
             nn.InstanceNorm2d(outputs, affine=True),
         ]
         super().__init__(*layers, *([nn.ReLU()] if relu else []))
@@ -104,11 +112,12 @@ class ResidualBlock(nn.Module):
     as ``order="dissertation-code"``.
     """
 
-    def __init__(self, channels: int, order: str = "standard") -> None:
+    def __init__(self, channels: int, order: str = "standard", reflect: bool = True) -> None:
         super().__init__()
         if order == "standard":
             self.body: nn.Module = nn.Sequential(
-                ConvBlock(channels, channels, 3), ConvBlock(channels, channels, 3, relu=False)
+                ConvBlock(channels, channels, 3, reflect=reflect),
+                ConvBlock(channels, channels, 3, relu=False, reflect=reflect),
             )
         elif order == "dissertation-code":
             self.body = nn.Sequential(

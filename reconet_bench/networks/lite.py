@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from reconet_bench.networks.base import NETWORKS, NetworkKind, NetworkOptions, StyleNetwork
-from reconet_bench.networks.layers import ConvBlock, PairMean, ReflectionPad, ResidualBlock, Upsample
+from reconet_bench.networks.layers import ConvBlock, PairMean, ResidualBlock, Upsample, padded_conv
 
 UPSAMPLES = ("bilinear", "sub-pixel")
+PADDINGS = ("reflect", "reflect-ends", "zeros")
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class LiteShape:
         kernel: side of the first and the last convolution, at half resolution.
         upsample: from quarter to half resolution: ``bilinear`` and a convolution, or ``sub-pixel`` (a convolution to
             four times the channels, then pixel shuffle).
+        padding: ``reflect`` throughout, ``reflect-ends`` (the first and the last convolution; zeros between them) or
+            ``zeros`` throughout.
     """
 
     half: int = 32
@@ -29,10 +32,13 @@ class LiteShape:
     blocks: int = 5
     kernel: int = 5
     upsample: str = "bilinear"
+    padding: str = "reflect"
 
     def __post_init__(self) -> None:
         if self.upsample not in UPSAMPLES:
             raise ValueError(f"upsample must be {' or '.join(UPSAMPLES)}, got '{self.upsample}'")
+        if self.padding not in PADDINGS:
+            raise ValueError(f"padding must be {', '.join(PADDINGS[:-1])} or {PADDINGS[-1]}, got '{self.padding}'")
 
 
 class LiteNetwork(StyleNetwork):
@@ -40,22 +46,25 @@ class LiteNetwork(StyleNetwork):
 
     No convolution works at full resolution: the first reads 2x2 pixels as 12 channels, the last writes them (Shi et
     al. 2016, sub-pixel convolution, arXiv 1609.05158), and neighbouring pixels are averaged. Otherwise it is made of
-    the blocks of :class:`~reconet_bench.networks.reconet.ReCoNet`: reflection padding and conv-IN-ReLU throughout.
+    the blocks of :class:`~reconet_bench.networks.reconet.ReCoNet`: conv-IN-ReLU throughout, padded as the shape says.
     """
 
     def __init__(self, shape: LiteShape, options: NetworkOptions | None = None) -> None:
         super().__init__(options)
         order = (options or NetworkOptions()).residual_order
         half, quarter, kernel = shape.half, shape.quarter, shape.kernel
+        ends, inside = shape.padding != "zeros", shape.padding == "reflect"
         self.encoder = nn.Sequential(
-            nn.PixelUnshuffle(2), ConvBlock(12, half, kernel), ConvBlock(half, quarter, 3, stride=2)
+            nn.PixelUnshuffle(2),
+            ConvBlock(12, half, kernel, reflect=ends),
+            ConvBlock(half, quarter, 3, stride=2, reflect=inside),
         )
-        self.residual = nn.Sequential(*(ResidualBlock(quarter, order) for _ in range(shape.blocks)))
-        up: tuple[nn.Module, ...] = (Upsample(), ConvBlock(quarter, half, 3))
+        self.residual = nn.Sequential(*(ResidualBlock(quarter, order, inside) for _ in range(shape.blocks)))
+        up: tuple[nn.Module, ...] = (Upsample(), ConvBlock(quarter, half, 3, reflect=inside))
         if shape.upsample == "sub-pixel":
-            shuffle = (ReflectionPad(1), nn.Conv2d(quarter, 4 * half, 3), nn.PixelShuffle(2))
+            shuffle = (*padded_conv(quarter, 4 * half, 3, reflect=inside), nn.PixelShuffle(2))
             up = (*shuffle, nn.InstanceNorm2d(half, affine=True), nn.ReLU())
-        end = (ReflectionPad(kernel // 2), nn.Conv2d(half, 12, kernel), nn.PixelShuffle(2), PairMean())
+        end = (*padded_conv(half, 12, kernel, reflect=ends), nn.PixelShuffle(2), PairMean())
         self.decoder = nn.Sequential(*up, *end)
 
 

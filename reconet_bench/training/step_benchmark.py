@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 import torch
@@ -107,6 +107,28 @@ def step_seconds(settings: TrainingSettings, data: TrainingCrops, steps: int = 4
     batches = [_batch(settings, data, number, device) for number in range(_BATCHES)]
     with one_line(data.size, settings.batch, settings.compile, lambda: "nothing was trained yet"):
         return float(np.mean(_turn(_stepper(settings, device), batches, steps, device)))
+
+
+def processor_seconds(
+    candidates: Mapping[str, TrainingSettings], data: TrainingCrops, rounds: int = 5
+) -> dict[str, float]:
+    """Processor seconds of a training step of each candidate, median of steps that take turns; loading is not counted.
+
+    They are those of all threads of this process, so other programs on the machine hardly change them.
+    """
+    first = next(iter(candidates.values()))
+    device = machine.pick_device(first.device)
+    batches = [_batch(first, data, number, device) for number in range(_BATCHES)]
+    taken: dict[str, list[float]] = {name: [] for name in candidates}
+    with one_line(data.size, first.batch, first.compile, lambda: "nothing was trained yet"):
+        steppers = {name: _stepper(settings, device) for name, settings in candidates.items()}
+        for number in range(-1, rounds):
+            for name, step in steppers.items():
+                began = process_time()
+                _time(step, batches[number % _BATCHES], device)
+                if number >= 0:  # the first one allocates
+                    taken[name].append(process_time() - began)
+    return {name: float(np.median(seconds)) for name, seconds in taken.items()}
 
 
 def _stepper(settings: TrainingSettings, device: torch.device, plain: bool = False) -> Callable[[Batch], object]:
