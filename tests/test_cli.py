@@ -149,7 +149,8 @@ OPTIONS = {
     "export": "--output --all --form --size",
     "study": "--jobs --output --on "
     "--trunk --style-image --methods --network --points --steps --minutes --size --threads --seed --precision "
-    "--textures --stored-crops --video-size --frames --vgg",
+    "--textures --stored-crops --video-size --frames --vgg "
+    "--candidates --cpu-minutes --speed-size --runtimes --rounds",
     "reproduce": "--style --sintel --size --steps --minutes --jobs --output --vgg",
     "curves": "--output",
     "render": "--output --data --sintel --pass --size --frames --flow --raft --seed",

@@ -13,8 +13,11 @@ from reconet_bench.commands.base import at_least, between, err, own_folder, size
 from reconet_bench.commands.study_runner import chosen_runner
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from reconet_bench.benchmark.structure_speed import CandidateSpeed
     from reconet_bench.commands.study_structure_start import CheckedStructures
+    from reconet_bench.runtimes.base import ModelSource
 
 #: What an option is if it is not given; those of ``study field`` with the same name may be other values.
 DEFAULTS: dict[str, Any] = {
@@ -33,8 +36,8 @@ DEFAULTS: dict[str, Any] = {
 NEW = ("candidates", "cpu_minutes", "speed_size", "runtimes", "rounds")
 #: All options of the study, as attributes.
 OWN = (*NEW, *(name for name in DEFAULTS if name not in NEW), "style_image", "threads", "textures", "vgg")
-#: Files of the study's own facts, by which a folder is known as one, of the times, and of what a model has reached.
-STUDY_FILE, SPEED_FILE = "structures.json", "speed.json"
+#: File of the times: without it, they are taken anew.
+SPEED_FILE = "speed.json"
 
 
 def add_structure_options(parser: argparse.ArgumentParser) -> None:
@@ -76,8 +79,8 @@ def run_structure_study(options: Any) -> None:
             of the others were written.
         KeyboardInterrupt: on Ctrl-C, after the results so far were written.
     """
-    from reconet_bench.commands.study_structure_result import write_structures
-    from reconet_bench.commands.study_structure_start import check, prepare, words
+    from reconet_bench.commands.study_structure_result import measured, write_structures
+    from reconet_bench.commands.study_structure_start import STUDY_FILE, check, prepare, words
     from reconet_bench.core.errors import TrainingError
     from reconet_bench.training.fleet import run_fleet
 
@@ -91,7 +94,7 @@ def run_structure_study(options: Any) -> None:
         chosen_runner(options, words(checked, folder), folder) as runner,
     ):
         speeds: Mapping[str, Mapping[str, CandidateSpeed]] = {}
-        models, costs = prepare(checked, folder)
+        models = prepare(checked, folder)
         arguments = {model.name: words(checked, folder) for model in models}
         try:
             try:
@@ -99,11 +102,12 @@ def run_structure_study(options: Any) -> None:
             except TrainingError as error:
                 failed = str(error)
                 warn(failed)
+            reached = measured(checked, models, folder)
             speeds = _speeds(checked, folder)
         except KeyboardInterrupt as asked:
-            stop = asked
-        missing = write_structures(checked, models, costs, speeds, folder)
-        failed = failed or missing
+            stop, reached = asked, measured(checked, models, folder, anew=False)
+        write_structures(checked, models, reached, speeds, folder)
+    failed = "; ".join(filter(None, [failed, reached.failed]))
     if stop is not None:
         raise KeyboardInterrupt(
             f"study structure: stopped: the results so far are in {folder}; run the same command again to continue"
@@ -126,7 +130,8 @@ def _speeds(checked: CheckedStructures, folder: Path) -> dict[str, dict[str, Can
     known = _kept(place)
     timed: dict[str, Any] = known.get("runtimes", {}) if all(known.get(k) == v for k, v in facts.items()) else {}
     with workspace() as exports:
-        sources, frames = {}, []
+        sources: dict[str, ModelSource] = {}
+        frames: list[np.ndarray] = []
         for runtime in options.runtimes:
             if runtime in timed or checked.missing.get(runtime):
                 continue

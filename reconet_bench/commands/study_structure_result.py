@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,21 +17,61 @@ if TYPE_CHECKING:
     from reconet_bench.training.fleet import FleetModel
 
 
+@dataclass(frozen=True)
+class Reached:
+    """What was measured of the trained candidates.
+
+    Attributes:
+        values: by candidate.
+        reasons: why others have none.
+        failed: of these, what could not be measured.
+    """
+
+    values: dict[str, Measurement] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    failed: str = ""
+
+
+def measured(checked: CheckedStructures, models: Sequence[FleetModel], folder: Path, anew: bool = True) -> Reached:
+    """Measure the finished candidates; what was measured is kept.
+
+    Args:
+        anew: whether to measure what was not measured yet.
+    """
+    from reconet_bench.benchmark.equal_style import MEASURED_FILE
+    from reconet_bench.core.errors import ReconetBenchError
+    from reconet_bench.report.structure_table import UNMEASURED, UNTRAINED
+    from reconet_bench.training.field_study import trained_model
+    from reconet_bench.training.fleet import finished
+
+    found, reasons, failed = {}, {}, []
+    for model in models:
+        run = folder / "candidates" / model.name
+        known = (run / MEASURED_FILE).is_file()
+        if not finished(run) or not (known or anew):
+            reasons[model.name] = UNMEASURED if finished(run) else UNTRAINED
+            continue
+        if not known:
+            say(f"measuring {model.name}")
+        try:
+            found[model.name] = checked.judge.measure(trained_model(run), run / MEASURED_FILE)
+        except ReconetBenchError as error:
+            reasons[model.name] = str(error)
+            failed.append(f"{model.name}: {error}")
+    return Reached(found, reasons, "; ".join(failed))
+
+
 def write_structures(
     checked: CheckedStructures,
     models: Sequence[FleetModel],
-    costs: Mapping[str, float],
+    reached: Reached,
     speeds: Mapping[str, Mapping[str, CandidateSpeed]],
     folder: Path,
-) -> str:
-    """Measure the finished candidates, write the files, and print the table.
+) -> None:
+    """Write the files of a study, and print its table.
 
     Args:
-        costs: processor seconds of a training step, by candidate.
         speeds: by runtime and candidate.
-
-    Returns:
-        Why a finished candidate could not be measured; empty if all were.
     """
     from reconet_bench.core.errors import DataError
     from reconet_bench.core.files import write_text
@@ -44,14 +85,13 @@ def write_structures(
     from reconet_bench.report.terminal import plain_table
 
     options, recipe = checked.options, checked.recipe
-    measured, reasons = _measured(checked, models, folder)
     rows = []
     for model in models:
         name = model.name
-        one = measured.get(name)
+        one = reached.values.get(name)
         means = {metric: one.mean(metric) for metric in one.values} if one else {}
         times = {
-            runtime: tables.Time(*(getattr(speed[name], field) for field in ("ms", "ratio", "low", "high", "note")))
+            runtime: tables.Time(*(getattr(speed[name], part) for part in ("ms", "ratio", "low", "high", "note")))
             for runtime, speed in speeds.items()
         }
         size = sum(p.numel() for p in NETWORKS[name].build().parameters())
@@ -60,10 +100,10 @@ def write_structures(
             tables.StructureRow(
                 tables.Candidate(name, described(name), size),
                 model.recipe["steps"],
-                costs[name],
+                checked.costs[name],
                 times,
                 cells,
-                reasons.get(name, ""),
+                reached.reasons.get(name, ""),
             )
         )
     facts = describe()
@@ -81,7 +121,7 @@ def write_structures(
     ]
     metrics = [metric for metric in tables.METRICS if any(metric in row.cells for row in rows)]
     remarks = [f"{name} was not timed: {reason}" for name, reason in checked.missing.items()]
-    remarks += dict.fromkeys(remark for one in measured.values() for remark in one.remarks)
+    remarks += dict.fromkeys(remark for one in reached.values.values() for remark in one.remarks)
     result = tables.StructureResult(
         f"Structures for the network, with {options.style_image.stem}",
         rows,
@@ -100,30 +140,3 @@ def write_structures(
     for line in (*tables.remarks(result), *result.remarks):
         out.print(line, markup=False)
     out.print(f"Written to {folder}: {', '.join(name for name in tables.FILES if (folder / name).is_file())}")
-    unmeasured = [f"{name}: {reason}" for name, reason in reasons.items() if reason != tables.UNTRAINED]
-    return "; ".join(unmeasured)
-
-
-def _measured(
-    checked: CheckedStructures, models: Sequence[FleetModel], folder: Path
-) -> tuple[dict[str, Measurement], dict[str, str]]:
-    """What was measured of each finished candidate, and why others have nothing."""
-    from reconet_bench.benchmark.equal_style import MEASURED_FILE
-    from reconet_bench.core.errors import ReconetBenchError
-    from reconet_bench.report.structure_table import UNTRAINED
-    from reconet_bench.training.field_study import trained_model
-    from reconet_bench.training.fleet import finished
-
-    measured, reasons = {}, {}
-    for model in models:
-        run = folder / "candidates" / model.name
-        if not finished(run):
-            reasons[model.name] = UNTRAINED
-            continue
-        if not (run / MEASURED_FILE).is_file():
-            say(f"measuring {model.name}")
-        try:
-            measured[model.name] = checked.judge.measure(trained_model(run), run / MEASURED_FILE)
-        except ReconetBenchError as error:
-            reasons[model.name] = str(error)
-    return measured, reasons

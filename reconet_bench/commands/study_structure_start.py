@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from reconet_bench.training.presets import Recipe
     from reconet_bench.training.settings import TrainingSettings
 
+#: File of the study's own facts, by which a folder is known as one.
+STUDY_FILE = "structures.json"
 _ELSEWHERE = "choose another --output"
 
 
@@ -25,6 +27,7 @@ class CheckedStructures:
     Attributes:
         candidates: names, what all are compared with first.
         missing: why a runtime cannot be used here, by name.
+        costs: processor seconds of a training step, by candidate, once :func:`prepare` has measured them.
     """
 
     candidates: tuple[str, ...]
@@ -32,6 +35,7 @@ class CheckedStructures:
     judge: Judge
     options: Any
     missing: dict[str, str] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
 
     def settings(self, candidate: str) -> TrainingSettings:
         """To train a candidate with."""
@@ -84,13 +88,12 @@ def words(checked: CheckedStructures, folder: Path) -> list[str]:
     return ["--crops", str(folder / "crops"), *vgg]
 
 
-def prepare(checked: CheckedStructures, folder: Path) -> tuple[list[FleetModel], dict[str, float]]:
-    """Crops, and the models to train with the processor seconds of a step of each; what has begun stays.
+def prepare(checked: CheckedStructures, folder: Path) -> list[FleetModel]:
+    """Make the crops, measure the cost of a step; returns the models to train. What has begun stays.
 
     Raises:
         TrainingError: the folder holds a study with other settings.
     """
-    from reconet_bench.commands.study_structure import STUDY_FILE
     from reconet_bench.core.errors import TrainingError
     from reconet_bench.core.files import write_text
     from reconet_bench.core.machine import cpu_threads
@@ -105,8 +108,10 @@ def prepare(checked: CheckedStructures, folder: Path) -> tuple[list[FleetModel],
     for name, value in facts.items():
         if known and known.get(name) != value:
             raise TrainingError(f"{folder} holds a study with {name} {known.get(name)}, now {value}: {_ELSEWHERE}")
-    costs: dict[str, float] = known.get("step seconds", {})
-    write_text(place, json.dumps({**facts, "step seconds": costs}, indent=1))
+    costs = checked.costs
+    costs |= known.get("step seconds", {})
+    if not known:
+        write_text(place, json.dumps({**facts, "step seconds": costs}, indent=1))
     where, store = DataOptions(options.size, textures=options.textures, report=say), folder / "crops"
     if not (store / FACTS_FILE).is_file():
         say(f"making {options.stored_crops} crops of {options.size}x{options.size} pixels")
@@ -115,11 +120,11 @@ def prepare(checked: CheckedStructures, folder: Path) -> tuple[list[FleetModel],
         say("measuring the processor time of a training step")
         data = stored_or_made(checked.recipe["data"], where, store)
         with cpu_threads(shares(options.jobs, options.threads)[0]):
-            costs = {**costs, **processor_seconds({name: checked.settings(name) for name in new}, data)}
+            costs |= processor_seconds({name: checked.settings(name) for name in new}, data)
         write_text(place, json.dumps({**facts, "step seconds": costs}, indent=1))
     steps = {name: steps_in(options.cpu_minutes, costs[name]) for name in checked.candidates}
     say("steps of each: " + ", ".join(f"{name} {count}" for name, count in steps.items()))
-    return structure_models(checked.candidates, options.style_image, checked.recipe, steps), costs
+    return structure_models(checked.candidates, options.style_image, checked.recipe, steps)
 
 
 def _facts(checked: CheckedStructures) -> dict[str, Any]:

@@ -16,7 +16,7 @@ FILES = ("summary.md", "table.csv", "structures.png")
 #: Columns of quality, in their order.
 METRICS = ("temporal_error", "temporal_error_long", "style_distance", "content_similarity", "ghosting", "carpet")
 #: Why a candidate has no quality.
-UNTRAINED = "not trained yet, or its training failed"
+UNTRAINED, UNMEASURED = "not trained yet, or its training failed", "trained, and not measured yet"
 
 
 @dataclass(frozen=True)

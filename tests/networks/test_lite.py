@@ -6,13 +6,15 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from torch import nn
 
 from reconet_bench.core.errors import UnknownName
 from reconet_bench.methods.base import METHODS
 from reconet_bench.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from reconet_bench.models.export import export_onnx
 from reconet_bench.networks.base import NETWORKS, NetworkOptions, StyleNetwork, smallest_frame
-from reconet_bench.networks.layers import PairMean
+from reconet_bench.networks.candidates import CANDIDATES, CHANGED
+from reconet_bench.networks.layers import PairMean, ReflectionPad
 from reconet_bench.networks.lite import LiteNetwork, LiteShape
 
 LIGHT = ("lite", "small")
@@ -46,6 +48,28 @@ def test_a_shape_has_the_upsampling_that_it_names(upsample):
     assert network(torch.rand(1, 3, 20, 24)).shape == (1, 3, 20, 24)
     with pytest.raises(ValueError, match="upsample must be bilinear or sub-pixel, got 'nearest'"):
         LiteShape(upsample="nearest")
+
+
+@pytest.mark.parametrize(("padding", "reflected"), [("reflect", 14), ("reflect-ends", 2), ("zeros", 0)])
+def test_a_shape_reflects_where_it_says(padding, reflected):
+    network = LiteNetwork(LiteShape(padding=padding)).eval()
+    assert sum(isinstance(module, ReflectionPad) for module in network.modules()) == reflected
+    zeros = sum(isinstance(module, nn.Conv2d) and module.padding != (0, 0) for module in network.modules())
+    assert reflected + zeros == 14, "every convolution keeps the size in one way or the other"
+    assert network(torch.rand(1, 3, 17, 19)).shape == (1, 3, 17, 19)
+    with pytest.raises(ValueError, match="padding must be reflect, reflect-ends or zeros, got 'mirror'"):
+        LiteShape(padding="mirror")
+
+
+def test_each_candidate_changes_one_thing():
+    for shape, _ in CHANGED.values():
+        changed = {name for name, value in vars(shape).items() if value != vars(LiteShape())[name]}
+        assert len(changed) == 1 or changed == {"half", "quarter"}, "both widths are one thing"
+    assert {NETWORKS[name].shape for name in CANDIDATES} == {
+        LiteShape(),
+        LiteShape(24, 48, 4),
+        *(s for s, _ in CHANGED.values()),
+    }
 
 
 def test_the_mean_of_pairs_removes_a_pattern_of_period_two_and_keeps_an_even_area():
