@@ -84,7 +84,7 @@ def test_a_timing_takes_its_rounds_or_its_budget(plan, calibration):
     both = replace(plan, rounds=5, runtimes=["torch", "onnxruntime"])
     known = replace(calibration, costs=costs)
     short, long = (forecast(replace(both, speed_budget=s), known, 0.0).estimates[0].speed for s in (0.0, 60.0))
-    assert long - short == pytest.approx(2 * (60 - 5 * 2 * 2 * 0.4 - 4 * (1 + 3 * 0.2)))
+    assert long - short == pytest.approx(2 * (60 - 5 * 2 * 0.3 - 0.2 - 4 * (1 + 3 * 0.2)))
     timed = replace(plan, rounds=5)
     alone = [forecast(replace(timed, speed_budget=s), calibration, 0.0).estimates[0].speed for s in (0.0, 60.0)]
     assert alone[0] == alone[1], "without others there is no ratio to resolve"
