@@ -10,7 +10,7 @@ from reconet_bench.core.errors import TrainingError
 
 #: Name of the term among the loss weights. No method has a weight for it by default.
 CARPET = "carpet"
-#: What repeats every so many pixels is a carpet, as in the metric of the same name.
+#: A network with strides of 2, 4 or 8 in all answers flat content with a pattern that repeats every so many pixels.
 PERIOD = 8
 
 

@@ -9,12 +9,11 @@ import numpy as np
 
 from reconet_bench.core.errors import MetricUnavailable
 from reconet_bench.core.ops import luminance
+from reconet_bench.methods.flat_content import PERIOD
 from reconet_bench.metrics.base import METRICS, Footage, once_per_clip
 from reconet_bench.metrics.style import MOST_FRAMES, evenly_spread
 from reconet_bench.metrics.temporal_error import RootMean
 
-#: A network with strides of 2, 4 or 8 in all answers flat content with a pattern that repeats every so many pixels.
-PERIOD = 8
 #: Side of the square places that are looked at, and their distance, pixels.
 SIDE, STEP = 64, 32
 #: Share of the places, the flattest ones of the content.

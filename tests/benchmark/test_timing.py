@@ -105,6 +105,17 @@ def test_a_turn_lasts_as_long_as_asked_and_has_three_frames_at_least(clock: Cloc
     assert [len(one) for one in short.rounds] == [3]
 
 
+def test_a_session_that_starts_anew_runs_its_first_frames_before_its_turn(clock: Clock) -> None:
+    session = Scripted(clock)
+    session.restart = lambda: session.log.append(("restart", 0))
+    found = measure({"a": session}, FRAMES, TimingOptions(rounds=3, seconds=0.0, restarts=True))["a"]
+    log = [name for name, _ in session.log]
+    after = [list(group) for name, group in itertools.groupby(log) if name != "restart"]
+    assert log.count("restart") == 2
+    assert [len(group) for group in after] == [found.warmup_frames + 1 + 3, 3 + 3, 3 + 3]
+    assert [len(one) for one in found.samples["end_to_end"].rounds] == [3, 3, 3]
+
+
 def test_sessions_take_turns_in_changing_order_with_fresh_frames(clock: Clock) -> None:
     log: list[tuple[str, int]] = []
     sessions = {name: Scripted(clock, log, name) for name in "abc"}

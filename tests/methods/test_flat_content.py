@@ -37,6 +37,13 @@ def test_a_checkerboard_of_period_two_costs_its_variance_and_a_smooth_frame_noth
     assert float(repeating_pattern(torch.full((1, 3, 64, 64), 0.3))) == pytest.approx(0, abs=1e-12)
 
 
+def test_what_is_painted_outside_the_flat_corner_does_not_count():
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    outside = (rows < 32) | (columns < 32)
+    board = (0.1 * ((rows + columns) % 2) * outside).expand(1, 3, 64, 64)
+    assert float(repeating_pattern(0.4 + board)) == pytest.approx(0, abs=1e-12)
+
+
 def test_a_period_of_five_and_noise_are_averaged_away():
     rows = torch.arange(640).view(-1, 1).expand(640, 640)
     stripes = (0.1 * (rows % 5 == 0)).expand(1, 3, 640, 640)
